@@ -1,0 +1,5 @@
+"""`python -m mastomend`."""
+
+from mastomend.cli.app import main
+
+main()

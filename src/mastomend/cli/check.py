@@ -1,0 +1,162 @@
+"""`mastomend check`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from mastomend.cli import context as cli_context
+from mastomend.cli.output import command_line, count, emit_json, escape, log, result
+from mastomend.cli.progress import progress
+from mastomend.commands.check import CheckOptions, CheckReport, KindReport, check
+from mastomend.commands.deep_seed import next_seed
+from mastomend.commands.settings import parse_percent
+from mastomend.errors import ConfigurationError
+from mastomend.inventory.deep import Sample
+from mastomend.inventory.findings import State
+
+EXAMPLES = """
+Examples:
+
+  mastomend check                         everything
+
+  mastomend check accounts                avatars and headers
+
+  mastomend check --deep=10               also decode a tenth of all files; the next run takes the next tenth
+
+  mastomend --env live/.env.production check --json
+"""
+
+Kinds = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KIND]...", help="Kinds to look at, such as accounts/avatars or accounts. Default: all."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout (docs/json.md).")]
+MaxMissing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PERCENT",
+        help="How much of a kind may be missing before it looks like an unmounted disk. Default: 25%.",
+    ),
+]
+
+
+def check_command(
+    ctx: typer.Context,
+    kinds: Kinds = None,
+    deep: Annotated[
+        str | None,
+        typer.Option(metavar="[=PERCENT]", help="Also decode files; with a percentage, a sample of them."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Which sample --deep takes. Default: the one after the last.")
+    ] = None,
+    max_missing: MaxMissing = None,
+    json: Json = False,
+) -> int:
+    """Compare database and storage, and report what is broken. Changes nothing."""
+    given = cli_context.options(ctx)
+    instance = cli_context.instance(ctx)
+    sample = None
+    if deep is not None:
+        percent = parse_percent(deep, "--deep")
+        if percent <= 0:
+            raise ConfigurationError("--deep needs a percentage above 0.")
+        sample = Sample(percent, next_seed(instance.state) if seed is None else seed)
+    options = CheckOptions(
+        tuple(kinds or ()), sample, None if max_missing is None else parse_percent(max_missing, "--max-missing")
+    )
+    with progress() as observer:
+        report = check(instance, options, observer)
+    if json:
+        emit_json(document(report))
+    else:
+        show(report, command_line(given.env, given.state, "repair"))
+    return 1 if report.broken or report.mass_loss else 0
+
+
+def document(report: CheckReport) -> dict[str, Any]:
+    """`check --json`, as product.md promises it."""
+    kinds = [kind_document(kind) for kind in report.kinds]
+    names = ("records", "records_broken", "records_broken_local")
+    return {
+        "command": "check",
+        "scan": report.scan,
+        "started_at": report.started_at,
+        "duration_s": round(report.duration_s, 3),
+        "instance": {
+            "domain": report.domain,
+            "mastodon": report.version.name,
+            "schema": report.version.schema,
+            "storage": report.storage,
+        },
+        "kinds": kinds,
+        "totals": {
+            **{name: sum(k[name] for k in kinds) for name in names},
+            "files": {name: sum(k["files"][name] for k in kinds) for name in kinds[0]["files"]} if kinds else {},
+        },
+        "requests": {"list": report.requests.list, "head": report.requests.head},
+        "findings": report.findings,
+        "deep_read": report.deep_read,
+        "unsettled": report.unsettled,
+        "mass_loss": report.mass_loss,
+    }
+
+
+def kind_document(kind: KindReport) -> dict[str, Any]:
+    """One element of `kinds`."""
+    return {
+        "kind": kind.kind,
+        "records": kind.records,
+        "records_broken": kind.records_broken,
+        "records_broken_local": kind.records_broken_local,
+        "files": {
+            "expected": kind.expected,
+            "present": kind.present,
+            **{state.value: kind.states[state] for state in State},
+        },
+    }
+
+
+def show(report: CheckReport, next_command: str) -> None:
+    """What a person reads: a table, what is broken, where it came from, and the one command to run next."""
+    note = f" ({escape(report.version.note)})" if report.version.note else ""
+    result.print(f"{escape(report.domain)}, Mastodon {report.version.name}{note}, media in {escape(report.storage)}")
+    states = [s for s in State if any(k.states[s] for k in report.kinds)]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("kind")
+    for name in ("records", "broken", "files", *(s.value for s in states)):
+        table.add_column(name, justify="right")
+    for kind in report.kinds:
+        if kind.expected:
+            style = "red" if kind.records_broken else None
+            cells = [kind.records, kind.records_broken, kind.expected, *(kind.states[s] for s in states)]
+            table.add_row(kind.kind, *(f"{n:,}" if n else "·" for n in cells), style=style)
+    result.print(table)
+    if report.unsettled:
+        log.print(f"{count(report.unsettled, 'record')} kept changing during the scan and was left out.")
+    for reason in report.mass_loss:
+        result.print(f"[bold red]{escape(reason)}[/]")
+    if report.mass_loss:
+        result.print(
+            "This looks like a disk that is not mounted or a wrong bucket rather than like damage. "
+            "Changing commands will stop. If the files really are gone, add --max-missing 100%."
+        )
+    if not report.broken:
+        result.print(f"[green]Nothing is broken.[/] ({report.duration_s:.1f} s)")
+        return
+    local = sum(kind.records_broken_local for kind in report.kinds)
+    verb = "is" if report.broken == 1 else "are"
+    result.print(f"\n[bold]{count(report.broken, 'record')} {verb} broken.[/] ({report.duration_s:.1f} s)")
+    if local:
+        result.print(
+            f"[bold red]{count(local, 'local record')}[/] among them: no other server has the original. "
+            "They need a backup or `mastomend rescue`."
+        )
+    if report.top_domains:
+        origins = ", ".join(f"{escape(domain)} ({n:,})" for domain, n in report.top_domains)
+        result.print(f"Most come from: {origins}")
+    result.print(f"Details: {escape(str(report.findings))}")
+    result.print(f"Next: [bold]{escape(next_command)}[/]")

@@ -1,0 +1,96 @@
+"""`mastomend.toml`: Mastomend's own settings. Every one has a default that suits a small server.
+
+The file is looked for beside the `.env.production` that is used. An unknown name is an error, because a misspelt limit
+that is silently ignored is worse than none.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from mastomend.errors import ConfigurationError
+from mastomend.inventory.workspace import default_budget
+from mastomend.remote.admission import Politeness
+
+_SIZES = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of `mastomend.toml`. `memory_bytes` is the budget of a scan; `settle_s` is how long a candidate rests."""
+
+    memory_bytes: int = field(default_factory=default_budget)
+    settle_s: float = 2.0
+    max_missing_percent: float = 25.0
+    politeness: Politeness = field(default_factory=Politeness)
+
+
+def load(path: Path) -> Settings:
+    """The settings in that file; the defaults if there is none.
+
+    Raises:
+        ConfigurationError: not TOML, an unknown name, or a value of the wrong sort.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Settings()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
+    settings = Settings()
+    for name, value in document.items():
+        match name:
+            case "memory":
+                settings = replace(settings, memory_bytes=parse_size(value, f"{path}: memory"))
+            case "settle_seconds":
+                settings = replace(settings, settle_s=_number(value, f"{path}: settle_seconds"))
+            case "max_missing":
+                settings = replace(settings, max_missing_percent=parse_percent(value, f"{path}: max_missing"))
+            case "politeness" if isinstance(value, dict):
+                settings = replace(settings, politeness=_politeness(value, path))
+            case _:
+                raise ConfigurationError(f"{path}: unknown setting {name!r}.", hint="See docs/reference/settings.md.")
+    return settings
+
+
+def _politeness(table: dict[str, Any], path: Path) -> Politeness:
+    known = {f.name: f for f in fields(Politeness)}
+    changes: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in known:
+            raise ConfigurationError(
+                f"{path}: unknown setting politeness.{name}.", hint="See docs/reference/settings.md."
+            )
+        number = _number(value, f"{path}: politeness.{name}")
+        changes[name] = int(number) if isinstance(known[name].default, int) else number
+    return replace(Politeness(), **changes)
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ConfigurationError(f"{where} must be a number that is not negative, not {value!r}.")
+    return float(value)
+
+
+def parse_percent(value: Any, where: str) -> float:
+    """`25`, `25.0` or `"25%"` as a number of percent between 0 and 100."""
+    try:
+        percent = float(str(value).strip().removesuffix("%"))
+    except ValueError:
+        percent = -1
+    if not 0 <= percent <= 100:
+        raise ConfigurationError(f"{where} must be a percentage between 0% and 100%, not {value!r}.")
+    return percent
+
+
+def parse_size(value: Any, where: str) -> int:
+    """`"512MB"`, `"1GiB"` or a number of bytes."""
+    text = str(value).strip().upper().replace(" ", "")
+    unit = text.lstrip("0123456789.")
+    try:
+        return int(float(text[: len(text) - len(unit)]) * _SIZES[unit])
+    except (KeyError, ValueError):
+        raise ConfigurationError(f"{where} must be a size such as 512MB, not {value!r}.") from None

@@ -1,0 +1,17 @@
+-- Mastodon 4.3: what this release has beyond the one before it (facts/mastodon-media.md §13).
+ALTER TABLE accounts ADD COLUMN "attribution_domains" varchar[] DEFAULT '{}';
+ALTER TABLE accounts DROP COLUMN "devices_url";
+ALTER TABLE preview_cards ADD COLUMN "author_account_id" bigint;
+ALTER TABLE preview_cards_statuses ADD COLUMN "url" varchar;
+ALTER TABLE status_pins ALTER COLUMN "created_at" SET NOT NULL;
+ALTER TABLE status_pins ALTER COLUMN "updated_at" SET NOT NULL;
+ALTER TABLE mentions ALTER COLUMN "status_id" SET NOT NULL;
+ALTER TABLE mentions ALTER COLUMN "account_id" SET NOT NULL;
+ALTER TABLE reports ADD COLUMN "application_id" bigint;
+ALTER TABLE notifications ADD COLUMN "filtered" boolean DEFAULT false NOT NULL;
+ALTER TABLE notifications ADD COLUMN "group_key" varchar;
+ALTER TABLE users ADD COLUMN "otp_secret" varchar;
+ALTER TABLE users DROP COLUMN "admin";
+ALTER TABLE users DROP COLUMN "moderator";
+CREATE UNIQUE INDEX index_custom_filter_statuses_on_status_id_and_custom_filter_id ON custom_filter_statuses ("status_id", "custom_filter_id");
+INSERT INTO schema_migrations VALUES ('20241007071624');

@@ -1,0 +1,53 @@
+"""Every error a person can see, by who has to act.
+
+One root, four families. The exit code, the hint (the next thing to do) and whether trying again can help live on the
+class, so the command line needs no table of its own. What happens to a single file or record is never an exception:
+it is an *outcome* and the run goes on. Exit codes are product promises: 2 settings, 3 unreachable, 4 safety stop.
+"""
+
+from __future__ import annotations
+
+
+class MastomendError(Exception):
+    """The root. `hint` names what to do next; `exit_code` is the process's answer; `retryable` says if waiting helps."""
+
+    exit_code = 3
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigurationError(MastomendError):
+    """The operator must act: a setting, a file or an argument is wrong."""
+
+    exit_code = 2
+
+
+class SourceError(MastomendError):
+    """The database, the storage or Redis does not answer or refuses us."""
+
+    exit_code = 3
+    retryable = True
+
+
+class DatabaseError(SourceError):
+    """PostgreSQL is unreachable, refuses the login, or is not a Mastodon database."""
+
+
+class StorageError(SourceError):
+    """The media storage is unreachable, refuses us, or is full."""
+
+
+class SafetyStop(MastomendError):
+    """A safety rule stopped the run; nothing was changed after it."""
+
+    exit_code = 4
+
+
+class JournalError(MastomendError):
+    """Our own record of changes cannot be written: stop before changing anything else."""
+
+    exit_code = 3

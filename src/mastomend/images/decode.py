@@ -1,0 +1,128 @@
+"""Opening images from strangers: only the loaders Mastodon allows, only within its pixel limits (facts §3.1, §3.4).
+
+The content type is what libvips finds in the bytes, never what a header or a file name claims. The pixel limit is
+checked on the header, before a single pixel is decoded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pyvips
+
+from mastomend.mastodon.processing import MAX_GIF_PIXELS, MAX_PIXELS
+
+# libvips' own classes; everything else (SVG, PDF, ImageMagick's hundred formats) stays blocked in this process.
+_ALLOWED = (
+    "VipsForeignLoadJpeg",
+    "VipsForeignLoadPng",
+    "VipsForeignLoadWebp",
+    "VipsForeignLoadHeif",
+    "VipsForeignLoadNsgif",
+)
+
+
+class UnusableImage(Exception):
+    """Not an image we may or can use. `reason` is a stable word for reports, the message is for people."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What an image says about itself. `width` and `height` in pixels of one frame, before any orientation."""
+
+    content_type: str
+    width: int
+    height: int
+    frames: int
+
+    @property
+    def animated(self) -> bool:
+        """More than one frame."""
+        return self.frames > 1
+
+
+@cache
+def _restrict_loaders() -> None:
+    pyvips.operation_block_set("VipsForeignLoad", True)
+    for name in _ALLOWED:
+        pyvips.operation_block_set(name, False)
+    pyvips.cache_set_max(0)  # every image is seen once; a cache would only hold memory
+
+
+def open_image(data: bytes, *, frames: int = 1, fail_on: str = "error") -> Any:
+    """A libvips image whose header is read and whose pixels are not; `frames` -1 opens all of an animation.
+
+    Raises:
+        UnusableImage: `not_an_image` or `broken_image`.
+    """
+    _restrict_loaders()
+    try:
+        loader = pyvips.vips_lib.vips_foreign_find_load_buffer(pyvips.ffi.from_buffer(data), len(data))
+        if loader == pyvips.ffi.NULL:
+            raise UnusableImage("not_an_image", _describe(data))
+        name = pyvips.ffi.string(loader).decode()
+        paged = any(word in name for word in ("Nsgif", "Webp", "Heif")) and frames != 1
+        options = {"n": frames} if paged else {}
+        return pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on=fail_on, **options)
+    except pyvips.Error as error:
+        raise UnusableImage("broken_image", _words(error)) from None
+
+
+def header(data: bytes) -> ImageHeader:
+    """Type and size from the bytes, within Mastodon's limits.
+
+    Raises:
+        UnusableImage: `not_an_image`, `broken_image` or `too_many_pixels`.
+    """
+    image = open_image(data)
+    fields = set(image.get_fields())
+    frames = int(image.get("n-pages")) if "n-pages" in fields else 1
+    found = ImageHeader(_content_type(image), image.width, image.height, frames)
+    limit = MAX_GIF_PIXELS if found.content_type == "image/gif" else MAX_PIXELS
+    if found.width * found.height > limit:
+        raise UnusableImage("too_many_pixels", f"{found.width}×{found.height} pixels are more than {limit}")
+    return found
+
+
+def verify(data: bytes) -> ImageHeader:
+    """Decode every pixel of the first frame.
+
+    Raises:
+        UnusableImage: as `header`, or the pixels do not decode.
+    """
+    found = header(data)
+    try:
+        open_image(data).avg()
+    except pyvips.Error as error:
+        raise UnusableImage("broken_image", _words(error)) from None
+    return found
+
+
+def _content_type(image: Any) -> str:
+    loader = str(image.get("vips-loader"))
+    if loader.startswith("heif"):
+        compression = str(image.get("heif-compression")) if "heif-compression" in image.get_fields() else ""
+        return "image/avif" if compression == "av1" else "image/heic"
+    for prefix in ("jpeg", "png", "gif", "webp"):
+        if loader.startswith(prefix):
+            return f"image/{prefix}"
+    raise UnusableImage("not_an_image", f"{loader} is not a format Mastodon accepts")
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _describe(data: bytes) -> str:
+    start = data[:512].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "an HTML page, not an image"
+    if not data:
+        return "an empty body"
+    return "not an image Mastodon accepts"

@@ -1,0 +1,141 @@
+"""`check --deep`: read files whose size is right and see whether they decode.
+
+Which files are read is a pure choice: every file has a fixed place in [0, 100) derived from its kind, id and style,
+and a slice of `percent` is taken beginning at `seed × percent`. The same seed therefore always chooses the same files,
+however often a scan is interrupted, and successive seeds walk through everything: ten nights of `--deep=10` read it all.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import zlib
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from mastomend.images.decode import UnusableImage, verify
+from mastomend.inventory.rows import Row
+from mastomend.mastodon.keys import ORIGINAL, Key
+from mastomend.mastodon.kinds import MEDIA_FILES, Kind
+from mastomend.storage.ports import Reading
+
+_IN_FLIGHT = 32
+_FFPROBE_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Which files a deep check reads. `percent` in (0, 100]."""
+
+    percent: float = 100.0
+    seed: int = 0
+
+    def chooses(self, kind: str, record_id: int, style: str) -> bool:
+        """Whether this file is in the slice."""
+        place = zlib.crc32(f"{kind}/{record_id}/{style}".encode()) / 2**32 * 100
+        return (place - self.seed * self.percent) % 100 < self.percent
+
+
+class DeepReader:
+    """Reads sampled files in threads; `broken` holds (id, style) of those that did not decode."""
+
+    def __init__(self, store: Reading, sample: Sample, ffprobe: str | None, report: Callable[[], None]) -> None:
+        self._store = store
+        self._sample = sample
+        self._ffprobe = ffprobe
+        self._report = report
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="deep")
+        self._pending: list[tuple[Future[str | None], int, str]] = []
+        self.broken: list[tuple[int, str]] = []
+        self.read = 0
+
+    def offer(self, kind: Kind, record_id: int, style: str, key: str) -> None:
+        """Read the file if the sample chooses it."""
+        if kind.is_image and self._sample.chooses(kind.name, record_id, style):
+            self._pending.append((self._threads.submit(self.examine, kind, style, Key(key)), record_id, style))
+            if len(self._pending) > _IN_FLIGHT:
+                self._settle()
+
+    def drain(self) -> list[tuple[int, str]]:
+        """Wait for what is under way; the broken files since the last call."""
+        while self._pending:
+            self._settle()
+        found, self.broken = self.broken, []
+        return found
+
+    def close(self) -> None:
+        """Give back the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def __call__(self, kind: Kind, row: Row, style: str, key: Key) -> str | None:
+        """A second look at one file, for `inspect.broken_files`."""
+        return self.examine(kind, style, key)
+
+    def _settle(self) -> None:
+        future, record_id, style = self._pending.pop(0)
+        if future.result() is not None:
+            self.broken.append((record_id, style))
+        self.read += 1
+        self._report()
+
+    def examine(self, kind: Kind, style: str, key: Key) -> str | None:
+        """What is wrong with the file; None if it decodes, vanished meanwhile, or is of a sort we cannot judge."""
+        extension = key.rpartition(".")[2].lower()
+        if kind is MEDIA_FILES and style == ORIGINAL and extension not in _IMAGE_EXTENSIONS:
+            return self._probe(key, extension)
+        data = self._store.read(key)
+        if data is None:
+            return None
+        try:
+            verify(data)
+        except UnusableImage as error:
+            if error.reason == "too_many_pixels" or _is_other_image(data):
+                return None
+            return str(error)
+        return None
+
+    def _probe(self, key: Key, extension: str) -> str | None:
+        if self._ffprobe is None:
+            return None
+        data = self._store.read(key)
+        if data is None:
+            return None
+        with tempfile.NamedTemporaryFile(suffix=f".{extension}" if extension.isalnum() else "") as file:
+            file.write(data)
+            file.flush()
+            command = [
+                self._ffprobe,
+                "-v",
+                "error",
+                "-protocol_whitelist",
+                "file",
+                "-show_entries",
+                "format=format_name",
+            ]
+            command += ["-i", f"file:{file.name}"]
+            try:
+                done = subprocess.run(command, capture_output=True, timeout=_FFPROBE_TIMEOUT_S, check=False)
+            except subprocess.TimeoutExpired:
+                return "ffprobe did not finish"
+        if done.returncode == 0:
+            return None
+        return (
+            done.stderr.decode(errors="replace").strip().replace(file.name, Path(key).name)[-200:] or "ffprobe refuses"
+        )
+
+
+_IMAGE_EXTENSIONS = frozenset({"jpeg", "jpg", "jpe", "jfif", "png", "gif", "webp", "avif", "heic", "heif"})
+
+
+def _is_other_image(data: bytes) -> bool:
+    """Icons, SVG and HEIC are accepted by Mastodon in some places but not decoded by our libvips: no verdict."""
+    start = data[:512]
+    return start[:4] == b"\0\0\1\0" or b"<svg" in start.lower() or (start[4:8] == b"ftyp" and b"av" not in start[8:12])
+
+
+def find_ffprobe(variables: dict[str, str]) -> str | None:
+    """ffprobe as Mastodon finds it: `FFPROBE_BINARY`, then PATH (facts §3.1)."""
+    return shutil.which(variables.get("FFPROBE_BINARY") or "ffprobe")

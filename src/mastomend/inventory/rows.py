@@ -1,0 +1,129 @@
+"""The two questions asked about rows: all of a kind as columns for the join, and a few again in full.
+
+Both select what is really there: a column the schema lacks becomes NULL, so a server in the middle of an upgrade is
+read as it is (facts §13.3). "Local" is decided in PostgreSQL (facts §1), so URLs never leave it for sound records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mastomend.inventory.database import MastodonDatabase
+from mastomend.mastodon.keys import Record
+from mastomend.mastodon.kinds import BLANK_CHARACTERS, KINDS, Kind, Owner, RemoteRule
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record looked at again, with everything a finding or a repair needs.
+
+    `in_flight` means a transaction is changing this row right now: Mastodon deletes old files and writes new ones
+    *before* it commits (facts §6.1), so nothing about the row's files can be said until it has.
+    """
+
+    record: Record
+    domain: str | None
+    remote_url: str | None
+    suspended: bool
+    in_flight: bool
+    account_id: int | None = None
+    media_type: int | None = None
+
+
+def kinds_of(database: MastodonDatabase) -> tuple[Kind, ...]:
+    """The kinds this instance's schema has (`imports` went away in 4.4)."""
+    return tuple(k for k in KINDS if k.column("file_name") in database.columns(k.table))
+
+
+def _quote(text: str) -> str:
+    escaped = "".join(c if " " < c < "\x7f" and c not in "'\\" else f"\\u{ord(c):04x}" for c in text)
+    return f"E'{escaped}'"
+
+
+def _is_local(kind: Kind, alias: str) -> str:
+    match kind.remote:
+        case RemoteRule.DOMAIN:
+            return f"{alias}.domain IS NULL"
+        case RemoteRule.REMOTE_URL:
+            return f"btrim(coalesce({alias}.remote_url, ''), {_quote(BLANK_CHARACTERS)}) = ''"
+        case RemoteRule.ALWAYS:
+            return "false"
+        case RemoteRule.NEVER:
+            return "true"
+
+
+def _record_columns(kind: Kind, columns: frozenset[str], alias: str) -> str:
+    version = f"{alias}.{kind.version_column}" if kind.version_column in columns else "NULL"
+    var = f"{alias}.var" if kind.has_var else "NULL"
+    size = kind.column("file_size")
+    return (
+        f"{alias}.id::int8 AS id, {_is_local(kind, alias)} AS is_local, "
+        f"{alias}.{kind.column('file_name')}::text AS file_name, "
+        f"{alias}.{kind.column('content_type')}::text AS content_type, "
+        f"{alias}.{size}::int8 AS file_size, {version}::int4 AS version, {var}::text AS var"
+    )
+
+
+def scan_sql(kind: Kind, database: MastodonDatabase) -> str:
+    """All records of a kind that name a file: the columns `mastodon.columnar` takes."""
+    name = kind.column("file_name")
+    selected = _record_columns(kind, database.columns(kind.table), "t")
+    return f"SELECT {selected} FROM {kind.table} t WHERE t.{name} IS NOT NULL AND t.{name} <> ''"
+
+
+# A row version that a running transaction has replaced or locked carries that transaction in xmax. Comparing it with
+# the transactions in progress costs no lock and needs no rights.
+_IN_FLIGHT = (
+    "t.xmax::text <> '0' AND t.xmax::text IN (SELECT (x::text::int8 & 4294967295)::text "
+    "FROM pg_snapshot_xip(pg_current_snapshot()) x)"
+)
+
+
+def detail_sql(kind: Kind, database: MastodonDatabase) -> str:
+    """Records by id, in full: one parameter, an array of ids."""
+    join, domain, suspended, account = "", "NULL", "false", "NULL"
+    match kind.owner:
+        case Owner.ACCOUNT:
+            domain, suspended = "t.domain", "(t.suspended_at IS NOT NULL AND t.id <> -99)"
+        case Owner.ACCOUNT_ID:
+            join = "LEFT JOIN accounts a ON a.id = t.account_id"
+            domain, suspended, account = "a.domain", "(a.suspended_at IS NOT NULL)", "t.account_id"
+        case Owner.DOMAIN:
+            domain = "t.domain"
+        case Owner.NONE:
+            pass
+    url = f"t.{kind.remote_url}" if kind.remote_url else "NULL"
+    media_type = "t.type" if kind.owner is Owner.ACCOUNT_ID else "NULL"
+    name = kind.column("file_name")
+    return (
+        f"SELECT {_record_columns(kind, database.columns(kind.table), 't')}, {domain}::text AS domain, "
+        f"{url}::text AS remote_url, coalesce({suspended}, false) AS suspended, {_IN_FLIGHT} AS in_flight, "
+        f"{account}::int8 AS account_id, {media_type}::int4 AS media_type "
+        f"FROM {kind.table} t {join} WHERE t.id = ANY(%s) AND t.{name} IS NOT NULL AND t.{name} <> ''"
+    )
+
+
+def read_rows(database: MastodonDatabase, kind: Kind, ids: Sequence[int]) -> dict[int, Row]:
+    """The rows as they are now, by id; rows that are gone or name no file any more are left out."""
+    found: dict[int, Row] = {}
+    for row in database.query(detail_sql(kind, database), [list(ids)]):
+        record = Record(
+            row["id"],
+            row["is_local"],
+            row["file_name"],
+            row["content_type"],
+            row["file_size"],
+            row["version"],
+            row["var"],
+        )
+        found[record.id] = Row(
+            record,
+            row["domain"],
+            row["remote_url"],
+            row["suspended"],
+            row["in_flight"],
+            row["account_id"],
+            row["media_type"],
+        )
+    return found

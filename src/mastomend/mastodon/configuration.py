@@ -1,0 +1,373 @@
+"""An instance's configuration: Mastodon's variables parsed once into typed, frozen values (facts §4.2, §4.3).
+
+Parsed at the edge, trusted inside. Passwords and keys are `Secret`s: they print as dots everywhere and reach a driver
+only through `reveal()`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from mastomend.errors import ConfigurationError
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A value that must never be printed."""
+
+    _value: str
+
+    def reveal(self) -> str:
+        """The value itself, for a driver and nobody else."""
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __repr__(self) -> str:
+        return "•••" if self._value else "''"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """How to reach PostgreSQL, in libpq's own parameter names. `prepared_statements` is false behind pgbouncer."""
+
+    parameters: Mapping[str, str]
+    password: Secret
+    prepared_statements: bool = True
+
+    def __str__(self) -> str:
+        p = self.parameters
+        return f"{p.get('user', '')}@{p.get('host', 'localhost')}:{p.get('port', '5432')}/{p.get('dbname', '')}"
+
+
+@dataclass(frozen=True, slots=True)
+class FilesystemStorage:
+    """Media below a directory."""
+
+    root: str
+    key_prefix: str = ""
+
+    def __str__(self) -> str:
+        return f"file://{self.root}"
+
+
+@dataclass(frozen=True, slots=True)
+class S3Storage:
+    """Media in an S3-compatible bucket. `access_key_id` None means the AWS credential chain."""
+
+    bucket: str
+    region: str
+    endpoint: str | None
+    virtual_host_style: bool
+    access_key_id: str | None
+    secret_access_key: Secret
+    permission: str | None
+    storage_class: str | None
+    key_prefix: str
+    open_timeout_s: float
+    read_timeout_s: float
+    retry_limit: int
+    multipart_threshold: int
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}" + (f"/{self.key_prefix}" if self.key_prefix else "")
+
+
+@dataclass(frozen=True, slots=True)
+class AzureStorage:
+    """Media in an Azure container."""
+
+    account: str
+    access_key: Secret
+    container: str
+    endpoint: str | None = None
+    key_prefix: str = ""
+
+    def __str__(self) -> str:
+        return f"azure://{self.account}/{self.container}"
+
+
+Storage = FilesystemStorage | S3Storage | AzureStorage
+
+
+@dataclass(frozen=True, slots=True)
+class Redis:
+    """One Redis group (application, Sidekiq or cache)."""
+
+    url: str | None
+    host: str
+    port: int
+    db: int
+    user: str | None
+    password: Secret
+    sentinels: tuple[str, ...] = ()
+    sentinel_master: str | None = None
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the operator's variables say about sizes and addresses; `None` is Mastodon's default (facts §3.4)."""
+
+    max_image_bytes: int | None = None
+    max_video_bytes: int | None = None
+    max_remote_emoji_bytes: int | None = None
+    allowed_private_addresses: tuple[IPNetwork, ...] = ()
+    limited_federation: bool = False
+    use_libvips: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything Mastomend takes from `.env.production`."""
+
+    local_domain: str
+    web_domain: str
+    alternate_domains: tuple[str, ...]
+    database: Database
+    replica: Database | None
+    storage: Storage
+    redis: Redis
+    redis_sidekiq: Redis
+    redis_cache: Redis
+    limits: Limits
+    http_proxy: str | None = field(default=None, repr=False)
+
+
+def configuration(variables: Mapping[str, str], rails_root: str) -> Configuration:
+    """The typed configuration.
+
+    Raises:
+        ConfigurationError: a variable that is needed is missing or has an impossible value.
+    """
+    local_domain = variables.get("LOCAL_DOMAIN", "").strip()
+    if not local_domain:
+        raise ConfigurationError(
+            "LOCAL_DOMAIN is not set.", hint="Point --env at Mastodon's .env.production (see `mastomend --help`)."
+        )
+    base = redis_group(variables, "")
+    return Configuration(
+        local_domain=local_domain,
+        web_domain=variables.get("WEB_DOMAIN") or local_domain,
+        alternate_domains=tuple(_words(variables.get("ALTERNATE_DOMAINS", ""))),
+        database=database(variables),
+        replica=replica(variables),
+        storage=storage(variables, rails_root),
+        redis=base,
+        redis_sidekiq=redis_group(variables, "SIDEKIQ_", base),
+        redis_cache=redis_group(variables, "CACHE_", base),
+        limits=limits(variables),
+        http_proxy=variables.get("http_proxy") or None,
+    )
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[,\s]+", text) if word]
+
+
+def _integer(variables: Mapping[str, str], name: str, default: int) -> int:
+    text = variables.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigurationError(f"{name} must be a whole number, not {text!r}.") from None
+
+
+# --- database -----------------------------------------------------------------------------------------------------
+
+# libpq's connection parameters an operator may put behind "?" in DATABASE_URL; Rails' own (pool, timeout, …) are dropped.
+_LIBPQ = frozenset(
+    {
+        "host", "hostaddr", "port", "dbname", "user", "password", "sslmode", "sslcert", "sslkey", "sslrootcert",
+        "sslcrl", "sslpassword", "passfile", "service", "connect_timeout", "keepalives", "keepalives_idle",
+        "keepalives_interval", "keepalives_count", "options", "target_session_attrs", "channel_binding", "gssencmode",
+    }
+)  # fmt: skip
+
+
+def database(variables: Mapping[str, str]) -> Database:
+    """The primary: `DATABASE_URL` over the `DB_*` variables, with Mastodon's defaults."""
+    parameters = {
+        "host": variables.get("DB_HOST") or "localhost",
+        "port": str(_integer(variables, "DB_PORT", 5432)),
+        "dbname": variables.get("DB_NAME") or "mastodon_production",
+        "user": variables.get("DB_USER") or "mastodon",
+        "password": variables.get("DB_PASS", ""),
+        "sslmode": variables.get("DB_SSLMODE") or "prefer",
+    }
+    return _database(parameters, variables, "DATABASE_URL", "PREPARED_STATEMENTS")
+
+
+def replica(variables: Mapping[str, str]) -> Database | None:
+    """The read replica, if one is configured. Never written to."""
+    if not (variables.get("REPLICA_DATABASE_URL") or variables.get("REPLICA_DB_NAME")):
+        return None
+    primary = database(variables).parameters
+    parameters = {
+        "host": variables.get("REPLICA_DB_HOST") or primary.get("host", "localhost"),
+        "port": str(_integer(variables, "REPLICA_DB_PORT", 5432)),
+        "dbname": variables.get("REPLICA_DB_NAME") or primary.get("dbname", ""),
+        "user": variables.get("REPLICA_DB_USER") or primary.get("user", ""),
+        "password": variables.get("REPLICA_DB_PASS", variables.get("DB_PASS", "")),
+        "sslmode": primary.get("sslmode", "prefer"),
+    }
+    return _database(parameters, variables, "REPLICA_DATABASE_URL", "REPLICA_PREPARED_STATEMENTS")
+
+
+def _database(parameters: dict[str, str], variables: Mapping[str, str], url_name: str, prepared_name: str) -> Database:
+    if url := variables.get(url_name):
+        parameters |= _database_url(url, url_name)
+    mode = parameters["sslmode"]
+    if mode not in ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"):
+        raise ConfigurationError(
+            f"DB_SSLMODE {mode!r} is not a PostgreSQL SSL mode.",
+            hint="Use one of disable, allow, prefer, require, verify-ca, verify-full.",
+        )
+    password = Secret(parameters.pop("password", ""))
+    return Database(parameters, password, variables.get(prepared_name, "true") != "false")
+
+
+def _database_url(url: str, name: str) -> dict[str, str]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"{name} is not a valid URL: {error}.") from None
+    if parts.scheme not in ("postgres", "postgresql", "postgis"):
+        raise ConfigurationError(
+            f"{name} must start with postgres:// or postgresql://.", hint="Check the value in .env.production."
+        )
+    found = {
+        "host": unquote(parts.hostname or ""),
+        "port": str(port or ""),
+        "dbname": unquote(parts.path.lstrip("/")),
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+    }
+    found |= {key: value for key, value in parse_qsl(parts.query) if key in _LIBPQ}
+    return {key: value for key, value in found.items() if value}
+
+
+# --- storage ------------------------------------------------------------------------------------------------------
+
+
+def storage(variables: Mapping[str, str], rails_root: str) -> Storage:
+    """Where the media are: the first of S3, Swift, Azure that is enabled, else a directory (facts §4.2)."""
+    if variables.get("S3_ENABLED") == "true":
+        return _s3(variables)
+    if variables.get("SWIFT_ENABLED") == "true":
+        raise ConfigurationError(
+            "SWIFT_ENABLED=true: Mastomend does not speak Swift's own protocol.",
+            hint="Use the S3-compatible API of your Swift provider: a file with S3_ENABLED=true, S3_ENDPOINT, "
+            "S3_BUCKET and its keys, given with --env.",
+        )
+    if variables.get("AZURE_ENABLED") == "true":
+        return AzureStorage(
+            account=_required(variables, "AZURE_STORAGE_ACCOUNT"),
+            access_key=Secret(_required(variables, "AZURE_STORAGE_ACCESS_KEY")),
+            container=_required(variables, "AZURE_CONTAINER_NAME"),
+        )
+    root = variables.get("PAPERCLIP_ROOT_PATH") or ":rails_root/public/system"
+    return FilesystemStorage(root.replace(":rails_root", rails_root.rstrip("/")).rstrip("/") or "/")
+
+
+def _required(variables: Mapping[str, str], name: str) -> str:
+    value = variables.get(name, "").strip()
+    if not value:
+        raise ConfigurationError(f"{name} is not set, but this storage needs it.", hint="Set it in .env.production.")
+    return value
+
+
+def _s3(variables: Mapping[str, str]) -> S3Storage:
+    endpoint = variables.get("S3_ENDPOINT", "").strip() or None
+    if endpoint and not re.match(r"https?://[^/]", endpoint):
+        raise ConfigurationError(f"S3_ENDPOINT must be a full URL with https://, not {endpoint!r}.")
+    permission = variables.get("S3_PERMISSION", "public-read")
+    key_id = variables.get("AWS_ACCESS_KEY_ID") or None
+    return S3Storage(
+        bucket=_required(variables, "S3_BUCKET"),
+        region=variables.get("S3_REGION") or "us-east-1",
+        endpoint=endpoint,
+        virtual_host_style=endpoint is None or variables.get("S3_OVERRIDE_PATH_STYLE") == "true",
+        access_key_id=key_id,
+        secret_access_key=Secret(variables.get("AWS_SECRET_ACCESS_KEY", "") if key_id else ""),
+        permission=permission or None,
+        storage_class=variables.get("S3_STORAGE_CLASS") or None,
+        key_prefix=variables.get("S3_KEY_PREFIX", "").strip("/"),
+        open_timeout_s=float(_integer(variables, "S3_OPEN_TIMEOUT", 5)),
+        read_timeout_s=float(_integer(variables, "S3_READ_TIMEOUT", 5)),
+        retry_limit=_integer(variables, "S3_RETRY_LIMIT", 0),
+        multipart_threshold=_integer(variables, "S3_MULTIPART_THRESHOLD", 15_728_640),
+    )
+
+
+# --- Redis and the rest -------------------------------------------------------------------------------------------
+
+
+def redis_group(variables: Mapping[str, str], prefix: str, base: Redis | None = None) -> Redis:
+    """One Redis group. A prefixed group counts only if its URL, host or sentinels are set (facts §4.3, 4.3+)."""
+
+    def get(name: str) -> str:
+        return variables.get(f"{prefix}REDIS_{name}", "")
+
+    if base is not None and not (get("URL") or get("HOST") or get("SENTINELS")):
+        return base
+    sentinel_port = _integer(variables, f"{prefix}REDIS_SENTINEL_PORT", 26379)
+    sentinels = tuple(s if ":" in s else f"{s}:{sentinel_port}" for s in _words(get("SENTINELS")))
+    if sentinels and not get("SENTINEL_MASTER"):
+        raise ConfigurationError(f"{prefix}REDIS_SENTINELS is set, but {prefix}REDIS_SENTINEL_MASTER is not.")
+    return Redis(
+        url=get("URL") or None,
+        host=get("HOST") or "localhost",
+        port=_integer(variables, f"{prefix}REDIS_PORT", 6379),
+        db=_integer(variables, f"{prefix}REDIS_DB", 0),
+        user=get("USER") or None,
+        password=Secret(get("PASSWORD")),
+        sentinels=sentinels,
+        sentinel_master=get("SENTINEL_MASTER") or None,
+        namespace=variables.get("REDIS_NAMESPACE") or None,
+    )
+
+
+def limits(variables: Mapping[str, str]) -> Limits:
+    """Sizes, private addresses and federation mode as the variables state them."""
+    networks: list[IPNetwork] = []
+    for word in _words(variables.get("ALLOWED_PRIVATE_ADDRESSES", "")):
+        try:
+            networks.append(ipaddress.ip_network(word, strict=False))
+        except ValueError:
+            raise ConfigurationError(f"ALLOWED_PRIVATE_ADDRESSES: {word!r} is not an address or a network.") from None
+
+    def optional(*names: str) -> int | None:
+        found = [_integer(variables, name, 0) for name in names if variables.get(name)]
+        return max(found) if found else None
+
+    limited = variables.get("LIMITED_FEDERATION_MODE", variables.get("WHITELIST_MODE", ""))
+    vips = variables.get("MASTODON_USE_LIBVIPS")
+    return Limits(
+        max_image_bytes=optional("MAX_IMAGE_SIZE"),
+        max_video_bytes=optional("MAX_VIDEO_SIZE"),
+        max_remote_emoji_bytes=optional("MAX_EMOJI_SIZE", "MAX_REMOTE_EMOJI_SIZE"),
+        allowed_private_addresses=tuple(networks),
+        limited_federation=limited == "true",
+        use_libvips=None if vips is None else vips == "true",
+    )
+
+
+def origin_host(url: str) -> str:
+    """The host of a remote URL in lower case, '' when it has none."""
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""

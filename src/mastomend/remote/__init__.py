@@ -1,0 +1,1 @@
+"""Everything that talks to strangers: guarded addresses, politeness, limits."""

@@ -1,0 +1,284 @@
+"""One GET to a stranger, guarded: what comes back is bytes within limits, or a value that says why not.
+
+Redirects are followed by hand, at most three, every hop checked like the first. Names are resolved by our own
+resolver, which drops refused addresses before a connection is made; address literals never reach a resolver, so they
+are checked in the URL; and the peer of the finished connection is checked once more. Every phase has a time limit and
+so has the whole (facts §11). Bodies are counted after decompression while they stream in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from yarl import URL
+
+from mastomend.mastodon.configuration import IPNetwork
+from mastomend.remote.addresses import is_refused
+
+_MAX_REDIRECTS = 3
+_CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """Seconds (facts §11): DNS, connecting, TLS, silence while reading, the whole body."""
+
+    dns_s: float = 5.0
+    connect_s: float = 5.0
+    silence_s: float = 10.0
+    body_s: float = 30.0
+
+
+class Failure(StrEnum):
+    """Why there is no body. The words are stable: reports and `--json` consumers rely on them."""
+
+    NOT_FOUND = "not_found"
+    GONE = "gone"
+    FORBIDDEN = "forbidden"
+    RATE_LIMITED = "rate_limited"
+    SERVER_ERROR = "server_error"
+    HTTP_STATUS = "http_status"
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    BROKEN_OFF = "broken_off"
+    TOO_BIG = "too_big"
+    PRIVATE_ADDRESS = "private_address"
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+    BAD_URL = "bad_url"
+
+    @property
+    def host_in_trouble(self) -> bool:
+        """Whether this says something about the host rather than about one file."""
+        return self in _HOST_TROUBLE
+
+
+_HOST_TROUBLE = frozenset(
+    {
+        Failure.RATE_LIMITED,
+        Failure.SERVER_ERROR,
+        Failure.DNS,
+        Failure.CONNECT,
+        Failure.TLS,
+        Failure.TIMEOUT,
+        Failure.BROKEN_OFF,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A complete body. `url` is the last hop's; its path gives a new file its extension (facts §2.4)."""
+
+    data: bytes
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotFetched:
+    """No body. `retry_after_s` is what the host asked for, if it did."""
+
+    failure: Failure
+    detail: str
+    retry_after_s: float | None = None
+
+
+class _RefusedAddress(OSError):
+    pass
+
+
+class _GuardedResolver(AbstractResolver):
+    def __init__(self, inner: AbstractResolver, allowed: Sequence[IPNetwork], timeout_s: float) -> None:
+        self._inner = inner
+        self._allowed = allowed
+        self._timeout_s = timeout_s
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        async with asyncio.timeout(self._timeout_s):
+            found = await self._inner.resolve(host, port, family)
+        good = [result for result in found if not is_refused(result["host"], self._allowed)]
+        if found and not good:
+            raise _RefusedAddress(f"{host} resolves to a private address")
+        return good
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class GuardedClient:
+    """An HTTP client for URLs nobody vouches for. Use it as an async context manager."""
+
+    def __init__(
+        self,
+        user_agent: str,
+        allowed_private: Sequence[IPNetwork] = (),
+        *,
+        proxy: str | None = None,
+        limits: TimeLimits = TimeLimits(),
+        connections: int = 64,
+        resolver: AbstractResolver | None = None,
+        ssl: Any = True,
+    ) -> None:
+        self._user_agent = user_agent
+        self._allowed = allowed_private
+        self._proxy = proxy
+        self._limits = limits
+        self._connections = connections
+        self._resolver = resolver
+        self._ssl = ssl
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> GuardedClient:
+        inner = self._resolver or ThreadedResolver()
+        connector = aiohttp.TCPConnector(
+            limit=self._connections,
+            resolver=inner if self._proxy else _GuardedResolver(inner, self._allowed, self._limits.dns_s),
+            ttl_dns_cache=60,
+            ssl=self._ssl,
+        )
+        timeout = aiohttp.ClientTimeout(
+            total=None,
+            connect=None,
+            sock_connect=self._limits.connect_s,
+            sock_read=self._limits.silence_s,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=timeout,
+            headers={"User-Agent": self._user_agent, "Accept-Encoding": "gzip"},
+            skip_auto_headers=("Accept",),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, url: str, max_bytes: int) -> Fetched | NotFetched:
+        """The body of that URL, at most `max_bytes` after decompression. Never raises for what a stranger does."""
+        whole = self._limits.dns_s + 2 * self._limits.connect_s + self._limits.silence_s + self._limits.body_s
+        try:
+            async with asyncio.timeout((_MAX_REDIRECTS + 1) * whole):
+                return await self._follow(url, max_bytes)
+        except _RefusedAddress as error:
+            return NotFetched(Failure.PRIVATE_ADDRESS, str(error))
+        except TimeoutError as error:
+            return NotFetched(Failure.TIMEOUT, str(error) or "no answer in time")
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+            return NotFetched(Failure.TLS, _words(error))
+        except aiohttp.ClientConnectorDNSError as error:
+            cause = error.os_error
+            if isinstance(cause, _RefusedAddress):
+                return NotFetched(Failure.PRIVATE_ADDRESS, str(cause))
+            return NotFetched(Failure.DNS, _words(error))
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, _RefusedAddress):
+                return NotFetched(Failure.PRIVATE_ADDRESS, str(error.os_error))
+            return NotFetched(Failure.CONNECT, _words(error))
+        except (aiohttp.InvalidURL, ValueError) as error:
+            return NotFetched(Failure.BAD_URL, _words(error))
+        except (aiohttp.ClientError, OSError) as error:
+            return NotFetched(Failure.BROKEN_OFF, _words(error))
+
+    async def _follow(self, url: str, max_bytes: int) -> Fetched | NotFetched:
+        assert self._session is not None, "use the client as an async context manager"
+        current = URL(url)
+        for _ in range(_MAX_REDIRECTS + 1):
+            if refusal := self._refuse(current):
+                return refusal
+            async with self._session.get(current, allow_redirects=False, proxy=self._proxy) as response:
+                self._check_peer(response)
+                if response.status in (301, 302, 303, 307, 308):
+                    location = response.headers.get("Location", "")
+                    if not location:
+                        return NotFetched(Failure.HTTP_STATUS, f"HTTP {response.status} without Location")
+                    current = current.join(URL(location))
+                    continue
+                if failure := _status_failure(response):
+                    return failure
+                return await self._body(response, max_bytes)
+        return NotFetched(Failure.TOO_MANY_REDIRECTS, f"more than {_MAX_REDIRECTS} redirects")
+
+    def _refuse(self, url: URL) -> NotFetched | None:
+        host = url.host
+        if url.scheme not in ("http", "https") or not host:
+            return NotFetched(Failure.BAD_URL, "not an http or https URL with a host")
+        if host.endswith((".onion", ".i2p")):
+            return NotFetched(Failure.PRIVATE_ADDRESS, "a hidden service")
+        try:
+            ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return None  # a name: the resolver decides
+        if self._proxy is None and is_refused(host, self._allowed):
+            return NotFetched(Failure.PRIVATE_ADDRESS, f"{host} is a private address")
+        return None
+
+    def _check_peer(self, response: aiohttp.ClientResponse) -> None:
+        transport = response.connection.transport if response.connection else None
+        peer = transport.get_extra_info("peername") if transport else None
+        if self._proxy is None and peer and is_refused(str(peer[0]), self._allowed):
+            raise _RefusedAddress(f"connected to {peer[0]}, a private address")
+
+    async def _body(self, response: aiohttp.ClientResponse, max_bytes: int) -> Fetched | NotFetched:
+        too_big = NotFetched(Failure.TOO_BIG, f"more than {max_bytes} bytes")
+        if (response.content_length or 0) > max_bytes:
+            return too_big
+        parts: list[bytes] = []
+        size = 0
+        async with asyncio.timeout(self._limits.body_s):
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                size += len(chunk)
+                if size > max_bytes:
+                    return too_big
+                parts.append(chunk)
+        return Fetched(b"".join(parts), str(response.url))
+
+
+def _status_failure(response: aiohttp.ClientResponse) -> NotFetched | None:
+    status = response.status
+    detail = f"HTTP {status}"
+    if 200 <= status < 300:
+        return None
+    if status == 404:
+        return NotFetched(Failure.NOT_FOUND, detail)
+    if status == 410:
+        return NotFetched(Failure.GONE, detail)
+    if status in (401, 403, 451):
+        return NotFetched(Failure.FORBIDDEN, detail)
+    if status in (429, 503):
+        failure = Failure.RATE_LIMITED if status == 429 else Failure.SERVER_ERROR
+        return NotFetched(failure, detail, retry_after(response.headers.get("Retry-After"), datetime.now(UTC)))
+    return NotFetched(Failure.SERVER_ERROR if status >= 500 else Failure.HTTP_STATUS, detail)
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """`Retry-After` in seconds from `now`: a number or an HTTP date; None if absent or senseless."""
+    text = (value or "").strip()
+    if re.fullmatch(r"\d{1,9}", text):
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,206 @@
+"""Media below a directory, with Mastodon's modes (facts §4.2) and durable writes.
+
+A file is written beside its target under a name that is no key, synced, renamed, and its directory synced: after a
+crash there is the old file, the new file or none, never half of one. Run as root, new files and directories get the
+owner of the directory they appear in, so that Mastodon can still delete them.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mastomend.errors import StorageError
+from mastomend.mastodon.keys import Key
+from mastomend.storage.lookup import LookupPool
+from mastomend.storage.ports import Held, Requests
+
+_CHUNK = 10_000
+_TEMPORARY = ".mastomend-tmp"
+
+
+class FilesystemStore:
+    """The storage below `root`."""
+
+    bulk_listing = False
+
+    def __init__(self, root: str, workers: int | None = None) -> None:
+        self.root = Path(root)
+        self.requests = Requests()
+        self._pool = LookupPool(root, workers)
+        umask = os.umask(0)
+        os.umask(umask)
+        self._file_mode = 0o666 & ~umask
+
+    def probe(self) -> bool:
+        try:
+            with os.scandir(self.root) as entries:
+                return any(not entry.name.startswith(".") for entry in entries)
+        except FileNotFoundError:
+            raise StorageError(
+                f"The media directory {self.root} does not exist.",
+                hint="Is the disk mounted? Otherwise check PAPERCLIP_ROOT_PATH in .env.production.",
+            ) from None
+        except NotADirectoryError:
+            raise StorageError(f"{self.root} is not a directory.", hint="Check PAPERCLIP_ROOT_PATH.") from None
+        except PermissionError:
+            raise StorageError(
+                f"The media directory {self.root} cannot be read by this user.",
+                hint="Run Mastomend as the user that runs Mastodon, e.g. `sudo -u mastodon mastomend check`.",
+            ) from None
+        except OSError as error:
+            raise StorageError(f"The media directory {self.root} cannot be read: {error.strerror}.") from None
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def sizes(self, keys: Sequence[str]) -> Sequence[int]:
+        return self._pool.sizes(keys)
+
+    def list(self, prefix: str) -> Iterator[Sequence[Held]]:
+        chunk: list[Held] = []
+        start = self.root / prefix if prefix else self.root
+        offset = len(str(self.root).rstrip("/")) + 1
+
+        def refuse(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):  # a directory may vanish while we walk
+                raise StorageError(f"{error.filename} cannot be listed: {error.strerror}.")
+
+        for folder, _, names in os.walk(start, onerror=refuse):
+            for name in names:
+                path = os.path.join(folder, name)  # noqa: PTH118 - a million Path objects are not free
+                try:
+                    chunk.append(Held(path[offset:], os.stat(path).st_size))
+                except FileNotFoundError:
+                    continue
+            if len(chunk) >= _CHUNK:
+                yield chunk
+                chunk = []
+        yield chunk
+
+    def read(self, key: Key) -> bytes | None:
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        except OSError as error:
+            raise StorageError(f"{key} cannot be read: {error.strerror}.") from None
+
+    def put(self, key: Key, data: bytes, content_type: str) -> None:
+        def write(descriptor: int) -> None:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+
+        self._install(self._path(key), write, self._file_mode)
+
+    def copy(self, source: Key, target: Key, *, private: bool) -> None:
+        def write(descriptor: int) -> None:
+            with self._path(source).open("rb") as original, os.fdopen(os.dup(descriptor), "wb") as duplicate:
+                shutil.copyfileobj(original, duplicate, 1024 * 1024)
+
+        self._install(self._path(target), write, 0o600 if private else self._file_mode, private_folders=private)
+
+    def move(self, source: Key, target: Key, *, private: bool) -> None:
+        origin, destination = self._path(source), self._path(target)
+        mode = 0o600 if private else self._file_mode
+        try:
+            self._make_folders(destination.parent, private)
+            origin.chmod(mode)
+            origin.rename(destination)
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # a mount point below the root: copy, then remove
+                raise self._failure(error, source) from None
+            self.copy(source, target, private=private)
+            origin.unlink()
+        try:
+            _sync_folder(destination.parent)
+            _sync_folder(origin.parent)
+            self._remove_empty_folders(origin.parent)
+        except OSError as error:
+            raise self._failure(error, source) from None
+
+    def _path(self, key: Key) -> Path:
+        path = Path(os.path.normpath(self.root / key))  # ".." is refused below, not followed
+        if self.root not in path.parents or ".." in key.split("/"):
+            raise StorageError(f"{key!r} would leave the media directory.")
+        return path
+
+    def _install(self, path: Path, write: object, mode: int, *, private_folders: bool = False) -> None:
+        assert callable(write)
+        temporary = path.with_name(f".{hashlib.sha1(path.name.encode()).hexdigest()}{_TEMPORARY}")
+        try:
+            self._make_folders(path.parent, private_folders)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            try:
+                write(descriptor)
+                os.fchmod(descriptor, mode)
+                _adopt_owner(descriptor, path.parent)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise self._failure(error, str(path)) from None
+
+    def _make_folders(self, folder: Path, private: bool) -> None:
+        missing = []
+        while not folder.is_dir():
+            missing.append(folder)
+            folder = folder.parent
+        for new in reversed(missing):
+            try:
+                new.mkdir(mode=0o700 if private else 0o777)
+            except FileExistsError:  # another writer was faster
+                continue
+            descriptor = os.open(new, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                _adopt_owner(descriptor, new.parent)
+            finally:
+                os.close(descriptor)
+            _sync_folder(new.parent)
+
+    def _remove_empty_folders(self, folder: Path) -> None:
+        """As Mastodon does after a deletion: upwards until a directory is not empty."""
+        while folder != self.root:
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+            folder = folder.parent
+
+    def _failure(self, error: OSError, what: object) -> StorageError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StorageError(
+                f"The disk of {self.root} is full: {what} was not written.",
+                hint="Free some space, then run the same command again: it goes on where it stopped.",
+            )
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return StorageError(
+                f"{what} cannot be written: {error.strerror}.",
+                hint="Run Mastomend as the user that runs Mastodon, and check that the disk is mounted read-write.",
+            )
+        return StorageError(f"{what}: {error.strerror}.")
+
+
+def _sync_folder(folder: Path) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _adopt_owner(descriptor: int, parent: Path) -> None:
+    if os.geteuid() == 0:
+        owner = parent.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)

@@ -1,0 +1,58 @@
+"""A storage in memory: the reference the conformance suite compares the real ones with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mastomend.errors import StorageError
+from mastomend.mastodon.keys import Key
+from mastomend.storage.ports import MISSING, Held, Requests
+
+
+class MemoryStore:
+    """Objects in a dict; `content_types` and `private` record what writers asked for."""
+
+    bulk_listing = True
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.content_types: dict[str, str] = {}
+        self.private: set[str] = set()
+        self.requests = Requests()
+
+    def probe(self) -> bool:
+        return bool(self.objects)
+
+    def close(self) -> None:
+        pass
+
+    def sizes(self, keys: Sequence[str]) -> Sequence[int]:
+        self.requests.head += len(keys)
+        return [len(self.objects[key]) if key in self.objects else MISSING for key in keys]
+
+    def list(self, prefix: str) -> Iterator[Sequence[Held]]:
+        self.requests.list += 1
+        folder = prefix.rstrip("/") + "/" if prefix else ""
+        yield [Held(key, len(data)) for key, data in self.objects.items() if key.startswith(folder)]
+
+    def read(self, key: Key) -> bytes | None:
+        return self.objects.get(key)
+
+    def put(self, key: Key, data: bytes, content_type: str) -> None:
+        self.objects[key] = data
+        self.content_types[key] = content_type
+        self.private.discard(key)
+
+    def copy(self, source: Key, target: Key, *, private: bool) -> None:
+        if source not in self.objects:
+            raise StorageError(f"{source} does not exist.")
+        self.objects[target] = self.objects[source]
+        self.content_types[target] = self.content_types.get(source, "")
+        if private:
+            self.private.add(target)
+        else:
+            self.private.discard(target)
+
+    def move(self, source: Key, target: Key, *, private: bool) -> None:
+        self.copy(source, target, private=private)
+        del self.objects[source]

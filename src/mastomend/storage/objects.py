@@ -1,0 +1,263 @@
+"""Media in a bucket: obstore lists and reads (Arrow batches, pages fetched ahead), boto3 writes S3.
+
+Two clients, because each can do what the other cannot: obstore lists several times faster and speaks Azure as well,
+but cannot send Mastodon's `x-amz-acl` in a signed request; boto3 can, and brings the AWS credential chain Mastodon
+itself falls back on (docs/adr/0003).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import obstore
+from obstore.exceptions import BaseError, PermissionDeniedError
+from obstore.store import AzureStore, S3Store
+
+from mastomend.errors import ConfigurationError, StorageError
+from mastomend.mastodon.configuration import AzureStorage, S3Storage
+from mastomend.mastodon.keys import Key
+from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Held, Requests
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_PAGE = 1000
+_CONCURRENCY = 32
+_CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
+
+
+class ObjectStore:
+    """What every bucket can do: list, look up, read. Writing is the provider's."""
+
+    bulk_listing = True
+
+    def __init__(self, store: S3Store | AzureStore, name: str) -> None:
+        self._store = store
+        self._name = name
+        self.requests = Requests()
+        self._threads = ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="objects")
+
+    def probe(self) -> bool:
+        try:
+            self.requests.list += 1
+            for batch in obstore.list(self._store, chunk_size=1):
+                return len(batch) > 0
+        except BaseError as error:
+            raise self._failure(error) from None
+        return False
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def sizes(self, keys: Sequence[str]) -> Sequence[int]:
+        self.requests.head += len(keys)
+        return list(self._threads.map(self._size, keys))
+
+    def _size(self, key: str) -> int:
+        try:
+            return int(obstore.head(self._store, key)["size"])
+        except FileNotFoundError:
+            return MISSING
+        except PermissionDeniedError:
+            return UNREADABLE
+        except BaseError as error:
+            if "403" in str(error):
+                return UNREADABLE
+            raise self._failure(error) from None
+
+    def list(self, prefix: str) -> Iterator[Sequence[Held]]:
+        listed = 0
+        try:
+            for batch in obstore.list(self._store, prefix.rstrip("/") or None, chunk_size=10 * _PAGE):
+                listed += len(batch)
+                yield [Held(entry["path"], entry["size"]) for entry in batch]
+        except BaseError as error:
+            raise self._failure(error) from None
+        finally:
+            self.requests.list += max(1, -(-listed // _PAGE))
+
+    def read(self, key: Key) -> bytes | None:
+        try:
+            return bytes(obstore.get(self._store, key).bytes())
+        except FileNotFoundError:
+            return None
+        except BaseError as error:
+            raise self._failure(error, key) from None
+
+    def _failure(self, error: BaseError, key: str = "") -> StorageError | ConfigurationError:
+        text = str(error)
+        match = _CODE.search(text)
+        return failure(self._name, match[1] if match else "", text, key)
+
+
+def failure(name: str, code: str, text: str, key: str = "") -> StorageError | ConfigurationError:
+    """The provider's error in words that say what to do; long bodies and request details are left out."""
+    if code in ("NoSuchBucket", "ContainerNotFound", "InvalidBucketName"):
+        return ConfigurationError(f"{name}: the bucket does not exist.", hint="Check S3_BUCKET and S3_ENDPOINT.")
+    if code in ("SignatureDoesNotMatch", "InvalidAccessKeyId", "AuthenticationFailed", "InvalidSecurity"):
+        return StorageError(
+            f"{name} refuses the credentials ({code}).", hint="Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
+    if code in ("AccessDenied", "AllAccessDisabled") or " 403 " in text:
+        return StorageError(
+            f"{name} refuses access ({code or '403'}).",
+            hint="The key needs ListBucket, GetObject, PutObject, PutObjectAcl and DeleteObject on this bucket.",
+        )
+    where = f" at {key}" if key else ""
+    first = text.splitlines()[0][:300] if text else code
+    return StorageError(f"{name}{where}: {first}", hint="Is the object store up and reachable from this machine?")
+
+
+def _client_options(connect_s: float, read_s: float, *, allow_http: bool) -> Any:
+    return {
+        "allow_http": allow_http,
+        "connect_timeout": timedelta(seconds=connect_s),
+        "read_timeout": timedelta(seconds=max(read_s, 30)),  # a listing page takes longer than one object
+        "timeout": timedelta(seconds=300),
+    }
+
+
+_RETRIES: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
+
+
+class S3ObjectStore(ObjectStore):
+    """An S3-compatible bucket; writes carry Mastodon's ACL, Cache-Control and storage class."""
+
+    def __init__(self, settings: S3Storage) -> None:
+        self._settings = settings
+        credentials: dict[str, Any] = {}
+        if settings.access_key_id:
+            credentials = {
+                "access_key_id": settings.access_key_id,
+                "secret_access_key": settings.secret_access_key.reveal(),
+            }
+        else:
+            from obstore.auth.boto3 import Boto3CredentialProvider
+
+            credentials = {"credential_provider": Boto3CredentialProvider()}
+        endpoint: dict[str, Any] = {"endpoint": settings.endpoint} if settings.endpoint else {}
+        store = S3Store(
+            settings.bucket,
+            region=settings.region,
+            virtual_hosted_style_request=settings.virtual_host_style,
+            client_options=_client_options(
+                settings.open_timeout_s,
+                settings.read_timeout_s,
+                allow_http=bool(settings.endpoint and settings.endpoint.startswith("http://")),
+            ),
+            retry_config=_RETRIES,
+            **endpoint,
+            **credentials,
+        )
+        super().__init__(store, str(settings))
+
+    @cached_property
+    def _client(self) -> S3Client:
+        import boto3
+        from botocore.config import Config
+
+        s = self._settings
+        return boto3.client(
+            "s3",
+            endpoint_url=s.endpoint,
+            region_name=s.region,
+            aws_access_key_id=s.access_key_id,
+            aws_secret_access_key=s.secret_access_key.reveal() or None,
+            config=Config(
+                connect_timeout=s.open_timeout_s,
+                read_timeout=max(s.read_timeout_s, 30),
+                retries={"mode": "standard", "total_max_attempts": 4},
+                max_pool_connections=_CONCURRENCY,
+                s3={"addressing_style": "virtual" if s.virtual_host_style else "path"},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def _write_options(self, *, private: bool) -> Any:
+        options: dict[str, str] = {}
+        if self._settings.permission is not None:
+            options["ACL"] = "private" if private else self._settings.permission
+        if self._settings.storage_class:
+            options["StorageClass"] = self._settings.storage_class
+        return options
+
+    def _call(self, operation: Callable[[], object], key: str) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            operation()
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            raise failure(self._name, code, str(error), key) from None
+        except BotoCoreError as error:
+            raise failure(self._name, "", str(error), key) from None
+
+    def put(self, key: Key, data: bytes, content_type: str) -> None:
+        def put() -> object:
+            return self._client.put_object(
+                Bucket=self._settings.bucket,
+                Key=key,
+                Body=data,
+                ContentType=content_type,
+                CacheControl=CACHE_CONTROL,
+                **self._write_options(private=False),
+            )
+
+        self._call(put, key)
+
+    def copy(self, source: Key, target: Key, *, private: bool) -> None:
+        def copy() -> object:
+            return self._client.copy_object(
+                Bucket=self._settings.bucket,
+                Key=target,
+                CopySource={"Bucket": self._settings.bucket, "Key": source},
+                MetadataDirective="COPY",
+                **self._write_options(private=private),
+            )
+
+        self._call(copy, source)
+
+    def move(self, source: Key, target: Key, *, private: bool) -> None:
+        self.copy(source, target, private=private)
+        self._call(lambda: self._client.delete_object(Bucket=self._settings.bucket, Key=source), source)
+
+
+class AzureObjectStore(ObjectStore):
+    """An Azure container. Blobs are written with their Content-Type only, as Mastodon does (facts §4.2)."""
+
+    def __init__(self, settings: AzureStorage) -> None:
+        endpoint: dict[str, Any] = {"endpoint": settings.endpoint} if settings.endpoint else {}
+        store = AzureStore(
+            container_name=settings.container,
+            account_name=settings.account,
+            account_key=settings.access_key.reveal(),
+            client_options=_client_options(5, 30, allow_http=bool(settings.endpoint)),
+            retry_config=_RETRIES,
+            **endpoint,
+        )
+        super().__init__(store, str(settings))
+
+    def put(self, key: Key, data: bytes, content_type: str) -> None:
+        try:
+            obstore.put(self._store, key, data, attributes={"Content-Type": content_type}, use_multipart=False)
+        except BaseError as error:
+            raise self._failure(error, key) from None
+
+    def copy(self, source: Key, target: Key, *, private: bool) -> None:
+        try:
+            obstore.copy(self._store, source, target)
+        except (BaseError, FileNotFoundError) as error:
+            raise failure(self._name, "", str(error), source) from None
+
+    def move(self, source: Key, target: Key, *, private: bool) -> None:
+        self.copy(source, target, private=private)
+        try:
+            obstore.delete(self._store, source)
+        except BaseError as error:
+            raise self._failure(error, source) from None

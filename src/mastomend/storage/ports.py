@@ -1,0 +1,120 @@
+"""What the rest of Mastomend may ask of a media storage.
+
+One Protocol per capability, so a command states what it needs: `check` gets only what reads. Keys are relative to the
+bucket or root and already contain any `S3_KEY_PREFIX`. The conformance suite runs against every implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mastomend.mastodon.keys import Key
+
+#: In place of a size: there is no such file.
+MISSING = -1
+#: In place of a size: something is there, or may be, but this process may not look at it.
+UNREADABLE = -2
+
+#: What Mastodon sends with every PUT (facts §4.2).
+CACHE_CONTROL = "public, max-age=315576000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One object a listing shows; `size` in bytes."""
+
+    key: str
+    size: int
+
+
+@dataclass(slots=True)
+class Requests:
+    """How many requests a storage was asked, for reports. A local disk counts none."""
+
+    list: int = 0
+    head: int = 0
+
+
+class Lookup(Protocol):
+    """Sizes by key."""
+
+    def sizes(self, keys: Sequence[str]) -> Sequence[int]:
+        """One entry per key, in order: its size in bytes, `MISSING` or `UNREADABLE`.
+
+        Raises:
+            StorageError: the storage as a whole does not answer.
+        """
+        ...
+
+
+class Listing(Protocol):
+    """Everything below a prefix."""
+
+    def list(self, prefix: str) -> Iterator[Sequence[Held]]:
+        """Chunks of objects whose key starts with `prefix` (a whole path segment), in no particular order.
+
+        Raises:
+            StorageError: the listing cannot be completed; what was yielded so far is then not the whole.
+        """
+        ...
+
+
+class Reading(Protocol):
+    """Bytes by key."""
+
+    def read(self, key: Key) -> bytes | None:
+        """The whole object, None if there is none.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        ...
+
+
+class Writing(Protocol):
+    """The changes actions make. Each is complete or has no visible effect under the final key."""
+
+    def put(self, key: Key, data: bytes, content_type: str) -> None:
+        """Store an object whole and durably, with the headers, ACL and modes Mastodon gives its files.
+
+        Raises:
+            StorageError: nothing is stored under that key then (an older object stays).
+        """
+        ...
+
+    def copy(self, source: Key, target: Key, *, private: bool) -> None:
+        """A durable copy inside the storage; `private` hides it from the public, otherwise Mastodon's permission.
+
+        Raises:
+            StorageError: the target then does not exist or is as it was.
+        """
+        ...
+
+    def move(self, source: Key, target: Key, *, private: bool) -> None:
+        """As `copy`, then the source is gone. After a crash both may exist, never neither.
+
+        Raises:
+            StorageError: the source then still exists.
+        """
+        ...
+
+
+class Store(Lookup, Listing, Reading, Writing, Protocol):
+    """A whole storage. `bulk_listing` says which way `check` finds what is missing: by listing or by looking up."""
+
+    requests: Requests
+    bulk_listing: bool
+
+    def probe(self) -> bool:
+        """Reach the storage; True if it holds anything at all.
+
+        Raises:
+            StorageError: not there, not readable, wrong credentials. ConfigurationError: no such bucket or root.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back processes, threads and connections."""
+        ...

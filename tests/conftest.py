@@ -1,0 +1,68 @@
+"""Real servers for the tests: one PostgreSQL and one S3 server a session, a fresh database and bucket a test."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from mastomend.commands.instance import Instance, open_instance
+from mastomend.demo.fediverse import Fediverse, fediverse
+from mastomend.demo.instance import SimulatedInstance, simulated_instance
+from mastomend.demo.services import S3Server, postgres, s3_server
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def socket_dir() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="mm-pg-") as folder, postgres(Path(folder) / "data") as directory:
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    with tempfile.TemporaryDirectory(prefix="mm-s3-") as folder, s3_server(Path(folder)) as server:
+        yield server
+
+
+MakeInstance = Callable[..., SimulatedInstance]
+
+
+@pytest.fixture
+def make_instance(tmp_path: Path, socket_dir: str, request: pytest.FixtureRequest) -> Iterator[MakeInstance]:
+    """Instances by version and storage ("disk" or "s3"); closed at the end of the test."""
+    with ExitStack() as stack:
+
+        def make(version: str = "4.5", storage: str = "disk", **options: str) -> SimulatedInstance:
+            number = next(_numbers)
+            server = request.getfixturevalue("s3") if storage == "s3" else None
+            instance = simulated_instance(
+                tmp_path / f"instance{number}",
+                socket_dir,
+                version,
+                s3=server,
+                name=f"mastodon_{number}",
+                bucket=f"media-{number}",
+                **options,
+            )
+            made = stack.enter_context(instance)
+            (made.folder / "mastomend.toml").write_text("settle_seconds = 0\n")
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def network() -> Iterator[Fediverse]:
+    with fediverse() as simulated:
+        yield simulated
+
+
+def opened(simulated: SimulatedInstance) -> Instance:
+    """The instance as Mastomend finds it."""
+    return open_instance(simulated.env, simulated.state, {})
