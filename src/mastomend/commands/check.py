@@ -228,7 +228,7 @@ class _Scan:
         """Batches come in order of id, so only the last batch's records can appear again."""
         fresh = {f.id: f.is_local for f in found if f.id not in broken}
         report.records_broken += len(fresh)
-        report.records_broken_local += sum(1 for is_local in fresh.values() if is_local)
+        report.records_broken_local += sum(fresh.values())
         broken.clear()
         broken.update(fresh)
 
@@ -246,7 +246,7 @@ def mass_loss(report: CheckReport, max_missing_percent: float, *, holds_anything
     if max_missing_percent >= 100:
         return []
     reasons = []
-    if not holds_anything and sum(k.expected for k in report.kinds):
+    if not holds_anything and any(k.expected for k in report.kinds):
         reasons.append(f"{report.storage} is empty, but the database expects files in it.")
     for kind in report.kinds:
         missing = kind.states[State.MISSING]

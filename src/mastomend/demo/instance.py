@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any, cast
 
 import psycopg
 from psycopg.rows import dict_row
@@ -38,7 +38,7 @@ def create_database(socket_dir: str, name: str, version: str) -> None:
             with psycopg.connect(host=socket_dir, user="postgres", dbname=template, autocommit=True) as fresh:
                 for step in VERSIONS[: VERSIONS.index(version) + 1]:
                     text = (_SCHEMA / f"{step}.sql").read_text(encoding="utf-8")
-                    fresh.execute(cast(LiteralString, text))
+                    fresh.execute(text)
         server.execute(
             psycopg.sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
                 psycopg.sql.Identifier(name), psycopg.sql.Identifier(template)
@@ -148,7 +148,7 @@ class SimulatedInstance:
                 row.setdefault(name, "2026-01-01 00:00:00")
         columns, holes = ", ".join(f'"{c}"' for c in row), ", ".join(["%s"] * len(row))
         sql = f"INSERT INTO {table} ({columns}) VALUES ({holes}) RETURNING id"  # noqa: S608 - the simulation's own names
-        found = self.db.execute(cast(LiteralString, sql), list(row.values())).fetchone()
+        found = self.db.execute(sql, list(row.values())).fetchone()
         assert found is not None
         return int(found["id"])
 

@@ -129,7 +129,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=15)
+            process.wait(timeout=4)  # what it holds is synced; it likes to linger
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, LiteralString, cast
+from typing import Any, cast
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -118,7 +118,7 @@ class MastodonDatabase:
             DatabaseError: the connection broke or the statement was refused.
         """
         try:
-            return self._connection.execute(cast(LiteralString, sql), parameters or None).fetchall()
+            return self._connection.execute(sql, parameters or None).fetchall()
         except psycopg.Error as error:
             raise DatabaseError(f"PostgreSQL: {' '.join(str(error).split())[:300]}") from None
 

@@ -1,0 +1,217 @@
+"""Runs actions: journal first, then act, then tick off. The only code that changes anything outside the state directory.
+
+Order within a record is the caller's: new files before the row, the row before old files leave. So a crash between any
+two actions leaves the old truth or the new truth, and `recover` finishes or abandons what it finds half done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Protocol, assert_never
+
+import psycopg
+from psycopg import sql
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from mastomend.actions.actions import (
+    Action,
+    PreserveFile,
+    PutFile,
+    QuarantineFile,
+    RestoreFile,
+    SetColumns,
+    quarantine_key,
+)
+from mastomend.actions.journal import Journal, Plan
+from mastomend.errors import DatabaseError
+from mastomend.mastodon.keys import Key
+from mastomend.outcomes import Outcome, RecordOutcome
+from mastomend.storage.ports import MISSING, Lookup, Reading, Writing
+
+ROW_CHANGED = "row_changed"
+
+
+class ChangingStore(Lookup, Reading, Writing, Protocol):
+    """What the executor needs of a storage."""
+
+
+class Expectations(Protocol):
+    """Which records need a key now; the executor asks before it moves anything away."""
+
+    def expected_by(self, key: Key) -> tuple[bool, bool]:
+        """(some local record expects it, some remote record expects it)."""
+        ...
+
+
+class Conflict(Exception):
+    """The world is no longer as the plan assumed. An outcome, not an error: nothing was overwritten."""
+
+
+Pool = ConnectionPool[psycopg.Connection[dict[str, Any]]]
+
+
+class Executor:
+    """Executes the plans of one run."""
+
+    def __init__(
+        self,
+        run: str,
+        journal: Journal,
+        store: ChangingStore,
+        pool: Pool,
+        expectations: Expectations,
+        key_prefix: str = "",
+    ) -> None:
+        self.run = run
+        self._journal = journal
+        self._store = store
+        self._pool = pool
+        self._expectations = expectations
+        self._key_prefix = key_prefix
+
+    def apply(self, outcome: RecordOutcome, actions: Sequence[Action]) -> None:
+        """Journal the whole plan, then do it in order. The outcome is not yet recorded: verify first.
+
+        Raises:
+            Conflict: an action found the world changed; what was done before it stays and is journaled.
+            StorageError, DatabaseError, JournalError: the run cannot go on; `recover` will finish this plan.
+        """
+        self._journal.plan(self.run, outcome, actions)
+        for position, action in enumerate(actions):
+            self._perform(action)
+            self._journal.done(self.run, outcome.kind, outcome.id, position)
+
+    def close(self, outcome: RecordOutcome) -> None:
+        """Record what became of the record."""
+        self._journal.outcome(self.run, outcome)
+
+    def take_back(self, outcome: RecordOutcome, actions: Sequence[Action]) -> None:
+        """After a conflict: files we put under keys no row expects go to the quarantine."""
+        for action in actions:
+            if (
+                isinstance(action, PutFile)
+                and self.holds(action)
+                and not any(self._expectations.expected_by(action.key))
+            ):
+                target = quarantine_key(self.run, action.key, self._key_prefix)
+                self._store.move(action.key, target, private=True)
+
+    def recover(self, plan: Plan) -> RecordOutcome | None:
+        """Finish a plan a crash left, or abandon it. The outcome if it is finished, None if the record is to be redone.
+
+        If every file is written the rest is done (the row, then old files); otherwise files under new names, which no
+        row knows, go to the quarantine, and the record is simply broken still.
+        """
+        written = all(self.holds(s.action) for s in plan.steps if isinstance(s.action, PutFile))
+        if not written:
+            self.take_back(plan.outcome, [s.action for s in plan.steps])
+            self._journal.abandon(self.run, plan.kind, plan.id)
+            return None
+        try:
+            for step in plan.steps:
+                if not step.done and not self._happened(step.action):
+                    self._perform(step.action)
+                if not step.done:
+                    self._journal.done(self.run, plan.kind, plan.id, step.position)
+        except Conflict as conflict:
+            self.take_back(plan.outcome, [s.action for s in plan.steps])
+            return changed(plan.outcome, Outcome.DEFERRED, ROW_CHANGED, str(conflict))
+        return plan.outcome
+
+    # --- the actions ----------------------------------------------------------------------------------------------
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case PutFile(key=key, data=data, content_type=content_type):
+                if data is None:
+                    raise Conflict(f"{key} is not there as journaled")
+                self._store.put(key, data, content_type)
+            case PreserveFile(key=key, quarantine=quarantine):
+                self._store.copy(key, quarantine, private=True)
+            case QuarantineFile():
+                self._quarantine(action)
+            case RestoreFile(key=key, quarantine=quarantine):
+                at_key, at_quarantine = self._store.sizes([key, quarantine])
+                if at_quarantine == MISSING:
+                    raise Conflict(f"{quarantine} is no longer in the quarantine")
+                if at_key != MISSING:
+                    raise Conflict(f"there is a file at {key} again")
+                self._store.move(quarantine, key, private=False)
+            case SetColumns():
+                self._set_columns(action)
+            case _:
+                assert_never(action)
+
+    def _quarantine(self, action: QuarantineFile) -> None:
+        local, remote = self._expectations.expected_by(action.key)
+        if local:
+            raise Conflict(f"{action.key} belongs to a local record")
+        if remote and not action.even_if_expected:
+            raise Conflict(f"{action.key} is expected by a record")
+        if self._store.sizes([action.key])[0] == MISSING:
+            return  # whoever removed it did our work
+        self._store.move(action.key, action.quarantine, private=True)
+
+    def _set_columns(self, action: SetColumns) -> None:
+        assigned = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in action.after)
+        guards: list[sql.Composable] = [sql.SQL("id = %s")]
+        guards += [sql.SQL("{}::text IS NOT DISTINCT FROM %s").format(sql.Identifier(name)) for name in action.before]
+        statement = sql.SQL("UPDATE {} SET {} WHERE {}").format(
+            sql.Identifier(action.table), assigned, sql.SQL(" AND ").join(guards)
+        )
+        try:
+            with self._pool.connection() as connection:
+                done = connection.execute(statement, [*action.after.values(), action.id, *action.before.values()])
+                changed_rows = done.rowcount
+        except (psycopg.Error, PoolTimeout) as error:
+            raise DatabaseError(f"PostgreSQL: {' '.join(str(error).split())[:300]}") from None
+        if changed_rows != 1:
+            raise Conflict(f"{action.table} {action.id} was changed by somebody else meanwhile")
+
+    # --- looking at the world ---------------------------------------------------------------------------------------
+
+    def holds(self, action: Action) -> bool:
+        """Whether exactly the bytes of that `PutFile` are under its key."""
+        if not isinstance(action, PutFile) or self._store.sizes([action.key])[0] != action.size:
+            return False
+        data = self._store.read(action.key)
+        return data is not None and hashlib.sha256(data).hexdigest() == action.digest
+
+    def _happened(self, action: Action) -> bool:
+        match action:
+            case PutFile():
+                return self.holds(action)
+            case PreserveFile(quarantine=quarantine):
+                return self._store.sizes([quarantine])[0] != MISSING
+            case QuarantineFile(key=key) | RestoreFile(quarantine=key):
+                return self._store.sizes([key])[0] == MISSING
+            case SetColumns(table=table, id=record_id, after=after):
+                return self._row_is(table, record_id, after)
+            case _:
+                assert_never(action)
+
+    def _row_is(self, table: str, record_id: int, values: Any) -> bool:
+        columns = sql.SQL(", ").join(sql.SQL("{0}::text AS {0}").format(sql.Identifier(name)) for name in values)
+        statement = sql.SQL("SELECT {} FROM {} WHERE id = %s").format(columns, sql.Identifier(table))
+        try:
+            with self._pool.connection() as connection:
+                row = connection.execute(statement, [record_id]).fetchone()
+        except (psycopg.Error, PoolTimeout) as error:
+            raise DatabaseError(f"PostgreSQL: {' '.join(str(error).split())[:300]}") from None
+        return row is not None and all(row[name] == value for name, value in values.items())
+
+
+def changed(outcome: RecordOutcome, became: Outcome, reason: str, detail: str) -> RecordOutcome:
+    """The same record with another outcome, nothing written."""
+    return RecordOutcome(
+        outcome.kind,
+        outcome.id,
+        outcome.is_local,
+        outcome.domain,
+        outcome.remote_url,
+        became,
+        outcome.source,
+        reason,
+        detail,
+    )

@@ -1,0 +1,308 @@
+"""The record of every change, written and synced before the change is made (SQLite, WAL, `synchronous=FULL`).
+
+A *run* is one changing command. For every record it plans to change the journal first holds the actions, all of them,
+and the outcome they lead to; then each action is ticked off when it is done. What a crash leaves is therefore always a
+plan with some ticks missing, and looking at the world tells which of those happened (`executor.recover`).
+
+Many threads write; one thread commits: whatever has been handed in meanwhile goes into one transaction and one sync.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mastomend.actions.actions import Action, from_json, to_json
+from mastomend.errors import JournalError
+from mastomend.outcomes import Outcome, RecordOutcome, Source
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+  id TEXT PRIMARY KEY, command TEXT NOT NULL, scope TEXT NOT NULL, scan TEXT, findings TEXT, started_at TEXT NOT NULL,
+  finished_at TEXT, summary TEXT, undoes TEXT
+) STRICT;
+CREATE TABLE IF NOT EXISTS plans (
+  run TEXT NOT NULL, kind TEXT NOT NULL, id INTEGER NOT NULL, outcome TEXT NOT NULL, closed INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (run, kind, id)
+) STRICT;
+CREATE TABLE IF NOT EXISTS steps (
+  run TEXT NOT NULL, kind TEXT NOT NULL, id INTEGER NOT NULL, position INTEGER NOT NULL, action TEXT NOT NULL,
+  done_at TEXT, PRIMARY KEY (run, kind, id, position)
+) STRICT;
+CREATE TABLE IF NOT EXISTS outcomes (
+  run TEXT NOT NULL, kind TEXT NOT NULL, id INTEGER NOT NULL, outcome TEXT NOT NULL, PRIMARY KEY (run, kind, id)
+) STRICT;
+CREATE INDEX IF NOT EXISTS open_plans ON plans (run) WHERE closed = 0;
+"""
+
+_Statement = tuple[str, Sequence[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One changing command. `finished_at` None means it is running or was cut off."""
+
+    id: str
+    command: str
+    scope: str
+    scan: str | None
+    findings: str | None
+    started_at: str
+    finished_at: str | None
+    summary: dict[str, Any]
+    undoes: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One journaled action of a plan."""
+
+    position: int
+    action: Action
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run meant to do to one record, and the outcome if it is done."""
+
+    kind: str
+    id: int
+    outcome: RecordOutcome
+    steps: tuple[Step, ...]
+
+
+class Journal:
+    """The journal in a state directory. Safe to use from many threads; close it."""
+
+    def __init__(self, state: Path) -> None:
+        try:
+            state.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(state / "journal.sqlite3", check_same_thread=False, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise JournalError(
+                f"The journal in {state} cannot be opened: {error}.",
+                hint="Nothing was changed. Check the disk, or use --state DIR.",
+            ) from None
+        self._lock = threading.Lock()
+        self._inbox: queue.SimpleQueue[tuple[Sequence[_Statement], Future[None]] | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._writer.start()
+
+    def close(self) -> None:
+        """Finish what was handed in and close the file."""
+        self._inbox.put(None)
+        self._writer.join()
+        self._db.close()
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def commit(self, *statements: _Statement) -> None:
+        """Durable when it returns.
+
+        Raises:
+            JournalError: it is not written; nothing that depends on it may be done.
+        """
+        done: Future[None] = Future()
+        self._inbox.put((statements, done))
+        done.result()
+
+    def _write(self) -> None:
+        stop = False
+        while not stop:
+            item = self._inbox.get()
+            batch = []
+            while item is not None:
+                batch.append(item)
+                if self._inbox.empty():
+                    break
+                item = self._inbox.get()
+            stop = item is None
+            if not batch:
+                continue
+            try:
+                with self._lock:
+                    self._db.execute("BEGIN IMMEDIATE")
+                    try:
+                        for statements, _ in batch:
+                            for sql, parameters in statements:
+                                self._db.execute(sql, tuple(parameters))
+                        self._db.execute("COMMIT")
+                    except BaseException:
+                        if self._db.in_transaction:
+                            self._db.execute("ROLLBACK")
+                        raise
+            except BaseException as error:
+                failure = JournalError(
+                    f"The journal cannot be written: {error}.", hint="Is the disk of the state directory full?"
+                )
+                for _, done in batch:
+                    done.set_exception(failure)
+            else:
+                for _, done in batch:
+                    done.set_result(None)
+
+    def begin(
+        self, run: str, command: str, scope: str, *, scan: str | None, findings: Path | None, undoes: str | None = None
+    ) -> None:
+        """A run starts."""
+        self.commit(
+            (
+                "INSERT INTO runs (id, command, scope, scan, findings, started_at, undoes) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (run, command, scope, scan, None if findings is None else str(findings), _now(), undoes),
+            )
+        )
+
+    def finish(self, run: str, summary: dict[str, Any]) -> None:
+        """A run is over: everything it planned is done or has an outcome."""
+        self.commit(
+            ("UPDATE runs SET finished_at = ?, summary = ? WHERE id = ?", (_now(), json.dumps(summary), run)),
+        )
+
+    def plan(self, run: str, outcome: RecordOutcome, actions: Sequence[Action]) -> None:
+        """All actions for one record, before the first of them. A plan that an earlier try left is replaced."""
+        key = (run, outcome.kind, outcome.id)
+        self.commit(
+            ("DELETE FROM steps WHERE run = ? AND kind = ? AND id = ?", key),
+            (
+                "INSERT OR REPLACE INTO plans (run, kind, id, outcome) VALUES (?, ?, ?, ?)",
+                (*key, json.dumps(_outcome_json(outcome))),
+            ),
+            *(
+                (
+                    "INSERT INTO steps (run, kind, id, position, action) VALUES (?, ?, ?, ?, ?)",
+                    (*key, position, json.dumps(to_json(action))),
+                )
+                for position, action in enumerate(actions)
+            ),
+        )
+
+    def done(self, run: str, kind: str, record_id: int, position: int) -> None:
+        """One action has been done."""
+        self.commit(
+            (
+                "UPDATE steps SET done_at = ? WHERE run = ? AND kind = ? AND id = ? AND position = ?",
+                (_now(), run, kind, record_id, position),
+            )
+        )
+
+    def outcome(self, run: str, outcome: RecordOutcome) -> None:
+        """What became of a record; its plan, if it had one, is closed."""
+        key = (run, outcome.kind, outcome.id)
+        self.commit(
+            (
+                "INSERT OR REPLACE INTO outcomes (run, kind, id, outcome) VALUES (?, ?, ?, ?)",
+                (*key, json.dumps(_outcome_json(outcome))),
+            ),
+            ("UPDATE plans SET closed = 1 WHERE run = ? AND kind = ? AND id = ?", key),
+        )
+
+    def abandon(self, run: str, kind: str, record_id: int) -> None:
+        """A plan that will not be finished; the record has no outcome and may be planned again."""
+        self.commit(("UPDATE plans SET closed = 1 WHERE run = ? AND kind = ? AND id = ?", (run, kind, record_id)))
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def _query(self, sql: str, parameters: Sequence[object] = ()) -> list[sqlite3.Row]:
+        try:
+            with self._lock:
+                return self._db.execute(sql, tuple(parameters)).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"The journal cannot be read: {error}.") from None
+
+    def runs(self) -> list[Run]:
+        """All runs, newest first."""
+        return [
+            Run(
+                row["id"],
+                row["command"],
+                row["scope"],
+                row["scan"],
+                row["findings"],
+                row["started_at"],
+                row["finished_at"],
+                json.loads(row["summary"] or "{}"),
+                row["undoes"],
+            )
+            for row in self._query("SELECT * FROM runs ORDER BY started_at DESC, id DESC")
+        ]
+
+    def open_plans(self, run: str) -> list[Plan]:
+        """Plans that were begun and not closed: what a crash left."""
+        rows = self._query("SELECT kind, id, outcome FROM plans WHERE run = ? AND closed = 0", (run,))
+        return [self._plan(run, row) for row in rows]
+
+    def plans(self, run: str) -> Iterator[Plan]:
+        """All plans of a run with at least one action done, in the order they were made."""
+        for row in self._query("SELECT kind, id, outcome FROM plans WHERE run = ? ORDER BY rowid", (run,)):
+            plan = self._plan(run, row)
+            if any(step.done for step in plan.steps):
+                yield plan
+
+    def _plan(self, run: str, row: sqlite3.Row) -> Plan:
+        steps = self._query(
+            "SELECT position, action, done_at FROM steps WHERE run = ? AND kind = ? AND id = ? ORDER BY position",
+            (run, row["kind"], row["id"]),
+        )
+        return Plan(
+            row["kind"],
+            row["id"],
+            _outcome(row["kind"], row["id"], row["outcome"]),
+            tuple(Step(s["position"], from_json(json.loads(s["action"])), s["done_at"] is not None) for s in steps),
+        )
+
+    def decided(self, run: str) -> set[tuple[str, int]]:
+        """Records that already have an outcome in that run."""
+        return {(r["kind"], r["id"]) for r in self._query("SELECT kind, id FROM outcomes WHERE run = ?", (run,))}
+
+    def outcomes(self, run: str) -> Iterator[RecordOutcome]:
+        """Everything that became of records in a run."""
+        for row in self._query("SELECT kind, id, outcome FROM outcomes WHERE run = ? ORDER BY kind, id", (run,)):
+            yield _outcome(row["kind"], row["id"], row["outcome"])
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _outcome_json(outcome: RecordOutcome) -> dict[str, Any]:
+    return {
+        "is_local": outcome.is_local,
+        "domain": outcome.domain,
+        "remote_url": outcome.remote_url,
+        "outcome": outcome.outcome,
+        "source": outcome.source,
+        "reason": outcome.reason,
+        "detail": outcome.detail,
+        "files": outcome.files,
+        "bytes": outcome.bytes,
+    }
+
+
+def _outcome(kind: str, record_id: int, text: str) -> RecordOutcome:
+    d = json.loads(text)
+    return RecordOutcome(
+        kind,
+        record_id,
+        d["is_local"],
+        d["domain"],
+        d["remote_url"],
+        None if d["outcome"] is None else Outcome(d["outcome"]),
+        None if d["source"] is None else Source(d["source"]),
+        d["reason"],
+        d["detail"],
+        d["files"],
+        d["bytes"],
+    )

@@ -1,0 +1,78 @@
+"""One changing run at a time per instance: a lock that names its holder and that death releases.
+
+PostgreSQL holds it (a session advisory lock), so it works across machines and state directories; a lock on a file in
+the state directory stands beside it, because behind a transaction-pooling pgbouncer a session lock means nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from mastomend.errors import JournalError, SafetyStop
+
+#: Our advisory lock: "mastomend" as a number, the same for every installation.
+LOCK_ID = 0x6D617374_6F6D656E & 0x7FFFFFFFFFFFFFFF
+
+_HOLDER = """
+SELECT a.application_name AS holder FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND ((l.classid::int8 << 32) | l.objid::int8) = %s AND l.objsubid = 1
+"""
+
+
+def application_name(run: str) -> str:
+    """How the holder shows itself to others: at most 63 bytes."""
+    return f"mastomend {run} pid {os.getpid()} on {socket.gethostname()}"[:63]
+
+
+@contextmanager
+def changing_run(connection: psycopg.Connection[dict[str, Any]], state: Path, run: str) -> Iterator[None]:
+    """Hold the lock for the block.
+
+    Raises:
+        SafetyStop: another run holds it; the message says which.
+    """
+    with _file_lock(state, run):
+        row = connection.execute("SELECT pg_try_advisory_lock(%s) AS got", [LOCK_ID]).fetchone()
+        if row is None or not row["got"]:
+            holder = connection.execute(_HOLDER, [LOCK_ID]).fetchone()
+            raise _held(holder["holder"] if holder else "another process")
+        try:
+            yield
+        finally:
+            if not connection.closed and not connection.broken:
+                connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK_ID])
+
+
+@contextmanager
+def _file_lock(state: Path, run: str) -> Iterator[None]:
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise JournalError(f"{state} cannot be written: {error.strerror}.", hint="Use --state DIR.") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _held(os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, application_name(run).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _held(holder: str) -> SafetyStop:
+    return SafetyStop(
+        f"Another changing run is under way: {holder}.",
+        hint="Wait for it to end; its end, even a crash, frees the lock.",
+    )

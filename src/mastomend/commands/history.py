@@ -1,0 +1,57 @@
+"""`history`: every run with what it did. Reads the journal, nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from mastomend.actions.actions import PreserveFile, PutFile, QuarantineFile, RestoreFile, SetColumns
+from mastomend.actions.journal import Journal, Run
+from mastomend.commands.instance import Instance
+from mastomend.outcomes import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """A run, what became of its records, and how many changes of each sort it made."""
+
+    run: Run
+    outcomes: Counter[Outcome]
+    rows_changed: int
+    files_written: int
+    files_moved: int
+
+    @property
+    def state(self) -> str:
+        """`finished`, or `cut off` for a run that did not end by itself (or is running right now)."""
+        return "finished" if self.run.finished_at else "cut off or running"
+
+
+def history(instance: Instance) -> list[PastRun]:
+    """All runs, newest first. An instance that was never changed has none."""
+    if not (instance.state / "journal.sqlite3").exists():
+        return []
+    journal = Journal(instance.state)
+    try:
+        return [_past(journal, run) for run in journal.runs()]
+    finally:
+        journal.close()
+
+
+def _past(journal: Journal, run: Run) -> PastRun:
+    rows = written = moved = 0
+    for plan in journal.plans(run.id):
+        for step in plan.steps:
+            if not step.done:
+                continue
+            match step.action:
+                case SetColumns():
+                    rows += 1
+                case PutFile():
+                    written += 1
+                case QuarantineFile() | RestoreFile():
+                    moved += 1
+                case PreserveFile():
+                    pass
+    outcomes = Counter(o.outcome for o in journal.outcomes(run.id) if o.outcome is not None)
+    return PastRun(run, outcomes, rows, written, moved)

@@ -1,0 +1,40 @@
+"""What became of a record (product.md, vocabulary). An outcome is a value, never an exception: the run goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What became of a record."""
+
+    RESTORED = "restored"
+    REFRESHED = "refreshed"
+    GONE = "gone"
+    DEFERRED = "deferred"
+    REFUSED = "refused"
+    LOST = "lost"
+
+
+class Source(StrEnum):
+    """Where a lost file can come from."""
+
+    ORIGIN = "origin"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOutcome:
+    """One row of outcomes.parquet. `reason` is a stable word, `detail` is for people; `bytes` were written."""
+
+    kind: str
+    id: int
+    is_local: bool
+    domain: str | None
+    remote_url: str | None
+    outcome: Outcome | None
+    source: Source | None
+    reason: str
+    detail: str
+    files: int = 0
+    bytes: int = 0

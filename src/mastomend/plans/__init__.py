@@ -1,0 +1,1 @@
+"""Pure decisions: findings, policy and clock in, actions out."""

@@ -1,0 +1,1 @@
+"""Where a lost file can come from, one module a source."""
