@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mastomend import __version__
-from mastomend.cli import check, history, repair
+from mastomend.cli import check, demo, history, repair
 from mastomend.cli.context import GlobalOptions
 from mastomend.cli.output import emit_json, log, show_error
 from mastomend.errors import MastomendError
@@ -51,6 +51,7 @@ app.command("check", epilog=check.EXAMPLES)(check.check_command)
 app.command("repair", epilog=repair.EXAMPLES)(repair.repair_command)
 app.command("history", epilog=history.HISTORY_EXAMPLES)(history.history_command)
 app.command("undo", epilog=history.UNDO_EXAMPLES)(history.undo_command)
+app.command("demo", epilog=demo.EXAMPLES)(demo.demo_command)
 
 
 def run(arguments: Sequence[str]) -> int:

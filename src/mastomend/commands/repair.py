@@ -51,7 +51,7 @@ from mastomend.mastodon.processing import image_rules
 from mastomend.outcomes import Outcome, RecordOutcome, Source
 from mastomend.plans.repair import NewFiles, RecordPlan, plan_record, refusal, undecided
 from mastomend.remote.admission import Admission, Host
-from mastomend.remote.client import Fetched, GuardedClient, NotFetched
+from mastomend.remote.client import Failure, Fetched, GuardedClient, NotFetched
 from mastomend.sources.origin import outcome_of_failure, outcome_of_image
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
@@ -600,8 +600,10 @@ class _Fetching:
             return
         self._last_failure[host] = answer
         self._admission.failed(host, self._now(), answer.retry_after_s)
-        if job.tries + 1 < self._politeness.tries:
-            self._admission.submit(host, replace(job, tries=job.tries + 1), first=True)
+        # a host that asks for a pause has said nothing about this file; how often it may ask is admission's business
+        tries = job.tries + (answer.failure is not Failure.RATE_LIMITED)
+        if tries < self._politeness.tries:
+            self._admission.submit(host, replace(job, tries=tries), first=True)
         else:
             await self._conclude(job, answer)
 

@@ -1,0 +1,38 @@
+# Two commands for everybody: `make demo` and `make test`. Both set themselves up in .venv, without root.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check format bench clean
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Mastomend needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[check]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/mastomend demo
+
+test: $(STAMP)
+	$(BIN)/pytest
+	@$(BIN)/python tests/skipped.py
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/docs
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)
+	$(BIN)/python bench/check_local.py
+	$(BIN)/python bench/repair_many.py
+
+clean:
+	rm -rf $(VENV) mastomend-demo bench/results

@@ -1,0 +1,72 @@
+"""`mastomend demo`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, assert_never
+
+import typer
+
+from mastomend.cli import check as check_cli
+from mastomend.cli import repair as repair_cli
+from mastomend.cli.output import command_line, escape, result
+from mastomend.cli.progress import progress
+from mastomend.demo.story import Checked, Event, Repaired, Running, Told, story
+from mastomend.errors import ConfigurationError
+
+EXAMPLES = """
+Examples:
+
+  mastomend demo                          on a local disk, ends by itself
+
+  mastomend demo --storage s3             the same with a bucket
+
+  mastomend demo --keep-running           leaves the servers up until Ctrl-C, to try commands on
+"""
+
+
+def demo_command(
+    storage: Annotated[str, typer.Option(help="disk or s3.")] = "disk",
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the demo lives.")] = Path("mastomend-demo"),
+    keep_running: Annotated[bool, typer.Option("--keep-running", help="Stay up until Ctrl-C.")] = False,
+) -> int:
+    """A whole small instance on this machine: break it, check it, mend it."""
+    if storage not in ("disk", "s3"):
+        raise ConfigurationError(f"--storage must be disk or s3, not {storage!r}.")
+    started = time.monotonic()
+    with progress() as observer:
+        for event in story(folder, storage, observer):
+            _show(event)
+            if isinstance(event, Running) and keep_running:
+                _stay(event)
+    result.print(f"\nDone in {time.monotonic() - started:.0f} s. The folder to explore: [bold]{escape(str(folder))}[/]")
+    result.print("  state/scans/*/findings.parquet   what was broken      state/runs/*/outcomes.parquet   what became of it")
+    if not keep_running:
+        result.print("Its servers are stopped; `mastomend demo --keep-running` keeps them up to try commands on.")
+    return 0
+
+
+def _show(event: Event) -> None:
+    match event:
+        case Told(title=title, text=text):
+            result.print(f"\n[bold cyan]{escape(title)}[/]\n{escape(text)}")
+        case Checked(report=report, env=env):
+            result.print("\n[bold cyan]check[/]")
+            check_cli.show(report, command_line(env, env.parent / "state", "repair"))
+        case Repaired(report=report, env=env):
+            repair_cli.show(report, command_line(env, env.parent / "state", "repair --apply"))
+        case Running():
+            pass
+        case _:
+            assert_never(event)
+
+
+def _stay(event: Running) -> None:
+    command = command_line(event.env, event.env.parent / "state", "check")
+    result.print(f"\nStill running. In another terminal: [bold]{escape(command)}[/]\nCtrl-C ends it.")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        result.print("Stopping.")

@@ -1,0 +1,42 @@
+"""A repair that is killed, as by the kernel, at the n-th boundary around the journal. Run by test_kill.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from mastomend.actions import executor as executor_module
+from mastomend.actions.journal import Journal
+from mastomend.commands.instance import open_instance
+from mastomend.commands.repair import RepairOptions, repair
+
+_lock = threading.Lock()
+_left = int(sys.argv[2])
+
+
+def boundary() -> None:
+    """Die here if it is time."""
+    global _left
+    with _lock:
+        _left -= 1
+        if _left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def around(original):  # type: ignore[no-untyped-def]
+    def wrapped(*arguments, **named):  # type: ignore[no-untyped-def]
+        boundary()
+        result = original(*arguments, **named)
+        boundary()
+        return result
+
+    return wrapped
+
+
+Journal.commit = around(Journal.commit)  # type: ignore[method-assign]
+executor_module.Executor._perform = around(executor_module.Executor._perform)  # type: ignore[method-assign]
+env = Path(sys.argv[1])
+repair(open_instance(env, env.parent / "state", {}), RepairOptions(apply=True))

@@ -1,0 +1,89 @@
+"""kill -9 at every boundary: nothing is lost, nothing is fetched twice that was done, no half file under a final key."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import MakeInstance, opened
+
+from mastomend.commands.check import check
+from mastomend.commands.repair import RepairOptions, repair
+from mastomend.demo.fediverse import Fediverse
+from mastomend.demo.instance import SimulatedInstance
+from mastomend.demo.pictures import picture
+from mastomend.mastodon.kinds import AVATARS
+
+DRIVER = Path(__file__).with_name("killed_repair.py")
+
+
+def prepare(instance: SimulatedInstance, network: Fediverse) -> dict[str, str]:
+    """Four broken avatars: two the same, one with other bytes (row changes), one with another type (new name)."""
+    (instance.folder / "mastomend.toml").write_text("settle_seconds = 0\n[politeness]\nrate = 0\nconcurrency = 1\n")
+    paths = {}
+    origin = network.origins.get("good.example") or network.add("good.example")
+    for n, (stored, served) in enumerate(
+        (
+            (picture(1), picture(1)),
+            (picture(2, 400, 400, "gif"), picture(2, 400, 400, "gif")),
+            (picture(3), picture(33)),
+            (picture(4, 400, 400, "gif"), picture(44)),
+        )
+    ):
+        origin.files[f"/{n}"] = served
+        identity = {"domain": "good.example", "username": f"u{n}", "uri": f"x:{n}"}
+        new, keys = instance.add_image(AVATARS, stored, remote_url=origin.url(f"/{n}"), **identity)
+        paths[str(new)] = f"{origin.address}/{n}"
+        if n == 2:
+            instance.media.write(keys[0], b"half")
+        else:
+            instance.media.delete(keys[0])
+    return paths
+
+
+def test_killed_at_every_boundary(make_instance: MakeInstance, network: Fediverse) -> None:
+    number, killed = 0, 0
+    while True:
+        number += 1
+        instance = make_instance("4.5")
+        paths = prepare(instance, network)
+        network.requests.clear()
+        process = subprocess.run(
+            [sys.executable, str(DRIVER), str(instance.env), str(number)], capture_output=True, check=False, timeout=60
+        )
+        if process.returncode == 0:
+            break  # this run had fewer boundaries: every one of them has been tried
+        assert process.returncode == -signal.SIGKILL, process.stderr.decode()[-2000:]
+        killed += 1
+        served = {picture(1), picture(2, 400, 400, "gif"), picture(33), picture(44)}
+        whole = served | set(instance.files.values()) | {b"half"}
+        for key in instance.media.keys():
+            data = instance.media.read(key)
+            if "/original/" in key and "tmp" not in key:
+                assert data in whole, f"half a file at {key} after boundary {number}"
+        done = decided(instance)
+        before = network.fetched()
+        report = repair(opened(instance), RepairOptions(apply=True))
+        after = network.fetched()
+        assert check(opened(instance)).broken == 0, f"boundary {number}"
+        for record_id in done:
+            assert after[paths[record_id]] == before[paths[record_id]], f"fetched again after boundary {number}"
+        assert report.outcomes.total() in (0, 4) or report.recovered, f"boundary {number}: {report.outcomes}"
+        strays = [k for k in instance.media.keys() if k.endswith(".mastomend-tmp")]
+        assert not strays, f"boundary {number}: {strays}"
+    assert killed >= 30, "the driver did not reach the journal"
+
+
+def decided(instance: SimulatedInstance) -> set[str]:
+    """Records that had an outcome when the run died."""
+    journal = instance.state / "journal.sqlite3"
+    if not journal.exists():
+        return set()
+    with sqlite3.connect(journal) as db:
+        try:
+            return {str(row[0]) for row in db.execute("SELECT id FROM outcomes")}
+        except sqlite3.OperationalError:
+            return set()
