@@ -21,14 +21,13 @@ DRIVER = Path(__file__).with_name("killed_repair.py")
 
 
 def prepare(instance: SimulatedInstance, network: Fediverse) -> dict[str, str]:
-    """Four broken avatars: two the same, one with other bytes (row changes), one with another type (new name)."""
+    """Three broken avatars: one with the same bytes, one with others (row changes), one with another type (new name)."""
     (instance.folder / "mastomend.toml").write_text("settle_seconds = 0\n[politeness]\nrate = 0\nconcurrency = 1\n")
     paths = {}
     origin = network.origins.get("good.example") or network.add("good.example")
     for n, (stored, served) in enumerate(
         (
             (picture(1), picture(1)),
-            (picture(2, 400, 400, "gif"), picture(2, 400, 400, "gif")),
             (picture(3), picture(33)),
             (picture(4, 400, 400, "gif"), picture(44)),
         )
@@ -37,7 +36,7 @@ def prepare(instance: SimulatedInstance, network: Fediverse) -> dict[str, str]:
         identity = {"domain": "good.example", "username": f"u{n}", "uri": f"x:{n}"}
         new, keys = instance.add_image(AVATARS, stored, remote_url=origin.url(f"/{n}"), **identity)
         paths[str(new)] = f"{origin.address}/{n}"
-        if n == 2:
+        if n == 1:
             instance.media.write(keys[0], b"half")
         else:
             instance.media.delete(keys[0])
@@ -58,7 +57,7 @@ def test_killed_at_every_boundary(make_instance: MakeInstance, network: Fedivers
             break  # this run had fewer boundaries: every one of them has been tried
         assert process.returncode == -signal.SIGKILL, process.stderr.decode()[-2000:]
         killed += 1
-        served = {picture(1), picture(2, 400, 400, "gif"), picture(33), picture(44)}
+        served = {picture(1), picture(33), picture(44)}
         whole = served | set(instance.files.values()) | {b"half"}
         for key in instance.media.keys():
             data = instance.media.read(key)
@@ -71,10 +70,10 @@ def test_killed_at_every_boundary(make_instance: MakeInstance, network: Fedivers
         assert check(opened(instance)).broken == 0, f"boundary {number}"
         for record_id in done:
             assert after[paths[record_id]] == before[paths[record_id]], f"fetched again after boundary {number}"
-        assert report.outcomes.total() in (0, 4) or report.recovered, f"boundary {number}: {report.outcomes}"
+        assert report.outcomes.total() in (0, 3) or report.recovered, f"boundary {number}: {report.outcomes}"
         strays = [k for k in instance.media.keys() if k.endswith(".mastomend-tmp")]
         assert not strays, f"boundary {number}: {strays}"
-    assert killed >= 30, "the driver did not reach the journal"
+    assert killed >= 25, "the driver did not reach the journal"
 
 
 def decided(instance: SimulatedInstance) -> set[str]:

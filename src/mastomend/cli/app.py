@@ -1,4 +1,7 @@
-"""`mastomend`: the commands, the global options, and the one place that turns errors into exit codes."""
+"""`mastomend`: the commands, the global options, and the one place that turns errors into exit codes.
+
+A command imports what it needs when it is called, so that a nightly `check` does not load what only `repair` uses.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from mastomend.commands.check import CheckOptions, CheckReport, KindReport, chec
 from mastomend.commands.deep_seed import next_seed
 from mastomend.commands.settings import parse_percent
 from mastomend.errors import ConfigurationError
-from mastomend.inventory.deep import Sample
+from mastomend.inventory.sample import Sample
 from mastomend.inventory.findings import State
 
 EXAMPLES = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, assert_never
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
@@ -12,8 +12,10 @@ from mastomend.cli import check as check_cli
 from mastomend.cli import repair as repair_cli
 from mastomend.cli.output import command_line, escape, result
 from mastomend.cli.progress import progress
-from mastomend.demo.story import Checked, Event, Repaired, Running, Told, story
 from mastomend.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mastomend.demo.story import Event, Running
 
 EXAMPLES = """
 Examples:
@@ -32,6 +34,8 @@ def demo_command(
     keep_running: Annotated[bool, typer.Option("--keep-running", help="Stay up until Ctrl-C.")] = False,
 ) -> int:
     """A whole small instance on this machine: break it, check it, mend it."""
+    from mastomend.demo.story import Running, story
+
     if storage not in ("disk", "s3"):
         raise ConfigurationError(f"--storage must be disk or s3, not {storage!r}.")
     started = time.monotonic()
@@ -41,13 +45,17 @@ def demo_command(
             if isinstance(event, Running) and keep_running:
                 _stay(event)
     result.print(f"\nDone in {time.monotonic() - started:.0f} s. The folder to explore: [bold]{escape(str(folder))}[/]")
-    result.print("  state/scans/*/findings.parquet   what was broken      state/runs/*/outcomes.parquet   what became of it")
+    result.print(
+        "  state/scans/*/findings.parquet   what was broken      state/runs/*/outcomes.parquet   what became of it"
+    )
     if not keep_running:
         result.print("Its servers are stopped; `mastomend demo --keep-running` keeps them up to try commands on.")
     return 0
 
 
 def _show(event: Event) -> None:
+    from mastomend.demo.story import Checked, Repaired, Running, Told
+
     match event:
         case Told(title=title, text=text):
             result.print(f"\n[bold cyan]{escape(title)}[/]\n{escape(text)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -11,9 +11,11 @@ from mastomend.cli import context as cli_context
 from mastomend.cli.check import Json
 from mastomend.cli.output import command_line, count, emit_json, escape, result
 from mastomend.cli.progress import progress
-from mastomend.commands.history import PastRun, history
-from mastomend.commands.undo import UndoReport, undo
 from mastomend.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from mastomend.commands.history import PastRun
+    from mastomend.commands.undo import UndoReport
 
 HISTORY_EXAMPLES = """
 Examples:
@@ -33,6 +35,8 @@ Examples:
 
 def history_command(ctx: typer.Context, json: Json = False) -> int:
     """List every run that changed something, and what it did."""
+    from mastomend.commands.history import history
+
     runs = history(cli_context.instance(ctx))
     if json:
         emit_json({"command": "history", "runs": [document(run) for run in runs]})
@@ -75,6 +79,8 @@ def undo_command(
     json: Json = False,
 ) -> int:
     """Take a run back: changed rows, written files, quarantined files."""
+    from mastomend.commands.undo import undo
+
     given = cli_context.options(ctx)
     with progress() as observer:
         report = undo(cli_context.instance(ctx), run, apply=apply, progress=observer)

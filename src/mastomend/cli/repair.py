@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -11,9 +11,11 @@ from mastomend.cli import context as cli_context
 from mastomend.cli.check import Json, Kinds, MaxMissing
 from mastomend.cli.output import command_line, count, emit_json, escape, result, size
 from mastomend.cli.progress import progress
-from mastomend.commands.repair import RepairOptions, RepairReport, repair
 from mastomend.commands.settings import parse_percent
 from mastomend.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from mastomend.commands.repair import RepairReport
 
 EXAMPLES = """
 Examples:
@@ -39,6 +41,8 @@ def repair_command(
     json: Json = False,
 ) -> int:
     """Restore what is broken, from the servers it came from."""
+    from mastomend.commands.repair import RepairOptions, repair
+
     given = cli_context.options(ctx)
     instance = cli_context.instance(ctx)
     limit = None if max_missing is None else parse_percent(max_missing, "--max-missing")

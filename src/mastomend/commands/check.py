@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -22,14 +23,17 @@ from mastomend.inventory import findings as finding_table
 from mastomend.inventory import reconcile
 from mastomend.inventory.confirm import candidate_batches, confirm
 from mastomend.inventory.database import MastodonDatabase, Snapshot
-from mastomend.inventory.deep import DeepReader, Sample, find_ffprobe
+from mastomend.inventory.sample import Sample
 from mastomend.inventory.findings import Finding, State
 from mastomend.inventory.rows import kinds_of
 from mastomend.inventory.workspace import workspace
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
 from mastomend.mastodon.versions import Version
 from mastomend.storage.build import build as build_store
-from mastomend.storage.ports import Requests, Store
+from mastomend.storage.ports import BulkLookup, Requests, Store
+
+if TYPE_CHECKING:
+    from mastomend.inventory.deep import DeepReader
 
 MASS_LOSS_FILES = 100
 
@@ -171,6 +175,8 @@ class _Scan:
         finding_table.create(self.connection)
         deep = None
         if self.options.deep:
+            from mastomend.inventory.deep import DeepReader, find_ffprobe
+
             ffprobe = find_ffprobe(dict(self.instance.variables))
             if ffprobe is None:
                 self.progress.note("ffprobe was not found: video and audio are checked by size only.")
@@ -190,11 +196,12 @@ class _Scan:
 
     def _first_pass(self, snapshot: Snapshot, kind: Kind, report: KindReport, deep: DeepReader | None) -> None:
         self.progress.start(kind.name, self.database.estimated_rows(kind.table))
-        shared = (self.connection, snapshot, self.database, self.store, kind)
-        if self.store.bulk_listing:
-            count = reconcile.by_listing(*shared, self.instance.key_prefix, self.progress.advance, deep)
+        shared = (self.connection, snapshot, self.database)
+        if isinstance(self.store, BulkLookup):
+            count = reconcile.by_lookup(*shared, self.store, kind, self.progress.advance, deep)
         else:
-            count = reconcile.by_lookup(*shared, self.progress.advance, deep)
+            prefix = self.instance.key_prefix
+            count = reconcile.by_listing(*shared, self.store, kind, prefix, self.progress.advance, deep)
         if deep:
             reconcile.add_candidates(self.connection, kind, deep.drain())
         report.records, report.expected = count.records, count.expected

@@ -38,11 +38,12 @@ from mastomend.errors import ConfigurationError, DatabaseError, SafetyStop
 from mastomend.images.decode import UnusableImage
 from mastomend.images.styles import produce
 from mastomend.inventory.database import MastodonDatabase, conninfo, connect
-from mastomend.inventory.deep import DeepReader, Sample
+from mastomend.inventory.deep import DeepReader
 from mastomend.inventory.expectations import DatabaseExpectations
 from mastomend.inventory.findings import Finding
 from mastomend.inventory.inspect import Target, broken_files, target
 from mastomend.inventory.rows import kinds_of, read_rows
+from mastomend.inventory.sample import Sample
 from mastomend.inventory.tables import save_outcomes
 from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind

@@ -153,7 +153,11 @@ def _serve(origin: Origin, path: str, data: bytes) -> str:
 def _account(simulated: SimulatedInstance, origin: Origin, name: str, seed: int, chance: random.Random) -> None:
     form = chance.choice(["png", "jpeg", "jpeg", "webp"])
     avatar = picture(seed, 400, 400, form)
-    identity: dict[str, Any] = {"username": name, "uri": f"https://{origin.domain}/users/{name}", "domain": origin.domain}
+    identity: dict[str, Any] = {
+        "username": name,
+        "uri": f"https://{origin.domain}/users/{name}",
+        "domain": origin.domain,
+    }
     url = _serve(origin, f"/avatars/{name}", avatar)
     made = simulated.produced(HEADERS, picture(seed + 5000, 600, 200, "jpeg"))
     header_columns: dict[str, Any] = {}
@@ -200,4 +204,3 @@ def _politeness(network: Fediverse) -> Iterator[Event]:
         f"{len(network.requests):,} requests went to {hosts} servers, never more than {busiest.most_active} at once to "
         "the same one.",
     )
-

@@ -20,6 +20,7 @@ from mastomend.mastodon.moderation import DomainBlock, Moderation, normalize_dom
 from mastomend.mastodon.versions import Version, version
 
 _CONNECT_TIMEOUT_S = "10"
+_BATCH_BYTES = 2 * 1024 * 1024  # small enough to begin working on at once
 
 
 def conninfo(database: Database, application: str) -> str:
@@ -171,6 +172,7 @@ class Snapshot:
         """The result as an Arrow C stream (any object with `__arrow_c_stream__`); it can be consumed once."""
         cursor = self._connection.cursor()
         try:
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
             cursor.execute(sql)
             yield cursor.fetch_arrow()
         finally:

@@ -1,42 +1,23 @@
-"""`check --deep`: read files whose size is right and see whether they decode.
-
-Which files are read is a pure choice: every file has a fixed place in [0, 100) derived from its kind, id and style,
-and a slice of `percent` is taken beginning at `seed × percent`. The same seed therefore always chooses the same files,
-however often a scan is interrupted, and successive seeds walk through everything: ten nights of `--deep=10` read it all.
-"""
+"""`check --deep`: read files whose size is right and see whether they decode."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import tempfile
-import zlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from mastomend.images.decode import UnusableImage, verify
 from mastomend.inventory.rows import Row
+from mastomend.inventory.sample import Sample
 from mastomend.mastodon.keys import ORIGINAL, Key
 from mastomend.mastodon.kinds import MEDIA_FILES, Kind
 from mastomend.storage.ports import Reading
 
 _IN_FLIGHT = 32
 _FFPROBE_TIMEOUT_S = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Which files a deep check reads. `percent` in (0, 100]."""
-
-    percent: float = 100.0
-    seed: int = 0
-
-    def chooses(self, kind: str, record_id: int, style: str) -> bool:
-        """Whether this file is in the slice."""
-        place = zlib.crc32(f"{kind}/{record_id}/{style}".encode()) / 2**32 * 100
-        return (place - self.seed * self.percent) % 100 < self.percent
 
 
 class DeepReader:

@@ -6,6 +6,7 @@ bucket the kind's prefixes are listed (one request per thousand objects) and joi
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,16 +14,18 @@ from pathlib import Path
 from typing import Protocol
 
 import duckdb
-from arro3.core import Array, DataType, Table
+from arro3.core import Array, DataType, RecordBatch, RecordBatchReader, Table
 
+from mastomend.inventory import arrow_buffers
 from mastomend.inventory.database import MastodonDatabase, Snapshot
 from mastomend.inventory.rows import scan_sql
 from mastomend.mastodon.columnar import expected_files_sql
+from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import Kind, RemoteRule
-from mastomend.storage.ports import MISSING, Store
+from mastomend.storage.ports import MISSING, BulkLookup, Listing
 
-_CHUNK = 8_192
-_IN_FLIGHT = 3
+_CHUNK = 4_096
+_IN_FLIGHT = 2
 _DIFFERENT_SQL = Path(__file__).with_name("reconcile.sql").read_text(encoding="utf-8")
 
 
@@ -66,52 +69,48 @@ def by_lookup(
     connection: duckdb.DuckDBPyConnection,
     snapshot: Snapshot,
     database: MastodonDatabase,
-    store: Store,
+    store: BulkLookup,
     kind: Kind,
     advance: Callable[[int], None],
     sampler: Sampler | None,
 ) -> KindCount:
-    """Look every expected key up, in parallel, while rows arrive."""
+    """Look every expected key up, in parallel, while rows arrive: two batches are looked up while a third is made."""
     count = KindCount()
-    pending: list[tuple[Future[Sequence[int]], list[tuple[int, str, str, int | None]]]] = []
+    pending: deque[tuple[Future[list[tuple[int, int]]], RecordBatch]] = deque()
 
     def settle() -> None:
-        future, chunk = pending.pop(0)
-        sizes = future.result()
-        different = [
-            (record_id, style)
-            for (record_id, style, _, expected), size in zip(chunk, sizes, strict=True)
-            if size < 0 or (size == 0 and expected != 0) or (expected is not None and size != expected)
-        ]
-        count.held += len(sizes) - sizes.count(MISSING)
-        add_candidates(connection, kind, different)
-        if sampler:
-            broken = set(different)
-            for record_id, style, key, _ in chunk:
-                if (record_id, style) not in broken:
-                    sampler.offer(kind, record_id, style, key)
-        advance(len(chunk))
+        future, batch = pending.popleft()
+        found = future.result()
+        count.held += batch.num_rows - sum(1 for _, size in found if size == MISSING)
+        if found or sampler:
+            ids, styles = batch["id"].to_pylist(), batch["style"].to_pylist()
+            different = {(ids[i], styles[i]) for i, _ in found}
+            add_candidates(connection, kind, sorted(different))
+            if sampler:
+                for record_id, style, key in zip(ids, styles, batch["key"].to_pylist(), strict=True):
+                    if (record_id, style) not in different:
+                        sampler.offer(kind, record_id, style, key)
+        advance(batch.num_rows)
 
     with (
         snapshot.stream(scan_sql(kind, database)) as rows,
         connection.cursor() as reader,
-        ThreadPoolExecutor(_IN_FLIGHT) as threads,
+        ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="reconcile") as threads,
     ):
-        reader.register("source_rows", rows)
-        result = reader.execute(
-            f"SELECT id, style, key, expected_bytes FROM ({expected_files_sql(kind, 'source_rows')})"
+        # an unsafe name has no key: '' is never found, so it becomes a candidate like anything that is missing
+        expected_sql = (
+            "SELECT id, style, coalesce(key, '') AS key, coalesce(expected_bytes, -1)::BIGINT AS expected_bytes "
+            f"FROM ({expected_files_sql(kind, 'source_rows')})"
         )
-        while chunk := result.fetchmany(_CHUNK):
-            count.expected += len(chunk)
-            count.records += sum(1 for row in chunk if row[1] == "original")
-            unsafe = [(row[0], row[1]) for row in chunk if row[2] is None]
-            if unsafe:
-                add_candidates(connection, kind, unsafe)
-                advance(len(unsafe))
-                chunk = [row for row in chunk if row[2] is not None]
-            pending.append((threads.submit(store.sizes, [row[2] for row in chunk]), chunk))
-            if len(pending) > _IN_FLIGHT:
-                settle()
+        for source_rows in RecordBatchReader.from_arrow(rows):  # as they arrive, so that look-ups start at once
+            reader.register("source_rows", source_rows)
+            for batch in RecordBatchReader.from_arrow(reader.sql(expected_sql)):
+                count.expected += batch.num_rows
+                count.records += arrow_buffers.strings(batch["style"])[1].count(ORIGINAL.encode())
+                arguments = (*arrow_buffers.strings(batch["key"]), arrow_buffers.integers(batch["expected_bytes"]))
+                pending.append((threads.submit(store.differing, *arguments), batch))
+                if len(pending) > _IN_FLIGHT:
+                    settle()
         while pending:
             settle()
     return count
@@ -121,7 +120,7 @@ def by_listing(
     connection: duckdb.DuckDBPyConnection,
     snapshot: Snapshot,
     database: MastodonDatabase,
-    store: Store,
+    store: Listing,
     kind: Kind,
     key_prefix: str,
     advance: Callable[[int], None],
@@ -129,11 +128,14 @@ def by_listing(
 ) -> KindCount:
     """List the kind's prefixes, then join."""
     count = KindCount()
+    connection.execute(
+        "CREATE OR REPLACE TABLE expected (id BIGINT, style VARCHAR, key VARCHAR, expected_bytes BIGINT)"
+    )
     with snapshot.stream(scan_sql(kind, database)) as rows:
-        connection.register("source_rows", rows)
         sql = expected_files_sql(kind, "source_rows", key_prefix)
-        connection.execute(f"CREATE OR REPLACE TABLE expected AS SELECT id, style, key, expected_bytes FROM ({sql})")
-        connection.unregister("source_rows")
+        for source_rows in RecordBatchReader.from_arrow(rows):
+            connection.register("source_rows", source_rows)
+            connection.execute(f"INSERT INTO expected SELECT id, style, key, expected_bytes FROM ({sql})")
     connection.execute("CREATE OR REPLACE TABLE held (key VARCHAR, size BIGINT)")
     for prefix in prefixes(kind, key_prefix):
         for chunk in store.list(prefix):

@@ -53,22 +53,30 @@ def _is_local(kind: Kind, alias: str) -> str:
             return "true"
 
 
-def _record_columns(kind: Kind, columns: frozenset[str], alias: str) -> str:
-    version = f"{alias}.{kind.version_column}" if kind.version_column in columns else "NULL"
-    var = f"{alias}.var" if kind.has_var else "NULL"
-    size = kind.column("file_size")
-    return (
-        f"{alias}.id::int8 AS id, {_is_local(kind, alias)} AS is_local, "
-        f"{alias}.{kind.column('file_name')}::text AS file_name, "
-        f"{alias}.{kind.column('content_type')}::text AS content_type, "
-        f"{alias}.{size}::int8 AS file_size, {version}::int4 AS version, {var}::text AS var"
-    )
+def _record_columns(kind: Kind, columns: frozenset[str], alias: str, *, needed_only: bool = False) -> str:
+    """The columns of a `Record`; `needed_only` leaves out what no expression over this kind reads."""
+    has_version = kind.version_column in columns
+    chosen = {
+        "id": f"{alias}.id::int8",
+        "is_local": _is_local(kind, alias),
+        "file_name": f"{alias}.{kind.column('file_name')}::text",
+        "content_type": f"{alias}.{kind.column('content_type')}::text",
+        "file_size": f"{alias}.{kind.column('file_size')}::int8",
+        "version": f"{alias}.{kind.version_column}::int4" if has_version else "NULL::int4",
+        "var": f"{alias}.var::text" if kind.has_var else "NULL::text",
+    }
+    if needed_only:
+        unread = {"var"} if not kind.has_var else set()
+        if not kind.derived:
+            unread.add("content_type")
+        chosen = {name: expression for name, expression in chosen.items() if name not in unread}
+    return ", ".join(f"{expression} AS {name}" for name, expression in chosen.items())
 
 
 def scan_sql(kind: Kind, database: MastodonDatabase) -> str:
     """All records of a kind that name a file: the columns `mastodon.columnar` takes."""
     name = kind.column("file_name")
-    selected = _record_columns(kind, database.columns(kind.table), "t")
+    selected = _record_columns(kind, database.columns(kind.table), "t", needed_only=True)
     return f"SELECT {selected} FROM {kind.table} t WHERE t.{name} IS NOT NULL AND t.{name} <> ''"
 
 

@@ -66,21 +66,18 @@ def _cache(kind: Kind) -> str:
 
 
 def expected_files_sql(kind: Kind, rows: str, key_prefix: str = "") -> str:
-    """A SELECT over the relation `rows` that yields every expected file of that kind."""
+    """A SELECT over the relation `rows` (scanned once per style) that yields every expected file of that kind."""
     prefix = f"{key_prefix}/".lstrip("/") if key_prefix else ""
-    style_lists = "['original']"
+    folder = f"{quote(prefix)} || {_cache(kind)} || {quote(kind.name + '/')} || ({PARTITION})"
+
+    def files(style: str, name: str, size: str, condition: str) -> str:
+        key = f"{folder} || {quote(f'/{style}/')} || {name}"
+        return f"""
+SELECT id, {quote(style)} AS style, CASE WHEN {SAFE_NAME} THEN {key} END AS key, {size} AS expected_bytes, is_local
+FROM (SELECT *, {_DIGITS} AS digits FROM {rows}{condition})"""
+
+    selects = [files("original", "file_name", "file_size", "")]
     for derived in kind.derived:
-        style_lists += f" || CASE WHEN {_condition(derived)} THEN [{quote(derived.style)}] ELSE [] END"
-    names = "CASE WHEN style = 'original' THEN file_name "
-    for derived in kind.derived:
-        names += (
-            f"WHEN style = {quote(derived.style)} AND {_condition(derived)} THEN {_styled_name(derived.extension)} "
-        )
-    names += "END"
-    styles = f"unnest(CASE WHEN {SAFE_NAME} THEN {style_lists} ELSE ['original'] END)" if kind.derived else "'original'"
-    return f"""
-SELECT id, style, CASE WHEN {SAFE_NAME} THEN folder || style || '/' || ({names}) END AS key,
-       CASE WHEN style = 'original' THEN file_size END AS expected_bytes, is_local
-FROM (SELECT *, {quote(prefix)} || {_cache(kind)} || {quote(kind.name + "/")} || ({PARTITION}) || '/' AS folder,
-             {styles} AS style
-      FROM (SELECT *, {_DIGITS} AS digits FROM {rows}))"""
+        condition = f" WHERE {_condition(derived)} AND {SAFE_NAME}"
+        selects.append(files(derived.style, _styled_name(derived.extension), "NULL", condition))
+    return " UNION ALL".join(selects)

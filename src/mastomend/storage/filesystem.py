@@ -11,13 +11,15 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mastomend.errors import StorageError
 from mastomend.mastodon.keys import Key
 from mastomend.storage.lookup import LookupPool
-from mastomend.storage.ports import Held, Requests
+from mastomend.storage.ports import MISSING, UNREADABLE, Held, Requests
 
 _CHUNK = 10_000
 _TEMPORARY = ".mastomend-tmp"
@@ -25,8 +27,6 @@ _TEMPORARY = ".mastomend-tmp"
 
 class FilesystemStore:
     """The storage below `root`."""
-
-    bulk_listing = False
 
     def __init__(self, root: str, workers: int | None = None) -> None:
         self.root = Path(root)
@@ -59,7 +59,20 @@ class FilesystemStore:
         self._pool.close()
 
     def sizes(self, keys: Sequence[str]) -> Sequence[int]:
-        return self._pool.sizes(keys)
+        return [self._size(key) for key in keys]
+
+    def differing(self, offsets: array[int], data: bytes, expected: array[int]) -> list[tuple[int, int]]:
+        """Many look-ups at once, by several processes: see `lookup.LookupPool.differing`."""
+        return self._pool.differing(offsets, data, expected)
+
+    def _size(self, key: str) -> int:
+        try:
+            found = (self.root / key).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return MISSING
+        except OSError as error:
+            return MISSING if error.errno == errno.ENAMETOOLONG else UNREADABLE
+        return found.st_size if stat.S_ISREG(found.st_mode) else MISSING
 
     def list(self, prefix: str) -> Iterator[Sequence[Held]]:
         chunk: list[Held] = []

@@ -1,17 +1,18 @@
 """The process that looks up sizes on a local disk. Run by path with nothing but the standard library.
 
 Looking up a path is a system call; Python threads would take turns at the interpreter's lock, so `lookup` starts one
-such process per core. Protocol on stdin/stdout: a request is an 8-byte little-endian length and that many bytes of
-NUL-separated UTF-8 keys; the answer is one signed 64-bit size per key (-1 missing, -2 unreadable).
+such process per core. Protocol on stdin/stdout, all numbers little-endian and native: a request is two 64-bit numbers,
+n and the length of the keys in bytes, then n + 1 32-bit offsets into the keys (the first one is where they begin), the
+keys, and n 64-bit expected sizes (-1: any size above 0 will do). The answer is a 64-bit count and that many pairs of
+(index, size) for the keys that are *not* as expected; size -1 is missing, -2 unreadable.
 
 A cold disk answers slowly, and then many questions must be in flight: when a look-up takes longer than a warm one
-ever does, the rest of the batch is spread over threads (the lock is released while the kernel waits).
+ever does, the next ones are spread over threads (the lock is released while the kernel waits).
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import struct
 import sys
 from array import array
@@ -19,12 +20,13 @@ from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
 MISSING, UNREADABLE = -1, -2
-THREADS = 16
+KIND, REGULAR = 0o170000, 0o100000  # the bits of st_mode that say what sort of file it is
+THREADS = 32
 SAMPLE = 64
 COLD_SECONDS = 40e-6  # mean of a sample; a warm look-up takes 3 to 10 µs
 
 
-def size(key: str) -> int:
+def size(key: bytes) -> int:
     """The size of a regular file, MISSING or UNREADABLE."""
     try:
         found = os.stat(key)
@@ -32,42 +34,52 @@ def size(key: str) -> int:
         return MISSING
     except OSError as error:
         return MISSING if error.errno == 36 else UNREADABLE  # ENAMETOOLONG: no such file can exist
-    return found.st_size if stat.S_ISREG(found.st_mode) else MISSING
+    return found.st_size if found.st_mode & KIND == REGULAR else MISSING
 
 
-def sizes(keys: list[str], pool: list[ThreadPoolExecutor]) -> array[int]:
-    """Sizes in order; goes parallel when the disk turns out to be cold."""
-    answer: array[int] = array("q")
-    position = 0
-    while position < len(keys):
-        sample = keys[position : position + SAMPLE]
-        started = perf_counter()
-        answer.extend(_plain(sample))
-        position += len(sample)
-        if (perf_counter() - started) / len(sample) > COLD_SECONDS:
-            if not pool:
-                pool.append(ThreadPoolExecutor(THREADS))
-            rest = keys[position : position + SAMPLE * THREADS]
-            parts = [rest[i : i + 16] for i in range(0, len(rest), 16)]
-            for part in pool[0].map(_plain, parts):
-                answer.extend(part)
-            position += len(rest)
-        else:
-            rest = keys[position : position + SAMPLE * 16]
-            answer.extend(_plain(rest))
-            position += len(rest)
-    return answer
-
-
-def _plain(keys: list[str]) -> list[int]:
-    look, regular, found = os.stat, stat.S_ISREG, []
+def plain(keys: list[bytes]) -> list[int]:
+    """Sizes one after another."""
+    look = os.stat
+    found: list[int] = []
+    add = found.append
     for key in keys:
         try:
             status = look(key)
-            found.append(status.st_size if regular(status.st_mode) else MISSING)
-        except OSError:
-            found.append(size(key))
+            add(status.st_size if status.st_mode & KIND == REGULAR else MISSING)
+        except (OSError, ValueError):
+            add(size(key) if key else MISSING)
     return found
+
+
+def sizes(keys: list[bytes], pool: list[ThreadPoolExecutor]) -> list[int]:
+    """Sizes in order; goes parallel when the disk turns out to be cold."""
+    answer: list[int] = []
+    while len(answer) < len(keys):
+        started = perf_counter()
+        sample = keys[len(answer) : len(answer) + SAMPLE]
+        answer += plain(sample)
+        cold = (perf_counter() - started) / len(sample) > COLD_SECONDS
+        rest = keys[len(answer) : len(answer) + SAMPLE * THREADS]
+        if cold and rest:
+            if not pool:
+                pool.append(ThreadPoolExecutor(THREADS))
+            share = max(1, len(rest) // (2 * THREADS))
+            for part in pool[0].map(plain, [rest[i : i + share] for i in range(0, len(rest), share)]):
+                answer += part
+        else:
+            answer += plain(rest)
+    return answer
+
+
+def different(found: list[int], expected: list[int]) -> array[int]:
+    """Pairs of (index, size) where a size is not the expected one; -1 expects anything but nothing and emptiness."""
+    pairs: array[int] = array("q")
+    if found == expected and 0 not in found:
+        return pairs
+    for index, (is_size, should) in enumerate(zip(found, expected)):  # noqa: B905 - equal by protocol
+        if is_size < 0 or (is_size == 0 and should != 0) or (should >= 0 and is_size != should):
+            pairs.extend((index, is_size))
+    return pairs
 
 
 def main(root: str) -> None:
@@ -75,10 +87,15 @@ def main(root: str) -> None:
     os.chdir(root)
     pool: list[ThreadPoolExecutor] = []
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    while header := source.read(8):
-        (length,) = struct.unpack("<q", header)
-        keys = source.read(length).decode("utf-8").split("\0")
-        sink.write(sizes(keys, pool).tobytes())
+    while header := source.read(16):
+        n, length = struct.unpack("<qq", header)
+        offsets = array("i", source.read(4 * (n + 1)))
+        data = source.read(length)
+        expected = array("q", source.read(8 * n)).tolist()
+        first = offsets[0]
+        keys = [data[start - first : stop - first] for start, stop in zip(offsets, offsets[1:])]  # noqa: B905
+        pairs = different(sizes(keys, pool), expected)
+        sink.write(struct.pack("<q", len(pairs) // 2) + pairs.tobytes())
         sink.flush()
 
 

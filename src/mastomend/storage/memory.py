@@ -12,8 +12,6 @@ from mastomend.storage.ports import MISSING, Held, Requests
 class MemoryStore:
     """Objects in a dict; `content_types` and `private` record what writers asked for."""
 
-    bulk_listing = True
-
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.content_types: dict[str, str] = {}

@@ -34,8 +34,6 @@ _CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
 class ObjectStore:
     """What every bucket can do: list, look up, read. Writing is the provider's."""
 
-    bulk_listing = True
-
     def __init__(self, store: S3Store | AzureStore, name: str) -> None:
         self._store = store
         self._name = name

@@ -6,9 +6,10 @@ bucket or root and already contain any `S3_KEY_PREFIX`. The conformance suite ru
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mastomend.mastodon.keys import Key
 
@@ -42,6 +43,21 @@ class Lookup(Protocol):
 
     def sizes(self, keys: Sequence[str]) -> Sequence[int]:
         """One entry per key, in order: its size in bytes, `MISSING` or `UNREADABLE`.
+
+        Raises:
+            StorageError: the storage as a whole does not answer.
+        """
+        ...
+
+
+@runtime_checkable
+class BulkLookup(Protocol):
+    """Very many sizes at once, for a storage where a look-up is cheaper than a listing."""
+
+    def differing(self, offsets: array[int], data: bytes, expected: array[int]) -> list[tuple[int, int]]:
+        """(index, size) of those keys `data[offsets[i]:offsets[i + 1]]` whose size is not `expected[i]` bytes.
+
+        Expected -1 accepts any size above 0. Sizes as in `Lookup.sizes`.
 
         Raises:
             StorageError: the storage as a whole does not answer.
@@ -102,10 +118,9 @@ class Writing(Protocol):
 
 
 class Store(Lookup, Listing, Reading, Writing, Protocol):
-    """A whole storage. `bulk_listing` says which way `check` finds what is missing: by listing or by looking up."""
+    """A whole storage. `check` looks keys up where it also is a `BulkLookup`, and lists where it is not."""
 
     requests: Requests
-    bulk_listing: bool
 
     def probe(self) -> bool:
         """Reach the storage; True if it holds anything at all.

@@ -1,0 +1,90 @@
+"""Running a command and watching it: wall time, and the peak memory of it and all its children together."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+_INTERVAL_S = 0.1
+
+
+def _descendants(root: int) -> list[int]:
+    found, queue = [root], [root]
+    while queue:
+        parent = queue.pop()
+        try:
+            tasks = list(Path(f"/proc/{parent}/task").iterdir())
+            children = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+        except OSError:
+            continue
+        found += children
+        queue += children
+    return found
+
+
+def _rss(pids: list[int]) -> int:
+    total = 0
+    for pid in pids:
+        try:
+            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except OSError:
+            continue
+    return total
+
+
+def run(command: list[str]) -> tuple[float, int, str]:
+    """Seconds, peak resident bytes of the whole process tree (shared pages counted in each), stdout."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, _rss(_descendants(process.pid)))
+        time.sleep(_INTERVAL_S)
+    seconds = time.perf_counter() - started
+    out, err = process.communicate()
+    if process.returncode not in (0, 1):
+        raise SystemExit(f"{command} failed:\n{err}")
+    return seconds, peak, out
+
+
+def drop_caches() -> bool:
+    """Forget what the kernel has read; False where that is not allowed."""
+    try:
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3\n")
+    except OSError:
+        return False
+    return True
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.machine(),
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "memory_gb": round(memory / 1e9),
+        "python": platform.python_version(),
+    }
+
+
+def report(name: str, rows: list[dict[str, object]], **facts: object) -> None:
+    """A table for people, then one JSON object."""
+    columns = list(rows[0])
+    widths = [max(len(str(r[c])) for r in [*rows, {c: c for c in columns}]) for c in columns]
+    print("  ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True)))
+    for row in rows:
+        print("  ".join(str(row[c]).ljust(w) for c, w in zip(columns, widths, strict=True)))
+    print(json.dumps({"bench": name, "machine": machine(), "rows": rows, **facts}))
