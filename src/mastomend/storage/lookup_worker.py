@@ -74,7 +74,7 @@ def sizes(keys: list[bytes], pool: list[ThreadPoolExecutor]) -> list[int]:
 def different(found: list[int], expected: list[int]) -> array[int]:
     """Pairs of (index, size) where a size is not the expected one; -1 expects anything but nothing and emptiness."""
     pairs: array[int] = array("q")
-    if found == expected and 0 not in found:
+    if found == expected and min(found, default=0) > 0:
         return pairs
     for index, (is_size, should) in enumerate(zip(found, expected)):  # noqa: B905 - equal by protocol
         if is_size < 0 or (is_size == 0 and should != 0) or (should >= 0 and is_size != should):
