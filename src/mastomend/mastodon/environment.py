@@ -92,7 +92,8 @@ def _value(raw: str, values: Mapping[str, str], environment: Mapping[str, str], 
         else:  # the two characters survive the unescaping below
             value = value.replace("\\n", "\\\\n").replace("\\r", "\\\\r")
     value = _ESCAPED.sub(r"\1", value)
-    return _VARIABLE.sub(lambda match: _substitute(match, values, environment), value)
+    value = _VARIABLE.sub(lambda match: _substitute(match, values, environment), value)
+    return value.replace("\\$(", "$(")
 
 
 def _substitute(match: re.Match[str], values: Mapping[str, str], environment: Mapping[str, str]) -> str:

@@ -137,6 +137,8 @@ def parse_key(key: str, key_prefix: str = "") -> ParsedKey | None:
     kind = KIND_BY_NAME.get(match["kind"]) if match else None
     if match is None or kind is None or (match["cache"] and kind.remote is RemoteRule.NEVER):
         return None
+    if match["style"] != ORIGINAL and all(match["style"] != d.style for d in kind.derived):
+        return None
     ids = candidate_ids(match["groups"].replace("/", ""))
     return ParsedKey(kind, bool(match["cache"]), match["style"], match["name"], ids) if ids else None
 

@@ -1,0 +1,146 @@
+"""One suite every storage passes: memory, disk, a real S3 server."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mastomend.demo.services import S3Server
+from mastomend.errors import ConfigurationError, StorageError
+from mastomend.mastodon.configuration import FilesystemStorage, S3Storage, Secret
+from mastomend.mastodon.keys import Key
+from mastomend.storage.build import build
+from mastomend.storage.memory import MemoryStore
+from mastomend.storage.ports import CACHE_CONTROL, MISSING, Store
+
+_numbers = itertools.count()
+PNG = "image/png"
+
+
+def s3_settings(server: S3Server, bucket: str, secret: str | None = None) -> S3Storage:
+    return S3Storage(
+        bucket, "us-east-1", server.endpoint, False, server.access_key_id, Secret(secret or server.secret_access_key),
+        "public-read", None, "", 5, 5, 0, 15_000_000,
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["memory", "disk", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made: Store
+    if request.param == "memory":
+        made = MemoryStore()
+    elif request.param == "disk":
+        (tmp_path / "media").mkdir()
+        made = build(FilesystemStorage(str(tmp_path / "media")))
+    else:
+        server: S3Server = request.getfixturevalue("s3")
+        bucket = f"conformance-{next(_numbers)}"
+        server.client().create_bucket(Bucket=bucket)
+        made = build(s3_settings(server, bucket))
+    yield made
+    made.close()
+
+
+ODD = Key("cache/accounts/avatars/000/000/001/original/odd näme #1%41?&+=~[x].png")
+
+
+def listed(store: Store, prefix: str) -> dict[str, int]:
+    return {held.key: held.size for chunk in store.list(prefix) for held in chunk}
+
+
+def test_put_read_size_list(store: Store) -> None:
+    assert not store.probe()
+    assert store.read(ODD) is None
+    assert list(store.sizes([ODD])) == [MISSING]
+    store.put(ODD, b"12345", PNG)
+    store.put(Key("cache/accounts/avatarsX/1"), b"1", PNG)
+    assert store.probe()
+    assert store.read(ODD) == b"12345"
+    assert list(store.sizes([ODD, "nope", "cache/accounts"])) == [5, MISSING, MISSING]
+    assert listed(store, "cache/accounts/avatars/") == {ODD: 5}, "a prefix is a whole folder"
+    store.put(ODD, b"new", PNG)
+    assert (store.read(ODD), list(store.sizes([ODD]))) == (b"new", [3])
+
+
+def test_copy_and_move(store: Store) -> None:
+    a, b, c = Key("a/original/x.png"), Key(".mastomend/quarantine/r/x"), Key("c/original/x.png")
+    store.put(a, b"bytes", PNG)
+    store.copy(a, b, private=True)
+    assert (store.read(a), store.read(b)) == (b"bytes", b"bytes")
+    store.move(a, c, private=False)
+    assert (store.read(a), store.read(c)) == (None, b"bytes")
+    with pytest.raises(StorageError):
+        store.copy(Key("not/there"), a, private=False)
+    assert store.read(a) is None
+
+
+def test_disk_has_mastodon_s_modes_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = build(FilesystemStorage(str(tmp_path)))
+    old = os.umask(0o022)
+    try:
+        store.put(Key("a/b/x.png"), b"1", PNG)
+        assert (tmp_path / "a/b/x.png").stat().st_mode & 0o777 == 0o644
+        assert (tmp_path / "a/b").stat().st_mode & 0o777 == 0o755
+        store.move(Key("a/b/x.png"), Key(".mastomend/quarantine/r/x"), private=True)
+        assert (tmp_path / ".mastomend/quarantine/r/x").stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / ".mastomend/quarantine").stat().st_mode & 0o777 == 0o700
+        assert not (tmp_path / "a").exists(), "empty directories go, as Mastodon does it"
+    finally:
+        os.umask(old)
+        store.close()
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["x"]
+
+
+@pytest.mark.parametrize("key", ["../out", "a/../../out", "/etc/passwd"])
+def test_disk_never_leaves_its_root(tmp_path: Path, key: str) -> None:
+    (tmp_path / "root").mkdir()
+    store = build(FilesystemStorage(str(tmp_path / "root")))
+    with pytest.raises(StorageError, match="leave"):
+        store.put(Key(key), b"x", PNG)
+    assert not (tmp_path / "out").exists()
+    store.close()
+
+
+def test_a_put_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = build(FilesystemStorage(str(tmp_path)))
+    store.put(Key("a/x.png"), b"old", PNG)
+
+    def full(descriptor: int, data: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(StorageError, match="is full") as caught:
+        store.put(Key("a/x.png"), b"new", PNG)
+    assert "goes on where it stopped" in caught.value.hint
+    monkeypatch.undo()
+    assert store.read(Key("a/x.png")) == b"old"
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["x.png"]
+    store.close()
+
+
+def test_s3_headers_are_mastodon_s(s3: S3Server) -> None:
+    s3.client().create_bucket(Bucket="headers-test")
+    store = build(s3_settings(s3, "headers-test"))
+    store.put(Key("a/x.png"), b"1", PNG)
+    store.copy(Key("a/x.png"), Key("a/y.png"), private=False)
+    for key in ("a/x.png", "a/y.png"):
+        found = s3.client().head_object(Bucket="headers-test", Key=key)
+        assert (found["ContentType"], found["CacheControl"]) == (PNG, CACHE_CONTROL)
+    store.close()
+
+
+def test_s3_errors_are_words(s3: S3Server) -> None:
+    store = build(s3_settings(s3, "no-such-bucket-here"))
+    with pytest.raises(ConfigurationError, match="bucket does not exist"):
+        store.probe()
+    store.close()
+    s3.client().create_bucket(Bucket="secret-test")
+    store = build(s3_settings(s3, "secret-test", secret="wrong"))
+    with pytest.raises(StorageError, match="refuses the credentials") as caught:
+        store.probe()
+    assert "wrong" not in caught.value.message
+    store.close()
