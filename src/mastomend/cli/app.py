@@ -70,10 +70,11 @@ def run(arguments: Sequence[str]) -> int:
         show_error(error)
         return error.exit_code
     except KeyboardInterrupt:
-        log.print("Interrupted. Nothing is lost: the same command goes on from here.")
-        return INTERRUPTED
+        answer = INTERRUPTED
     except Exception as error:
         return _usage_error(error)
+    if answer == INTERRUPTED:  # typer turns Ctrl-C into this answer itself
+        log.print("Interrupted. Nothing is lost: the same command goes on from here.")
     return answer if isinstance(answer, int) else 0
 
 
