@@ -534,13 +534,23 @@ class _Fetching:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             threads.shutdown(wait=True)
 
+    @property
+    def _hungry(self) -> bool:
+        """Whether another batch should be looked at now."""
+        return self._batches is not None and self._admission.queued < _QUEUED
+
+    @property
+    def _full(self) -> bool:
+        """Whether fetched bodies already wait for the threads: fetching more would only hold memory."""
+        return self._installing + self._admission.in_flight >= _BACKLOG + self._politeness.concurrency
+
     async def _feed(self) -> bool:
-        """Look at the next batches while there is room; False when there are none left."""
-        while self._batches is not None and self._admission.queued < _QUEUED:
+        """Look at one more batch if there is room; False when there are none left."""
+        if self._hungry and self._batches is not None:
             batch = await asyncio.to_thread(next, self._batches, None)
             if batch is None:
                 self._batches = None
-                break
+                return False
             fresh = [b for b in batch if (b.kind.name, b.id) not in self._decided]
             items = await asyncio.to_thread(self._work.look, fresh)
             for _ in range(len(fresh) - len(items)):
@@ -550,24 +560,22 @@ class _Fetching:
                     await asyncio.to_thread(self._work.close, item)
                 else:
                     self._admission.submit(Host(origin_host(item.url)), item)
-            if self._admission.queued >= self._politeness.concurrency * 8:
-                break  # enough to be busy; the rest is looked at while this is fetched
         return self._batches is not None
 
     def _start(self) -> None:
-        while self._installing + self._admission.in_flight < _BACKLOG + self._politeness.concurrency:
+        while not self._full:
             admitted = self._admission.admit(self._now())
             if admitted is None:
                 return
-            task = asyncio.create_task(self._fetch(*admitted))
-            self._tasks.add(task)
+            self._tasks.add(asyncio.create_task(self._fetch(*admitted)))
 
     async def _wait(self) -> None:
-        next_at = self._admission.next_at()
-        timeout = 0.0 if self._batches is not None else None
-        if next_at is not None:
-            delay = max(0.0, next_at - self._now())
-            timeout = delay if timeout is None else min(delay, 0.05)
+        """Until something ends, something may start, or at once if there is more to look at."""
+        timeout = None
+        if self._hungry:
+            timeout = 0.0
+        elif not self._full and (next_at := self._admission.next_at()) is not None:
+            timeout = max(0.0, next_at - self._now())
         if not self._tasks:
             await asyncio.sleep(timeout or 0.0)
             return

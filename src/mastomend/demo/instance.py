@@ -128,6 +128,7 @@ class SimulatedInstance:
     key_prefix: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     _next: int = 0
+    _columns: dict[str, set[str]] = field(default_factory=dict)
 
     @property
     def state(self) -> Path:
@@ -136,8 +137,10 @@ class SimulatedInstance:
 
     def columns(self, table: str) -> set[str]:
         """The table's columns in this version."""
-        rows = self.db.execute("SELECT column_name FROM information_schema.columns WHERE table_name = %s", [table])
-        return {row["column_name"] for row in rows}
+        if table not in self._columns:
+            rows = self.db.execute("SELECT column_name FROM information_schema.columns WHERE table_name = %s", [table])
+            self._columns[table] = {row["column_name"] for row in rows}
+        return self._columns[table]
 
     def insert(self, table: str, **values: object) -> int:
         """Insert a row; columns this version lacks are left out, time stamps filled in. The new id."""

@@ -6,6 +6,7 @@ checked on the header, before a single pixel is decoded.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -47,8 +48,17 @@ class ImageHeader:
         return self.frames > 1
 
 
-@cache
+_restricting = threading.Lock()
+
+
 def _restrict_loaders() -> None:
+    """Once per process, before the first image. Under a lock: half-way through everything is blocked."""
+    with _restricting:
+        _restrict_loaders_once()
+
+
+@cache
+def _restrict_loaders_once() -> None:
     pyvips.operation_block_set("VipsForeignLoad", True)
     for name in _ALLOWED:
         pyvips.operation_block_set(name, False)

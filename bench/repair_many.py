@@ -1,0 +1,96 @@
+"""`repair` of many broken avatars over many origins with latency, against the same fetches one after another.
+
+    python bench/repair_many.py [--avatars 5000] [--hosts 200] [--latency-ms 20]
+
+Both fetch the same URLs from the same simulated servers. The peer fetches and writes one file after another, as the
+console loop does; ours is the whole command, from start to exit: check, plans, journal, pictures, verification. Its
+politeness per host is Mastomend's default (2 at once, 2 a second) unless --rate says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from measure import report, run
+
+from mastomend.demo.fediverse import Fediverse, fediverse
+from mastomend.demo.instance import SimulatedInstance, simulated_instance
+from mastomend.demo.pictures import picture
+from mastomend.demo.services import postgres
+from mastomend.mastodon.kinds import AVATARS
+
+PICTURES = 50
+
+
+def prepare(instance: SimulatedInstance, network: Fediverse, avatars: int, hosts: int, latency_s: float) -> list[str]:
+    origins = [network.add(f"s{n}.example", delay_s=latency_s) for n in range(hosts)]
+    pictures = [picture(n, 400, 400, "jpeg") for n in range(PICTURES)]
+    urls = []
+    for n in range(avatars):
+        origin, data = origins[n % hosts], pictures[n % PICTURES]
+        origin.files[f"/a{n}"] = data
+        urls.append(origin.url(f"/a{n}"))
+        instance.insert(
+            "accounts",
+            username=f"u{n}",
+            domain=origin.domain,
+            uri=f"x:{n}",
+            avatar_remote_url=urls[-1],
+            avatar_file_name=instance.name("jpeg"),
+            avatar_content_type="image/jpeg",
+            avatar_file_size=len(data),
+            avatar_storage_schema_version=1,
+        )
+    (instance.folder / "public/system/cache").mkdir()
+    return urls
+
+
+def one_after_another(urls: list[str], folder: Path) -> float:
+    started = time.perf_counter()
+    for n, url in enumerate(urls):
+        with urllib.request.urlopen(url, timeout=10) as response:
+            (folder / f"{n}.jpeg").write_bytes(response.read())
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--avatars", type=int, default=5_000)
+    parser.add_argument("--hosts", type=int, default=200)
+    parser.add_argument("--latency-ms", type=float, default=20)
+    parser.add_argument("--rate", type=float, default=2.0, help="requests per second and host; 0 is no limit")
+    arguments = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="mm-bench-") as name,
+        postgres(Path(name) / "postgres") as socket_dir,
+        fediverse() as network,
+        simulated_instance(Path(name) / "instance", socket_dir, "4.5") as instance,
+    ):
+        print(f"making {arguments.avatars:,} accounts on {arguments.hosts} servers …", file=sys.stderr)
+        urls = prepare(instance, network, arguments.avatars, arguments.hosts, arguments.latency_ms / 1000)
+        (instance.folder / "mastomend.toml").write_text(f"[politeness]\nrate = {arguments.rate}\n")
+        peer_folder = Path(name) / "peer"
+        peer_folder.mkdir()
+        part = urls[: max(200, len(urls) // 10)]
+        peer = one_after_another(part, peer_folder) / len(part)
+        command = [sys.executable, "-m", "mastomend", "--env", str(instance.env), "--state", str(instance.state)]
+        command += ["repair", "--apply", "--max-missing", "100%", "--json"]
+        seconds, peak, out = run(command)
+        assert f'"restored": {arguments.avatars}' in out, out[:500]
+        rows: list[dict[str, object]] = [
+            {"who": "one after another", "seconds": round(peer * len(urls), 1), "images/s": round(1 / peer, 1), "peak MB": ""},
+            {"who": "mastomend", "seconds": round(seconds, 1), "images/s": round(len(urls) / seconds, 1),
+             "peak MB": round(peak / 1e6)},
+        ]  # fmt: skip
+        ratio = round(peer * len(urls) / seconds, 2)
+        rows.append({"who": "ratio", "seconds": ratio, "images/s": "", "peak MB": ""})
+        report("repair_many", rows, **vars(arguments), peer_measured_on=len(part), ratio=ratio)
+
+
+if __name__ == "__main__":
+    main()
