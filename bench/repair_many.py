@@ -22,7 +22,6 @@ from mastomend.demo.fediverse import Fediverse, fediverse
 from mastomend.demo.instance import SimulatedInstance, simulated_instance
 from mastomend.demo.pictures import picture
 from mastomend.demo.services import postgres
-from mastomend.mastodon.kinds import AVATARS
 
 PICTURES = 50
 

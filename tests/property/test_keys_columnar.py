@@ -32,7 +32,8 @@ def test_they_agree(kind: Kind) -> None:
     connection.execute(
         f"""CREATE TABLE generated AS SELECT
         CASE WHEN n % 40 = 0 THEN -99 WHEN n % 41 = 0 THEN -1 - n % 200
-             ELSE greatest(1, least(9223372036854775807::HUGEINT, (power(10::DOUBLE, n % 19 + random()))::HUGEINT))::BIGINT END AS id,
+             ELSE greatest(1, least(9223372036854775807::HUGEINT,
+                  (power(10::DOUBLE, n % 19 + random()))::HUGEINT))::BIGINT END AS id,
         random() < 0.5 AS is_local,
         CASE WHEN random() < 0.7 THEN substr(md5(n::VARCHAR), 1, 16) || '.png'
              ELSE list_extract({quoted(NAMES)}, 1 + (random() * {len(NAMES) - 1})::INT) END AS file_name,

@@ -15,7 +15,7 @@ from mastomend.commands.deep_seed import next_seed
 from mastomend.commands.settings import parse_percent
 from mastomend.errors import ConfigurationError
 from mastomend.inventory.sample import Sample
-from mastomend.inventory.findings import State
+from mastomend.vocabulary import State
 
 EXAMPLES = """
 Examples:

@@ -23,14 +23,14 @@ from mastomend.inventory import findings as finding_table
 from mastomend.inventory import reconcile
 from mastomend.inventory.confirm import candidate_batches, confirm
 from mastomend.inventory.database import MastodonDatabase, Snapshot
-from mastomend.inventory.sample import Sample
-from mastomend.inventory.findings import Finding, State
 from mastomend.inventory.rows import kinds_of
+from mastomend.inventory.sample import Sample
 from mastomend.inventory.workspace import workspace
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
 from mastomend.mastodon.versions import Version
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import BulkLookup, Requests, Store
+from mastomend.vocabulary import Finding, State
 
 if TYPE_CHECKING:
     from mastomend.inventory.deep import DeepReader

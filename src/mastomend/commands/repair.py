@@ -37,11 +37,10 @@ from mastomend.commands.progress import Progress, Silent
 from mastomend.errors import ConfigurationError, DatabaseError, SafetyStop
 from mastomend.images.decode import UnusableImage
 from mastomend.images.styles import produce
-from mastomend.inventory.database import MastodonDatabase, conninfo, connect
+from mastomend.inventory.database import MastodonDatabase, connect, conninfo
 from mastomend.inventory.deep import DeepReader
 from mastomend.inventory.expectations import DatabaseExpectations
-from mastomend.inventory.findings import Finding
-from mastomend.inventory.inspect import Target, broken_files, target
+from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.rows import kinds_of, read_rows
 from mastomend.inventory.sample import Sample
 from mastomend.inventory.tables import save_outcomes
@@ -56,6 +55,7 @@ from mastomend.remote.client import Failure, Fetched, GuardedClient, NotFetched
 from mastomend.sources.origin import outcome_of_failure, outcome_of_image
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
+from mastomend.vocabulary import Finding, Target
 
 _BROKEN_SQL = Path(__file__).parent.parent.joinpath("inventory", "broken.sql").read_text(encoding="utf-8")
 _BATCH = 250

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 import duckdb
 
 from mastomend.inventory.database import MastodonDatabase
-from mastomend.inventory.findings import Finding
 from mastomend.inventory.inspect import DeepCheck, broken_files, target
 from mastomend.inventory.rows import read_rows
 from mastomend.mastodon.kinds import Kind
 from mastomend.storage.ports import Lookup
+from mastomend.vocabulary import Finding
 
 _BATCH = 1_000
 _ROUNDS = 5

@@ -10,11 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from mastomend.images.decode import UnusableImage, verify
-from mastomend.inventory.rows import Row
 from mastomend.inventory.sample import Sample
 from mastomend.mastodon.keys import ORIGINAL, Key
 from mastomend.mastodon.kinds import MEDIA_FILES, Kind
 from mastomend.storage.ports import Reading
+from mastomend.vocabulary import Row
 
 _IN_FLIGHT = 32
 _FFPROBE_TIMEOUT_S = 30

@@ -1,45 +1,15 @@
-"""A finding: one file with its state. Findings are kept in Parquet, one row each (product.md, `check --json`)."""
+"""Findings are kept in Parquet, one row each (product.md, `check --json`)."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import duckdb
 from arro3.core import Array, DataType, Table
 
-
-class State(StrEnum):
-    """What is wrong with a file (product.md, vocabulary)."""
-
-    MISSING = "missing"
-    EMPTY = "empty"
-    TRUNCATED = "truncated"
-    CORRUPT = "corrupt"
-    UNSERVABLE = "unservable"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One broken file. `key` is empty when the row's file name would leave its directory."""
-
-    kind: str
-    id: int
-    style: str
-    key: str
-    state: State
-    is_local: bool
-    domain: str | None
-    remote_url: str | None
-    file_name: str
-    content_type: str | None
-    expected_bytes: int | None
-    actual_bytes: int | None
-    detail: str
-
+from mastomend.vocabulary import Finding, State
 
 _COLUMNS: tuple[tuple[str, str, DataType], ...] = (
     ("kind", "VARCHAR", DataType.string()),
@@ -96,7 +66,7 @@ def load(path: Path, kinds: Iterable[str] = ()) -> Iterator[Finding]:
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET enable_progress_bar = false")
         result = connection.execute(
-            f"SELECT {names} FROM read_parquet(?) {condition} ORDER BY kind, id, style",  # noqa: S608 - our own names
+            f"SELECT {names} FROM read_parquet(?) {condition} ORDER BY kind, id, style",
             [str(path), wanted] if wanted else [str(path)],
         )
         while rows := result.fetchmany(10_000):

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from mastomend.inventory.findings import Finding, State
-from mastomend.inventory.rows import Row
 from mastomend.mastodon.keys import ORIGINAL, ExpectedFile, Key, expected_files, is_safe_name
 from mastomend.mastodon.kinds import Kind
 from mastomend.storage.ports import MISSING, UNREADABLE, Lookup
+from mastomend.vocabulary import Finding, Row, State, Target
 
 #: Reads a file to its end and says what is wrong with it, None if nothing is.
 DeepCheck = Callable[[Kind, Row, str, Key], str | None]
 
 UNSAFE_NAME = "the file name would leave its directory; it was never looked up"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A row with the files it expects; no files when its name is unsafe."""
-
-    kind: Kind
-    row: Row
-    files: tuple[ExpectedFile, ...]
 
 
 def target(kind: Kind, row: Row, key_prefix: str) -> Target:

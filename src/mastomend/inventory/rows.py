@@ -7,28 +7,11 @@ read as it is (facts §13.3). "Local" is decided in PostgreSQL (facts §1), so U
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mastomend.inventory.database import MastodonDatabase
 from mastomend.mastodon.keys import Record
 from mastomend.mastodon.kinds import BLANK_CHARACTERS, KINDS, Kind, Owner, RemoteRule
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One record looked at again, with everything a finding or a repair needs.
-
-    `in_flight` means a transaction is changing this row right now: Mastodon deletes old files and writes new ones
-    *before* it commits (facts §6.1), so nothing about the row's files can be said until it has.
-    """
-
-    record: Record
-    domain: str | None
-    remote_url: str | None
-    suspended: bool
-    in_flight: bool
-    account_id: int | None = None
-    media_type: int | None = None
+from mastomend.vocabulary import Row
 
 
 def kinds_of(database: MastodonDatabase) -> tuple[Kind, ...]:

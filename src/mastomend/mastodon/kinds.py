@@ -15,7 +15,10 @@ HEIF_TYPES = frozenset({"image/heic", "image/heif", "image/avif"})
 VIDEO_TYPES = frozenset({"video/mp4", "video/ogg", "video/webm", "video/quicktime"})
 
 # Ruby's [[:space:]], which decides what `blank?` means for a remote URL (facts §1: "blank incl. whitespace").
-BLANK_CHARACTERS = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+BLANK_CHARACTERS = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004"
+    "\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
 
 
 class RemoteRule(Enum):

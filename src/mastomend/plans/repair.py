@@ -14,13 +14,12 @@ from datetime import datetime
 from typing import Any
 
 from mastomend.actions.actions import Action, PreserveFile, PutFile, QuarantineFile, SetColumns, quarantine_key
-from mastomend.inventory.findings import Finding
-from mastomend.inventory.inspect import Target
 from mastomend.mastodon.keys import ORIGINAL, expected_files, is_safe_name, split_name, styles
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, Kind, RemoteRule, is_blank
 from mastomend.mastodon.moderation import Moderation
 from mastomend.mastodon.processing import EXTENSIONS, ImageRules
 from mastomend.outcomes import Outcome, RecordOutcome, Source
+from mastomend.vocabulary import Finding, Target
 
 #: `media_attachments.type` (facts §1): an image is made here, the others need ffmpeg.
 _IMAGE = 0

@@ -85,7 +85,7 @@ class FilesystemStore:
 
         for folder, _, names in os.walk(start, onerror=refuse):
             for name in names:
-                path = os.path.join(folder, name)  # noqa: PTH118 - a million Path objects are not free
+                path = os.path.join(folder, name)
                 try:
                     chunk.append(Held(path[offset:], os.stat(path).st_size))
                 except FileNotFoundError:

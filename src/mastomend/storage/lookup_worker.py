@@ -76,7 +76,7 @@ def different(found: list[int], expected: list[int]) -> array[int]:
     pairs: array[int] = array("q")
     if found == expected and min(found, default=0) > 0:
         return pairs
-    for index, (is_size, should) in enumerate(zip(found, expected)):  # noqa: B905 - equal by protocol
+    for index, (is_size, should) in enumerate(zip(found, expected)):
         if is_size < 0 or (is_size == 0 and should != 0) or (should >= 0 and is_size != should):
             pairs.extend((index, is_size))
     return pairs
@@ -93,7 +93,7 @@ def main(root: str) -> None:
         data = source.read(length)
         expected = array("q", source.read(8 * n)).tolist()
         first = offsets[0]
-        keys = [data[start - first : stop - first] for start, stop in zip(offsets, offsets[1:])]  # noqa: B905
+        keys = [data[start - first : stop - first] for start, stop in zip(offsets, offsets[1:])]
         pairs = different(sizes(keys, pool), expected)
         sink.write(struct.pack("<q", len(pairs) // 2) + pairs.tobytes())
         sink.flush()

@@ -1,0 +1,64 @@
+"""The words every room shares, as types: a file's state, a finding, a row, what a row expects. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mastomend.mastodon.keys import ExpectedFile, Record
+from mastomend.mastodon.kinds import Kind
+
+
+class State(StrEnum):
+    """What is wrong with a file (product.md, vocabulary)."""
+
+    MISSING = "missing"
+    EMPTY = "empty"
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+    UNSERVABLE = "unservable"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One broken file. `key` is empty when the row's file name would leave its directory."""
+
+    kind: str
+    id: int
+    style: str
+    key: str
+    state: State
+    is_local: bool
+    domain: str | None
+    remote_url: str | None
+    file_name: str
+    content_type: str | None
+    expected_bytes: int | None
+    actual_bytes: int | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record looked at again, with everything a finding or a repair needs.
+
+    `in_flight` means a transaction is changing this row right now: Mastodon deletes old files and writes new ones
+    *before* it commits (facts §6.1), so nothing about the row's files can be said until it has.
+    """
+
+    record: Record
+    domain: str | None
+    remote_url: str | None
+    suspended: bool
+    in_flight: bool
+    account_id: int | None = None
+    media_type: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A row with the files it expects; no files when its name is unsafe."""
+
+    kind: Kind
+    row: Row
+    files: tuple[ExpectedFile, ...]

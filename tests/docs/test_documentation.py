@@ -1,0 +1,103 @@
+"""Documentation is part of the change: what exists is documented, what is documented exists."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer
+
+from mastomend.cli.app import app
+from mastomend.cli.check import document as check_document
+from mastomend.cli.history import document as history_document
+from mastomend.cli.history import undo_document
+from mastomend.cli.repair import document as repair_document
+from mastomend.commands.check import CheckReport, KindReport
+from mastomend.commands.history import PastRun
+from mastomend.commands.repair import RepairReport
+from mastomend.commands.undo import UndoReport
+from mastomend.mastodon.versions import Version
+from mastomend.outcomes import RecordOutcome
+from mastomend.remote.admission import Politeness
+from mastomend.vocabulary import Finding
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_documented(name: str) -> None:
+    assert f"`{name}" in text("README.md")
+    section = text("docs/reference/commands.md").split(f"\n## {name}\n")[1].split("\n## ")[0]
+    for parameter in COMMANDS[name].params:
+        for option in parameter.opts:
+            if option.startswith("--") and option != "--help":
+                assert f"`{option}" in section, option
+    assert "Examples" in (COMMANDS[name].epilog or ""), "help has examples"
+
+
+def test_every_documented_command_exists() -> None:
+    assert set(re.findall(r"^## (.+)$", text("docs/reference/commands.md"), re.MULTILINE)) == {
+        "Global options",
+        *COMMANDS,
+    }
+
+
+def test_every_exit_code_is_documented() -> None:
+    for name in ("README.md", "docs/reference/commands.md"):
+        for code in ("0", "1", "2", "3", "4", "130"):
+            assert re.search(rf"\b{code}\b", text(name).split("Exit codes")[1]), (name, code)
+
+
+def test_every_setting_is_documented() -> None:
+    reference = text("docs/reference/settings.md")
+    names = {"memory", "settle_seconds", "max_missing"} | {f"politeness.{f.name}" for f in fields(Politeness)}
+    assert set(re.findall(r"^\| `([a-z_.]+)`", reference, re.MULTILINE)) == names
+    for f in fields(Politeness):
+        assert f"| `politeness.{f.name}` | {f.default} |" in reference
+
+
+def section(name: str) -> str:
+    return text("docs/json.md").split(f"\n## {name}\n")[1].split("\n## ")[0]
+
+
+def test_every_json_field_is_documented() -> None:
+    from collections import Counter
+    from datetime import UTC, datetime
+
+    from mastomend.actions.journal import Run
+    from mastomend.storage.ports import Requests
+
+    version = Version("4.5", "1")
+    check = check_document(
+        CheckReport("s", datetime.now(UTC), "d", version, "file:///", [KindReport("k")], Requests(), Path("f"))
+    )
+    run = Run("r", "repair", "all", None, None, "t", None, {}, None)
+    documents = {
+        "check": [check, check["instance"], check["kinds"][0], check["kinds"][0]["files"], check["totals"]],
+        "repair": [
+            repair_document(RepairReport("r", True, "s")),
+            repair_document(RepairReport("r", True, "s"))["outcomes"],
+        ],
+        "history": [history_document(PastRun(run, Counter(), 0, 0, 0))],
+        "undo": [undo_document(UndoReport("u", "r", True))],
+    }
+    for name, found in documents.items():
+        words = set(re.findall(r"[a-z_]+", section(name)))
+        for document in found:
+            assert set(document) <= words, (name, set(document) - words)
+    assert {f.name for f in fields(Finding)} <= set(re.findall(r"[a-z_]+", section("check")))
+    assert {f.name for f in fields(RecordOutcome)} <= set(re.findall(r"[a-z_]+", section("repair")))
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
