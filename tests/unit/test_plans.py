@@ -1,0 +1,149 @@
+"""Plans as text: what is decided for one record, readable like a sentence (facts §10)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from mastomend.actions.actions import (
+    PreserveFile,
+    PutFile,
+    QuarantineFile,
+    RestoreFile,
+    SetColumns,
+    from_json,
+    inverse,
+    quarantine_key,
+    to_json,
+)
+from mastomend.inventory.inspect import target
+from mastomend.mastodon.configuration import Limits
+from mastomend.mastodon.keys import Key, Record
+from mastomend.mastodon.kinds import AVATARS, MEDIA_FILES, PREVIEW_CARDS, Kind
+from mastomend.mastodon.moderation import Moderation
+from mastomend.mastodon.processing import image_rules
+from mastomend.mastodon.versions import Version
+from mastomend.plans.repair import NewFiles, plan_record, refusal
+from mastomend.vocabulary import Finding, Row, State, Target
+
+NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
+BASE = "cache/accounts/avatars/000/000/007"
+
+
+def avatar(file_name: str = "aaaa.png", content_type: str = "image/png", size: int = 5) -> Target:
+    record = Record(7, False, file_name, content_type, size, 1)
+    return target(AVATARS, Row(record, "s.example", "https://s.example/a", False, False), "")
+
+
+def broken(t: Target, style: str = "original", state: State = State.MISSING) -> Finding:
+    key = next((f.key for f in t.files if f.style == style), "")
+    record = t.row.record
+    return Finding(t.kind.name, 7, style, key, state, False, "s.example", None, record.file_name, None, None, None, "")
+
+
+def plan(t: Target, findings: list[Finding], present: dict[str, int], made: NewFiles, **columns: str | None) -> str:
+    record = t.row.record
+    known = {
+        "avatar_file_name": record.file_name,
+        "avatar_content_type": record.content_type,
+        "avatar_file_size": str(record.file_size),
+        "avatar_updated_at": "2026-01-01 00:00:00",
+        "avatar_storage_schema_version": "1",
+        "updated_at": "2026-01-01 00:00:00",
+        **columns,
+    }
+    return str(plan_record(t, findings, present, made, known, "f" * 16, NOW, "run", ""))
+
+
+PNG = NewFiles("image/png", {"original": b"12345"}, {}, None)
+
+
+def test_same_bytes_same_key_row_untouched() -> None:
+    t = avatar()
+    assert plan(t, [broken(t)], {}, PNG) == (
+        f"accounts/avatars 7: restored\n  put 5 bytes (image/png) at {BASE}/original/aaaa.png"
+    )
+
+
+def test_other_bytes_keep_what_is_overwritten_and_correct_the_size() -> None:
+    t = avatar(size=9)
+    key = f"{BASE}/original/aaaa.png"
+    assert plan(t, [broken(t, state=State.TRUNCATED)], {key: 3}, PNG) == (
+        "accounts/avatars 7: restored\n"
+        f"  keep a copy of {key} in the quarantine\n"
+        f"  put 5 bytes (image/png) at {key}\n"
+        "  set in accounts 7: avatar_file_size 9 → 5"
+    )
+
+
+def test_another_type_gets_a_new_name_and_the_old_files_leave_last() -> None:
+    t = avatar("aaaa.gif", "image/gif")
+    assert plan(t, [broken(t)], {f"{BASE}/static/aaaa.png": 4}, PNG) == (
+        "accounts/avatars 7: refreshed\n"
+        f"  put 5 bytes (image/png) at {BASE}/original/ffffffffffffffff.png\n"
+        "  set in accounts 7: avatar_file_name aaaa.gif → ffffffffffffffff.png, "
+        "avatar_updated_at 2026-01-01 00:00:00 → 2026-11-22 20:00:00, avatar_content_type image/gif → image/png, "
+        "avatar_file_size 5 → 5, avatar_storage_schema_version 1 → 1, "
+        "updated_at 2026-01-01 00:00:00 → 2026-11-22 20:00:00\n"
+        f"  move {BASE}/static/aaaa.png to the quarantine"
+    )
+
+
+def test_a_wrong_recorded_type_is_corrected_when_the_name_fits() -> None:
+    t = avatar("aaaa.png", "image/jpeg")
+    assert plan(t, [broken(t)], {}, PNG).endswith("set in accounts 7: avatar_content_type image/jpeg → image/png")
+
+
+def test_only_what_is_broken_is_written_when_the_bytes_are_the_same() -> None:
+    t = avatar("aaaa.gif", "image/gif")
+    made = NewFiles("image/gif", {"original": b"12345", "static": b"123"}, {}, None)
+    text = plan(t, [broken(t, "static")], {f"{BASE}/original/aaaa.gif": 5}, made)
+    assert text == f"accounts/avatars 7: restored\n  put 3 bytes (image/png) at {BASE}/static/aaaa.png"
+
+
+@pytest.mark.parametrize(
+    ("kind", "local", "url", "media_type", "reason"),
+    [
+        (AVATARS, True, "https://x/y", None, "local"), (AVATARS, False, " ", None, "no_url"),
+        (PREVIEW_CARDS, False, None, None, "no_url"), (MEDIA_FILES, False, "https://x/y", 2, "needs_ffmpeg"),
+        (MEDIA_FILES, False, "https://x/y", 4, "needs_ffmpeg"), (MEDIA_FILES, False, "https://x/y", 0, None),
+        (AVATARS, False, "https://x/y", None, None),
+    ],
+)  # fmt: skip
+def test_what_is_not_even_tried(
+    kind: Kind, local: bool, url: str | None, media_type: int | None, reason: str | None
+) -> None:
+    row = Row(Record(1, local, "a.png", "image/png", 1, 1), "s.example", url, False, False, media_type=media_type)
+    rules = image_rules(kind, Version("4.5", ""), Limits())
+    found = refusal(target(kind, row, ""), rules, Moderation(), frozenset({"own.example"}))
+    assert (found.reason if found else None) == reason
+
+
+def test_own_domain_is_never_asked() -> None:
+    row = Row(Record(1, False, "a.png", "image/png", 1, 1), "own.example", "https://own.example/a", False, False)
+    rules = image_rules(AVATARS, Version("4.5", ""), Limits())
+    found = refusal(target(AVATARS, row, ""), rules, Moderation(), frozenset({"own.example"}))
+    assert found is not None and found.reason == "own_domain"
+
+
+ACTIONS = [
+    PutFile.of(Key("a/b"), b"x", "image/png"),
+    PreserveFile(Key("a/b"), Key("q/1")),
+    QuarantineFile(Key("a/b"), Key("q/2")),
+    RestoreFile(Key("a/b"), Key("q/3")),
+    SetColumns("accounts", -99, {"a": None, "b": "1"}, {"b": "2"}),
+]
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda a: type(a).__name__)
+def test_actions_survive_the_journal_and_have_an_inverse(action: PutFile) -> None:
+    assert from_json(to_json(action)) == action
+    assert type(inverse(inverse(action, "run"), "run2")) in (type(action), RestoreFile, QuarantineFile)
+
+
+def test_quarantine_keys_can_never_look_like_mastodon_s() -> None:
+    deep = quarantine_key("run", "cache/accounts/avatars/109/876/543/210/987/654/original/a%2Fb.png", "pre")
+    assert deep.count("/") == 4
+    assert quarantine_key("run", "a/b%2Fc") != quarantine_key("run", "a/b/c")
+    assert len(quarantine_key("run", "x/" * 300).rpartition("/")[2].encode()) <= 255
