@@ -78,7 +78,7 @@ def test_every_json_field_is_documented() -> None:
     check = check_document(
         CheckReport("s", datetime.now(UTC), "d", version, "file:///", [KindReport("k")], Requests(), Path("f"))
     )
-    run = Run("r", "repair", "all", None, None, "t", None, {}, None)
+    run = Run("r", "repair", "all", None, "t", None, {}, None)
     documents = {
         "check": [check, check["instance"], check["kinds"][0], check["kinds"][0]["files"], check["totals"]],
         "repair": [

@@ -29,7 +29,7 @@ OUTCOME = RecordOutcome("accounts/avatars", 1, False, None, None, Outcome.RESTOR
 def executor(instance: SimulatedInstance) -> Iterator[tuple[Executor, Journal]]:
     journal = Journal(instance.state)
     with contextlib.closing(journal), changing_parts(opened(instance)) as (database, store, pool):
-        journal.begin("run", "test", "all", scan=None, findings=None)
+        journal.begin("run", "test", "all", scan=None)
         yield Executor("run", journal, store, pool, DatabaseExpectations(database, "")), journal
 
 

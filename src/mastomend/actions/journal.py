@@ -26,7 +26,7 @@ from mastomend.outcomes import Outcome, RecordOutcome, Source
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
-  id TEXT PRIMARY KEY, command TEXT NOT NULL, scope TEXT NOT NULL, scan TEXT, findings TEXT, started_at TEXT NOT NULL,
+  id TEXT PRIMARY KEY, command TEXT NOT NULL, scope TEXT NOT NULL, scan TEXT, started_at TEXT NOT NULL,
   finished_at TEXT, summary TEXT, undoes TEXT
 ) STRICT;
 CREATE TABLE IF NOT EXISTS plans (
@@ -54,7 +54,6 @@ class Run:
     command: str
     scope: str
     scan: str | None
-    findings: str | None
     started_at: str
     finished_at: str | None
     summary: dict[str, Any]
@@ -154,14 +153,12 @@ class Journal:
                 for _, done in batch:
                     done.set_result(None)
 
-    def begin(
-        self, run: str, command: str, scope: str, *, scan: str | None, findings: Path | None, undoes: str | None = None
-    ) -> None:
+    def begin(self, run: str, command: str, scope: str, *, scan: str | None, undoes: str | None = None) -> None:
         """A run starts."""
         self.commit(
             (
-                "INSERT INTO runs (id, command, scope, scan, findings, started_at, undoes) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (run, command, scope, scan, None if findings is None else str(findings), _now(), undoes),
+                "INSERT INTO runs (id, command, scope, scan, started_at, undoes) VALUES (?, ?, ?, ?, ?, ?)",
+                (run, command, scope, scan, _now(), undoes),
             )
         )
 
@@ -230,7 +227,6 @@ class Journal:
                 row["command"],
                 row["scope"],
                 row["scan"],
-                row["findings"],
                 row["started_at"],
                 row["finished_at"],
                 json.loads(row["summary"] or "{}"),

@@ -187,15 +187,15 @@ def _applied(
     journal = Journal(instance.state)
     try:
         recovered = _recover(instance, journal, progress)
+        # also a run that goes on is checked first: what was true when it was cut off need not be true now
+        scan, findings = _findings(instance, options, progress)
         cut_off = _continues(journal, options)
-        if cut_off is not None and cut_off.findings is not None and cut_off.scan is not None:
+        if cut_off is not None:
             progress.note(f"Going on with run {cut_off.id}, which was cut off.")
-            report = RepairReport(cut_off.id, True, cut_off.scan, resumed=True)
-            findings = Path(cut_off.findings)
+            report = RepairReport(cut_off.id, True, scan, resumed=True)
         else:
-            scan, findings = _findings(instance, options, progress)
             report = RepairReport(run, True, scan)
-            journal.begin(run, "repair", options.scope, scan=scan, findings=findings)
+            journal.begin(run, "repair", options.scope, scan=scan)
         report.recovered = recovered
         report.report = instance.state / "runs" / report.run / "outcomes.parquet"
         with _Work.open(instance, options, report, progress, journal) as work:
@@ -251,8 +251,7 @@ def _continues(journal: Journal, options: RepairOptions) -> Run | None:
         if run.command != "repair" or run.finished_at is not None:
             continue
         age = (datetime.now(UTC) - datetime.fromisoformat(run.started_at)).total_seconds()
-        usable = run.findings is not None and Path(run.findings).is_file()
-        if run.scope == options.scope and age < _MAX_AGE_TO_RESUME_S and usable:
+        if run.scope == options.scope and age < _MAX_AGE_TO_RESUME_S:
             return run
         if run.scope == options.scope:
             journal.finish(run.id, {"cut_off": True})
@@ -406,9 +405,7 @@ class _Work:
         """Everything the findings name, fetched politely and changed safely."""
         assert self.journal is not None
         decided = self.journal.decided(self.report.run)
-        total = _records(findings, self.kinds)
-        self.progress.start("repair", total)
-        self.progress.advance(len(decided))
+        self.progress.start("repair", _records(findings, self.kinds))
         own = client or GuardedClient(
             f"Mastomend/{__version__} (+https://{self.instance.configuration.web_domain}/)",
             self.instance.configuration.limits.allowed_private_addresses,
@@ -553,7 +550,7 @@ class _Fetching:
                 return False
             fresh = [b for b in batch if (b.kind.name, b.id) not in self._decided]
             items = await asyncio.to_thread(self._work.look, fresh)
-            for _ in range(len(fresh) - len(items)):
+            for _ in range(len(batch) - len(items)):
                 self._work.skip()
             for item in items:
                 if isinstance(item, RecordOutcome):

@@ -64,7 +64,7 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
                 settled = Executor(run.id, journal, store, pool, expectations, instance.key_prefix).recover(left)
                 if settled is not None:
                     journal.outcome(run.id, settled)
-            journal.begin(new, "undo", run.id, scan=None, findings=None, undoes=run.id)
+            journal.begin(new, "undo", run.id, scan=None, undoes=run.id)
             executor = Executor(new, journal, store, pool, expectations, instance.key_prefix)
             for plan in reversed(list(journal.plans(run.id))):
                 _take_back(executor, plan, report, instance.key_prefix)

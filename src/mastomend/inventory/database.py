@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import psycopg
+from adbc_driver_manager import Error as AdbcError
+from adbc_driver_postgresql import dbapi
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
@@ -20,7 +22,7 @@ from mastomend.mastodon.moderation import DomainBlock, Moderation, normalize_dom
 from mastomend.mastodon.versions import Version, version
 
 _CONNECT_TIMEOUT_S = "10"
-_BATCH_BYTES = 4 * 1024 * 1024  # small enough to begin working on early, large enough to plan rarely
+_BATCH_BYTES = 6 * 1024 * 1024  # small enough to begin working on early, large enough to plan rarely
 
 
 def conninfo(database: Database, application: str) -> str:
@@ -144,9 +146,6 @@ class MastodonDatabase:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """One read-only, repeatable-read transaction for a whole scan, on a connection of its own."""
-        from adbc_driver_manager import Error as AdbcError
-        from adbc_driver_postgresql import dbapi
-
         try:
             connection = dbapi.connect(conninfo(self.settings, self._application))
         except AdbcError as error:

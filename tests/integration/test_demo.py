@@ -1,0 +1,31 @@
+"""The demo itself: it ends by itself, mends what can be mended, and says what cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mastomend.commands.progress import Silent
+from mastomend.demo.story import Checked, Repaired, story
+from mastomend.errors import ConfigurationError
+
+
+def test_the_story(tmp_path: Path) -> None:
+    events = list(story(tmp_path / "demo", "disk", Silent()))
+    before, after = (e.report for e in events if isinstance(e, Checked))
+    (repaired,) = (e.report for e in events if isinstance(e, Repaired))
+    assert before.broken == repaired.records > 100
+    assert after.broken == repaired.undone
+    left = {outcome for outcome, _ in repaired.reasons} - {"restored", "refreshed"}
+    assert left == {"gone", "refused"}
+    assert {d for d, _ in after.top_domains} == {"gone.example", "moved.example", "parked.example", "tricky.example"}
+    assert (tmp_path / "demo" / ".env.production").is_file()
+    assert not before.mass_loss
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("x")
+    with pytest.raises(ConfigurationError, match="not empty"):
+        next(story(tmp_path, "disk", Silent()))
+    assert (tmp_path / "precious").exists()
