@@ -20,6 +20,7 @@ class Outcome(StrEnum):
 class Source(StrEnum):
     """Where a lost file can come from."""
 
+    ORIGINAL = "original"
     ORIGIN = "origin"
 
 

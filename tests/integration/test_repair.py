@@ -16,6 +16,7 @@ from mastomend.demo.fediverse import Fediverse, Manners, Origin
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.errors import SafetyStop
+from mastomend.images.decode import header
 from mastomend.inventory.findings import load
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, MEDIA_THUMBNAILS, Kind
 
@@ -67,6 +68,8 @@ def test_every_image_kind_is_whole_again(
 
     rows_before = snapshot(instance)
     for n, key in enumerate(keys):
+        if n % 4 == 0 and "/original/" in key:
+            continue  # a surviving original: its other styles come from it
         if n % 3 == 2 and "/original/" in key:
             instance.media.write(key, instance.files[key][:50])
         elif n % 3 == 1:
@@ -74,11 +77,17 @@ def test_every_image_kind_is_whole_again(
         else:
             instance.media.delete(key)
     plan = repair(opened(instance), RepairOptions(max_missing_percent=100))
-    assert (plan.applied, plan.plan["origin"], plan.outcomes) == (False, plan.records, Counter())
+    assert (plan.applied, plan.plan.total(), plan.outcomes) == (False, plan.records, Counter())
+    assert plan.plan["origin"] > plan.plan["original"] >= 1, "what the original still gives is not asked for"
     assert not network.requests, "a dry run asks nobody"
     report = repair(opened(instance), RepairOptions(apply=True, max_missing_percent=100))
     assert report.records == plan.records == report.outcomes["restored"]
-    assert {key: instance.media.read(key) for key in keys} == {key: instance.files[key] for key in keys}
+    assert report.sources["original"] == plan.plan["original"]
+    assert report.sources["origin"] == plan.plan["origin"] == len(network.requests)
+    for key in keys:
+        held, stored = instance.media.read(key), instance.files[key]
+        if held != stored:  # a still made from a resized animation differs in a shade, never in size or type
+            assert "/static/" in key and held is not None and header(held) == header(stored), key
     assert snapshot(instance) == rows_before, "the bytes are the same, so no row needs to change"
     assert check(opened(instance)).broken == 0
     assert set(network.fetched().values()) == {1}, "each file is fetched once"

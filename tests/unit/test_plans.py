@@ -116,14 +116,14 @@ def test_what_is_not_even_tried(
 ) -> None:
     row = Row(Record(1, local, "a.png", "image/png", 1, 1), "s.example", url, False, False, media_type=media_type)
     rules = image_rules(kind, Version("4.5", ""), Limits())
-    found = refusal(target(kind, row, ""), rules, Moderation(), frozenset({"own.example"}))
+    found = refusal(target(kind, row, ""), [], rules, Moderation(), frozenset({"own.example"}))
     assert (found.reason if found else None) == reason
 
 
 def test_own_domain_is_never_asked() -> None:
     row = Row(Record(1, False, "a.png", "image/png", 1, 1), "own.example", "https://own.example/a", False, False)
     rules = image_rules(AVATARS, Version("4.5", ""), Limits())
-    found = refusal(target(AVATARS, row, ""), rules, Moderation(), frozenset({"own.example"}))
+    found = refusal(target(AVATARS, row, ""), [], rules, Moderation(), frozenset({"own.example"}))
     assert found is not None and found.reason == "own_domain"
 
 

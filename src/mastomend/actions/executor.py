@@ -74,38 +74,51 @@ class Executor:
         """Journal the whole plan, then do it in order. The outcome is not yet recorded: verify first.
 
         Raises:
-            Conflict: an action found the world changed; what was done before it stays and is journaled.
+            Conflict: an action found the world changed. Files put before the row was changed are taken back.
             StorageError, DatabaseError, JournalError: the run cannot go on; `recover` will finish this plan.
         """
         self._journal.plan(self.run, outcome, actions)
         for position, action in enumerate(actions):
-            self._perform(action)
+            try:
+                self._perform(action)
+            except Conflict:
+                self._roll_back(outcome.kind, outcome.id, actions, actions[:position])
+                raise
             self._journal.done(self.run, outcome.kind, outcome.id, position)
 
     def close(self, outcome: RecordOutcome) -> None:
         """Record what became of the record."""
         self._journal.outcome(self.run, outcome)
 
-    def take_back(self, outcome: RecordOutcome, actions: Sequence[Action]) -> None:
-        """After a conflict: files we put under keys no row expects go to the quarantine."""
-        for action in actions:
-            if (
-                isinstance(action, PutFile)
-                and self.holds(action)
-                and not any(self._expectations.expected_by(action.key))
-            ):
+    def _roll_back(self, kind: str, record_id: int, actions: Sequence[Action], done: Sequence[Action]) -> None:
+        """Back to the old truth: what was overwritten comes back, what was not there before goes to the quarantine.
+
+        Once the row is changed the new truth holds and nothing is taken back. May be repeated after a crash.
+        """
+        if any(isinstance(action, SetColumns) for action in done):
+            return
+        preserved = {a.key: a.quarantine for a in actions if isinstance(a, PreserveFile)}
+        for action in reversed(actions):
+            if not isinstance(action, PutFile) or not self.holds(action):
+                continue
+            kept = preserved.get(action.key)
+            if kept is not None and self._store.sizes([kept])[0] != MISSING:
+                self._store.move(kept, action.key, private=False)
+            elif kept is None:
                 target = quarantine_key(self.run, action.key, self._key_prefix)
                 self._store.move(action.key, target, private=True)
+        self._journal.rolled_back(self.run, kind, record_id)
 
     def recover(self, plan: Plan) -> RecordOutcome | None:
         """Finish a plan a crash left, or abandon it. The outcome if it is finished, None if the record is to be redone.
 
-        If every file is written the rest is done (the row, then old files); otherwise files under new names, which no
-        row knows, go to the quarantine, and the record is simply broken still.
+        If every file is written the rest is done (the row, then old files); otherwise what was written is taken back,
+        and the record is broken as it was before.
         """
         written = all(self.holds(s.action) for s in plan.steps if isinstance(s.action, PutFile))
         if not written:
-            self.take_back(plan.outcome, [s.action for s in plan.steps])
+            done = [s.action for s in plan.steps if s.done]
+            self._roll_back(plan.kind, plan.id, [s.action for s in plan.steps], done)
             self._journal.abandon(self.run, plan.kind, plan.id)
             return None
         try:
@@ -115,7 +128,8 @@ class Executor:
                 if not step.done:
                     self._journal.done(self.run, plan.kind, plan.id, step.position)
         except Conflict as conflict:
-            self.take_back(plan.outcome, [s.action for s in plan.steps])
+            done = [s.action for s in plan.steps if s.done or self._happened(s.action)]
+            self._roll_back(plan.kind, plan.id, [s.action for s in plan.steps], done)
             return changed(plan.outcome, Outcome.DEFERRED, ROW_CHANGED, str(conflict))
         return plan.outcome
 
@@ -128,7 +142,8 @@ class Executor:
                     raise Conflict(f"{key} is not there as journaled")
                 self._store.put(key, data, content_type)
             case PreserveFile(key=key, quarantine=quarantine):
-                self._store.copy(key, quarantine, private=True)
+                if self._store.sizes([quarantine])[0] == MISSING:  # never over an older copy
+                    self._store.copy(key, quarantine, private=True)
             case QuarantineFile():
                 self._quarantine(action)
             case RestoreFile(key=key, quarantine=quarantine):

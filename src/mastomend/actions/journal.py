@@ -206,6 +206,10 @@ class Journal:
             ("UPDATE plans SET closed = 1 WHERE run = ? AND kind = ? AND id = ?", key),
         )
 
+    def rolled_back(self, run: str, kind: str, record_id: int) -> None:
+        """What the plan had done is taken back: none of its actions count any more."""
+        self.commit(("UPDATE steps SET done_at = NULL WHERE run = ? AND kind = ? AND id = ?", (run, kind, record_id)))
+
     def abandon(self, run: str, kind: str, record_id: int) -> None:
         """A plan that will not be finished; the record has no outcome and may be planned again."""
         self.commit(("UPDATE plans SET closed = 1 WHERE run = ? AND kind = ? AND id = ?", (run, kind, record_id)))

@@ -6,13 +6,14 @@ the state directory stands beside it, because behind a transaction-pooling pgbou
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -34,22 +35,33 @@ def application_name(run: str) -> str:
 
 
 @contextmanager
-def changing_run(connection: psycopg.Connection[dict[str, Any]], state: Path, run: str) -> Iterator[None]:
-    """Hold the lock for the block.
+def changing_run(
+    connection: psycopg.Connection[dict[str, Any]], state: Path, run: str, *, pooled: bool = False
+) -> Iterator[None]:
+    """Hold the lock for the block. `pooled`: behind a transaction pooler, where only a transaction has a session.
 
     Raises:
         SafetyStop: another run holds it; the message says which.
     """
     with _file_lock(state, run):
-        row = connection.execute("SELECT pg_try_advisory_lock(%s) AS got", [LOCK_ID]).fetchone()
-        if row is None or not row["got"]:
-            holder = connection.execute(_HOLDER, [LOCK_ID]).fetchone()
-            raise _held(holder["holder"] if holder else "another process")
+        if pooled:
+            with connection.transaction():
+                _take(connection, "pg_try_advisory_xact_lock")
+                yield
+            return
+        _take(connection, "pg_try_advisory_lock")
         try:
             yield
         finally:
-            if not connection.closed and not connection.broken:
+            with contextlib.suppress(psycopg.Error):  # a connection that is gone has freed it already
                 connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK_ID])
+
+
+def _take(connection: psycopg.Connection[dict[str, Any]], function: LiteralString) -> None:
+    row = connection.execute(f"SELECT {function}(%s) AS got", [LOCK_ID]).fetchone()
+    if row is None or not row["got"]:
+        holder = connection.execute(_HOLDER, [LOCK_ID]).fetchone()
+        raise _held(holder["holder"] if holder else "another process")
 
 
 @contextmanager

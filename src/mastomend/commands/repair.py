@@ -49,13 +49,13 @@ from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
 from mastomend.mastodon.moderation import Moderation
 from mastomend.mastodon.processing import image_rules
 from mastomend.outcomes import Outcome, RecordOutcome, Source
-from mastomend.plans.repair import NewFiles, RecordPlan, plan_record, refusal, undecided
+from mastomend.plans.repair import NewFiles, RecordPlan, derivable, plan_derived, plan_record, refusal, undecided
 from mastomend.remote.admission import Admission, Host
 from mastomend.remote.client import Failure, Fetched, GuardedClient, NotFetched
 from mastomend.sources.origin import outcome_of_failure, outcome_of_image
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
-from mastomend.vocabulary import Finding, Target
+from mastomend.vocabulary import Finding, State, Target
 
 _BROKEN_SQL = Path(__file__).parent.parent.joinpath("inventory", "broken.sql").read_text(encoding="utf-8")
 _BATCH = 250
@@ -132,6 +132,7 @@ class _Job:
     target: Target
     corrupt: frozenset[str]
     tries: int = 0
+    source: Source = Source.ORIGIN
 
     @property
     def url(self) -> str:
@@ -156,10 +157,15 @@ def repair(
     else:
         run = new_id(datetime.now(UTC))
         connection = connect(instance.configuration.database, application_name(run), read_only=False)
-        with contextlib.closing(connection), changing_run(connection, instance.state, run):
+        with contextlib.closing(connection), changing_run(connection, instance.state, run, pooled=pooled(instance)):
             report = _applied(instance, options, progress, run, client)
     report.duration_s = time.monotonic() - clock
     return report
+
+
+def pooled(instance: Instance) -> bool:
+    """Whether the database is reached through a transaction pooler."""
+    return not instance.configuration.database.prepared_statements
 
 
 def _dry_run(instance: Instance, options: RepairOptions, progress: Progress) -> RepairReport:
@@ -171,7 +177,7 @@ def _dry_run(instance: Instance, options: RepairOptions, progress: Progress) -> 
         for batch in _batches(findings, work.kinds):
             for item in work.look(batch):
                 outcome = (
-                    item if isinstance(item, RecordOutcome) else replace(undecided(item.target), source=Source.ORIGIN)
+                    item if isinstance(item, RecordOutcome) else replace(undecided(item.target), source=item.source)
                 )
                 if isinstance(item, RecordOutcome):  # nothing is decided before it is tried
                     outcome = replace(item, outcome=None)
@@ -247,8 +253,10 @@ def _stop_on_mass_loss(report: CheckReport) -> None:
 
 def _continues(journal: Journal, options: RepairOptions) -> Run | None:
     """The newest repair of the same scope that was cut off less than a day ago; older ones are closed."""
-    for run in journal.runs():
-        if run.command != "repair" or run.finished_at is not None:
+    runs = journal.runs()
+    taken_back = {run.undoes for run in runs}
+    for run in runs:
+        if run.command != "repair" or run.finished_at is not None or run.id in taken_back:
             continue
         age = (datetime.now(UTC) - datetime.fromisoformat(run.started_at)).total_seconds()
         if run.scope == options.scope and age < _MAX_AGE_TO_RESUME_S:
@@ -384,20 +392,22 @@ class _Work:
             targets = [target(kind, row, self.instance.key_prefix) for row in rows.values()]
             for t, found in zip(targets, self._broken(targets, wanted), strict=True):
                 if found:
-                    answer.append(self._decide(t, wanted[t.row.record.id].corrupt))
+                    answer.append(self._decide(t, found, wanted[t.row.record.id].corrupt))
         return answer
 
     def _broken(self, targets: Sequence[Target], hints: dict[int, _Broken]) -> list[list[Finding]]:
         corrupt = {(id_, style) for id_, hint in hints.items() for style in hint.corrupt}
         return broken_files(targets, self.store, self.deep if corrupt else None, corrupt)
 
-    def _decide(self, t: Target, corrupt: frozenset[str]) -> RecordOutcome | _Job:
+    def _decide(self, t: Target, found: Sequence[Finding], corrupt: frozenset[str]) -> RecordOutcome | _Job:
         if t.row.in_flight:
             return replace(
                 undecided(t), outcome=Outcome.DEFERRED, reason="in_flight", detail="Mastodon is changing it right now"
             )
-        refused = refusal(t, self.rules[t.kind.name], self.moderation, self.own_domains)
-        return refused or _Job(t, corrupt)
+        rules = self.rules[t.kind.name]
+        if derivable(t, found, rules):
+            return _Job(t, corrupt, source=Source.ORIGINAL)
+        return refusal(t, found, rules, self.moderation, self.own_domains) or _Job(t, corrupt)
 
     # --- changing ---------------------------------------------------------------------------------------------------
 
@@ -422,13 +432,18 @@ class _Work:
         """A record that turned out to be whole, or gone."""
         self.progress.advance(1)
 
-    def install(self, job: _Job, fetched: Fetched) -> RecordOutcome | None:
+    def derive(self, job: _Job) -> RecordOutcome | None:
+        """Make missing derived styles from the original that is still there; nobody is asked."""
+        data = self.store.read(job.target.files[0].key)
+        return None if data is None else self.install(job, data)
+
+    def install(self, job: _Job, data: bytes) -> RecordOutcome | None:
         """Make the files, look again, change, verify. None if the record is no longer broken."""
         kind, rules = job.target.kind, self.rules[job.target.kind.name]
         assert rules is not None
-        base = replace(undecided(job.target), source=Source.ORIGIN)
+        base = replace(undecided(job.target), source=job.source)
         try:
-            made = produce(kind, rules, fetched.data)
+            made = produce(kind, rules, data)
         except UnusableImage as error:
             return changed(base, outcome_of_image(error), error.reason, str(error))
         fresh = read_rows(self.database, kind, [job.target.row.record.id]).get(job.target.row.record.id)
@@ -440,19 +455,24 @@ class _Work:
         (broken,) = broken_files([t], self.store, self.deep, {(fresh.record.id, s) for s in job.corrupt})
         if not broken:
             return None
+        if any(f.state is State.UNSERVABLE for f in broken) or (
+            job.source is Source.ORIGINAL and not derivable(t, broken, rules)
+        ):
+            return changed(base, Outcome.DEFERRED, ROW_CHANGED, "the files changed meanwhile")
         meta = {style: size.meta() for style, size in made.sizes.items()}
         files = NewFiles(made.content_type, made.files, meta, made.blurhash)
-        plan = self._plan(t, broken, files)
+        if job.source is Source.ORIGINAL:
+            plan = plan_derived(t, broken, files, self._present(t), self.report.run, self.instance.key_prefix)
+        else:
+            plan = self._plan(t, broken, files)
         return self._execute(plan, t, job)
 
     def _plan(self, t: Target, broken: Sequence[Finding], files: NewFiles) -> RecordPlan:
-        sizes = self.store.sizes([f.key for f in t.files])
-        present = {str(f.key): n for f, n in zip(t.files, sizes, strict=True) if n >= 0}
         now = datetime.now(UTC)
         return plan_record(
             t,
             broken,
-            present,
+            self._present(t),
             files,
             self._columns(t),
             secrets.token_hex(8),
@@ -460,6 +480,11 @@ class _Work:
             self.report.run,
             self.instance.key_prefix,
         )
+
+    def _present(self, t: Target) -> dict[str, int]:
+        """The record's keys that hold something, with their sizes."""
+        sizes = self.store.sizes([f.key for f in t.files])
+        return {str(f.key): n for f, n in zip(t.files, sizes, strict=True) if n >= 0}
 
     def _columns(self, t: Target) -> dict[str, str | None]:
         """The row's columns a repair may change, as text."""
@@ -480,7 +505,6 @@ class _Work:
         try:
             self.executor.apply(plan.outcome, plan.actions)
         except Conflict as conflict:
-            self.executor.take_back(plan.outcome, plan.actions)
             return changed(plan.outcome, Outcome.DEFERRED, ROW_CHANGED, str(conflict))
         row = read_rows(self.database, t.kind, [t.row.record.id]).get(t.row.record.id)
         if row is not None:
@@ -555,6 +579,8 @@ class _Fetching:
             for item in items:
                 if isinstance(item, RecordOutcome):
                     await asyncio.to_thread(self._work.close, item)
+                elif item.source is Source.ORIGINAL:
+                    await asyncio.to_thread(self._finish, await asyncio.to_thread(self._work.derive, item))
                 else:
                     self._admission.submit(Host(origin_host(item.url)), item)
         return self._batches is not None
@@ -589,15 +615,18 @@ class _Fetching:
                 self._admission.succeeded(host)
                 self._installing += 1
                 try:
-                    outcome = await asyncio.to_thread(self._work.install, job, answer)
-                    if outcome is None:
-                        self._work.skip()
-                    else:
-                        await asyncio.to_thread(self._work.close, outcome)
+                    outcome = await asyncio.to_thread(self._work.install, job, answer.data)
+                    await asyncio.to_thread(self._finish, outcome)
                 finally:
                     self._installing -= 1
             case NotFetched():
                 await self._not_fetched(host, job, answer)
+
+    def _finish(self, outcome: RecordOutcome | None) -> None:
+        if outcome is None:
+            self._work.skip()
+        else:
+            self._work.close(outcome)
 
     async def _not_fetched(self, host: Host, job: _Job, answer: NotFetched) -> None:
         if not answer.failure.host_in_trouble:

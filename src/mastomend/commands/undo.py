@@ -7,22 +7,24 @@ now. Whatever was changed since is a conflict: reported, left alone.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from mastomend.actions.actions import Action, PutFile, inverse
+from mastomend.actions.actions import Action, PutFile, RestoreFile, inverse
 from mastomend.actions.executor import Conflict, Executor
 from mastomend.actions.journal import Journal, Plan, Run
 from mastomend.actions.lock import application_name, changing_run
 from mastomend.commands.check import new_id
 from mastomend.commands.instance import Instance
 from mastomend.commands.progress import Progress, Silent
-from mastomend.commands.repair import changing_parts
-from mastomend.errors import ConfigurationError
+from mastomend.commands.repair import changing_parts, pooled
+from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.inventory.database import connect
 from mastomend.inventory.expectations import DatabaseExpectations
-from mastomend.outcomes import Outcome
+from mastomend.outcomes import Outcome, RecordOutcome
+from mastomend.storage.ports import MISSING, Lookup
+
+_CONFLICT = "conflict"
 
 
 @dataclass(slots=True)
@@ -36,6 +38,14 @@ class UndoReport:
     conflicts: int = 0
     details: tuple[str, ...] = ()
 
+    def count(self, outcome: RecordOutcome) -> None:
+        """Add one record."""
+        if outcome.reason == _CONFLICT:
+            self.conflicts += 1
+            self.details = (*self.details, f"{outcome.kind} {outcome.id}: {outcome.detail}")
+        else:
+            self.reverted += 1
+
 
 def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = Silent()) -> UndoReport:
     """Take a run back, or count what would be taken back.
@@ -46,7 +56,8 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
     """
     with contextlib.closing(Journal(instance.state)) as journal:
         run = _find(journal, run_id)
-        new = new_id(datetime.now(UTC))
+        cut_off = next((r for r in journal.runs() if r.undoes == run.id and not r.finished_at), None)
+        new = cut_off.id if cut_off else new_id(datetime.now(UTC))
         report = UndoReport(new, run.id, apply)
         plans = list(journal.plans(run.id))
         progress.start(f"undo {run.id}", len(plans))
@@ -56,43 +67,62 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
         connection = connect(instance.configuration.database, application_name(new), read_only=False)
         with (
             contextlib.closing(connection),
-            changing_run(connection, instance.state, new),
+            changing_run(connection, instance.state, new, pooled=pooled(instance)),
             changing_parts(instance) as (database, store, pool),
         ):
+            if plans and not store.probe():
+                raise SafetyStop(
+                    f"{instance.configuration.storage} is empty: this looks like a disk that is not mounted. "
+                    "Nothing was changed.",
+                    hint="Mount it, then run the same command again.",
+                )
             expectations = DatabaseExpectations(database, instance.key_prefix)
-            for left in journal.open_plans(run.id):  # half-done changes are settled before they are taken back
-                settled = Executor(run.id, journal, store, pool, expectations, instance.key_prefix).recover(left)
-                if settled is not None:
-                    journal.outcome(run.id, settled)
-            journal.begin(new, "undo", run.id, scan=None, undoes=run.id)
+            for unsettled in (run.id, new):  # half-done changes are settled before they are taken back
+                settler = Executor(unsettled, journal, store, pool, expectations, instance.key_prefix)
+                for left in journal.open_plans(unsettled):
+                    if (settled := settler.recover(left)) is not None:
+                        settler.close(settled)
+            if cut_off is None:
+                journal.begin(new, "undo", run.id, scan=None, undoes=run.id)
+            if run.finished_at is None:  # it must not go on after it was taken back
+                journal.finish(run.id, {"cut_off": True})
             executor = Executor(new, journal, store, pool, expectations, instance.key_prefix)
+            decided = journal.decided(new)
             for plan in reversed(list(journal.plans(run.id))):
-                _take_back(executor, plan, report, instance.key_prefix)
+                if (plan.kind, plan.id) not in decided:
+                    _take_back(executor, store, plan, new, instance.key_prefix)
                 progress.advance(1)
+            for outcome in journal.outcomes(new):
+                report.count(outcome)
             journal.finish(new, {"reverted": report.reverted, "conflicts": report.conflicts})
     return report
 
 
-def _take_back(executor: Executor, plan: Plan, report: UndoReport, key_prefix: str) -> None:
+def _take_back(executor: Executor, store: Lookup, plan: Plan, run: str, key_prefix: str) -> None:
     outcome = replace(plan.outcome, outcome=Outcome.RESTORED, source=None, reason="undone", files=0, bytes=0)
     try:
-        executor.apply(outcome, list(_inverses(executor, plan, report.run, key_prefix)))
-        report.reverted += 1
+        executor.apply(outcome, _inverses(executor, store, plan, run, key_prefix))
     except Conflict as conflict:
-        report.conflicts += 1
-        report.details = (*report.details, f"{plan.kind} {plan.id}: {conflict}")
-        outcome = replace(outcome, outcome=Outcome.REFUSED, reason="conflict", detail=str(conflict))
+        outcome = replace(outcome, outcome=Outcome.REFUSED, reason=_CONFLICT, detail=str(conflict))
     executor.close(outcome)
 
 
-def _inverses(executor: Executor, plan: Plan, run: str, key_prefix: str) -> Iterator[Action]:
-    """Newest first. A file that is no longer the one we wrote is a conflict before anything is touched."""
-    for step in reversed(plan.steps):
-        if not step.done:
-            continue
-        if isinstance(step.action, PutFile) and not executor.holds(step.action):
-            raise Conflict(f"{step.action.key} is no longer the file that was written")
-        yield inverse(step.action, run, key_prefix)
+def _inverses(executor: Executor, store: Lookup, plan: Plan, run: str, key_prefix: str) -> list[Action]:
+    """Newest first.
+
+    Raises:
+        Conflict: a file is no longer the one that was written, or what should come back is not in the quarantine. Known
+            before anything is touched, so that a record is taken back whole or not at all.
+    """
+    done = [step.action for step in reversed(plan.steps) if step.done]
+    actions = [inverse(action, run, key_prefix) for action in done]
+    for action in done:
+        if isinstance(action, PutFile) and not executor.holds(action):
+            raise Conflict(f"{action.key} is no longer the file that was written")
+    for action in actions:
+        if isinstance(action, RestoreFile) and store.sizes([action.quarantine])[0] == MISSING:
+            raise Conflict(f"{action.key} is no longer in the quarantine")
+    return actions
 
 
 def _find(journal: Journal, run_id: str) -> Run:
@@ -100,7 +130,8 @@ def _find(journal: Journal, run_id: str) -> Run:
     run = next((r for r in runs if r.id == run_id), None)
     if run is None:
         raise ConfigurationError(f"There is no run {run_id!r}.", hint="See them with: mastomend history")
-    taken_back = next((r for r in runs if r.undoes == run.id and r.finished_at), None)
+    undos = [r for r in runs if r.undoes == run.id and r.finished_at]
+    taken_back = next((r for r in undos if not r.summary.get("conflicts")), None)
     if taken_back is not None:
         raise ConfigurationError(
             f"Run {run_id} was taken back already, by {taken_back.id}.",

@@ -17,7 +17,7 @@ import pyvips
 from mastomend.images.decode import ImageHeader, UnusableImage, header, open_image, verify
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import HEIF_TYPES, MEDIA_FILES, Kind
-from mastomend.mastodon.processing import CoverCrop, Geometry, ImageRules, PixelBudget, Unchanged
+from mastomend.mastodon.processing import MAX_PIXELS, CoverCrop, Geometry, ImageRules, PixelBudget, Unchanged
 
 _BLURHASH_WIDTH = 100
 _BLURHASH_COMPONENTS = 4
@@ -132,6 +132,8 @@ def _animated(data: bytes, found: ImageHeader, width: int, height: int, *, crop:
     """Every frame on its own: libvips cannot crop a stack of pages."""
     if found.frames > _MAX_FRAMES:
         raise UnusableImage("too_many_frames", f"{found.frames} frames are more than {_MAX_FRAMES}")
+    if found.frames * found.width * found.height > MAX_PIXELS:  # all frames are in memory at once here
+        raise UnusableImage("needs_ffmpeg", f"{found.frames} frames of {found.width}×{found.height} pixels")
     whole = open_image(data, frames=-1).copy_memory()
     options: dict[str, Any] = {"crop": "centre"} if crop else {"size": "down"}
     frames = [

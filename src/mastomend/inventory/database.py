@@ -6,6 +6,7 @@ session here is read-only by PostgreSQL's own setting, so a defect cannot write.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -46,8 +47,8 @@ def connect(database: Database, application: str, *, read_only: bool) -> psycopg
             row_factory=dict_row,
             prepare_threshold=5 if database.prepared_statements else None,
         )
-        if read_only:
-            connection.execute("SET default_transaction_read_only = on")
+        # said with every transaction, not once a session: behind a pooler the session is not ours alone
+        connection.read_only = read_only
     except psycopg.Error as error:
         raise connection_failure(database, error) from None
     return connection
@@ -75,6 +76,7 @@ class MastodonDatabase:
         self.settings = database
         self._application = application
         self._connection = connect(database, application, read_only=True)
+        self._lock = threading.Lock()
         try:
             self.version = self._read_version()
             self._columns = self._read_columns()
@@ -90,7 +92,8 @@ class MastodonDatabase:
 
     def _read_version(self) -> Version:
         try:
-            rows = self._connection.execute("SELECT version FROM schema_migrations").fetchall()
+            with self._connection.transaction():
+                rows = self._connection.execute("SELECT version FROM schema_migrations").fetchall()
         except psycopg.errors.UndefinedTable:
             raise ConfigurationError(
                 f"{self.settings} is not a Mastodon database: it has no table schema_migrations.", hint="Check DB_NAME."
@@ -121,7 +124,8 @@ class MastodonDatabase:
             DatabaseError: the connection broke or the statement was refused.
         """
         try:
-            return self._connection.execute(sql, parameters or None).fetchall()
+            with self._lock, self._connection.transaction():
+                return self._connection.execute(sql, parameters or None).fetchall()
         except psycopg.Error as error:
             raise DatabaseError(f"PostgreSQL: {' '.join(str(error).split())[:300]}") from None
 

@@ -14,12 +14,12 @@ from datetime import datetime
 from typing import Any
 
 from mastomend.actions.actions import Action, PreserveFile, PutFile, QuarantineFile, SetColumns, quarantine_key
-from mastomend.mastodon.keys import ORIGINAL, expected_files, is_safe_name, split_name, styles
+from mastomend.mastodon.keys import ORIGINAL, ExpectedFile, expected_files, is_safe_name, split_name, styles
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, Kind, RemoteRule, is_blank
 from mastomend.mastodon.moderation import Moderation
 from mastomend.mastodon.processing import EXTENSIONS, ImageRules
 from mastomend.outcomes import Outcome, RecordOutcome, Source
-from mastomend.vocabulary import Finding, Target
+from mastomend.vocabulary import Finding, State, Target
 
 #: `media_attachments.type` (facts §1): an image is made here, the others need ffmpeg.
 _IMAGE = 0
@@ -54,8 +54,16 @@ def undecided(t: Target) -> RecordOutcome:
     return RecordOutcome(t.kind.name, record.id, record.is_local, t.row.domain, t.row.remote_url, None, None, "", "")
 
 
+def derivable(t: Target, found: Sequence[Finding], rules: ImageRules | None) -> bool:
+    """Whether everything that is broken can be made from the original that is still sound."""
+    media_image = t.kind is not MEDIA_FILES or t.row.media_type in (None, _IMAGE)
+    broken = {f.style for f in found}
+    readable = all(f.state is not State.UNSERVABLE for f in found)
+    return bool(rules and t.files and media_image and readable and not t.row.record.is_local and ORIGINAL not in broken)
+
+
 def refusal(
-    t: Target, rules: ImageRules | None, moderation: Moderation, own_domains: frozenset[str]
+    t: Target, found: Sequence[Finding], rules: ImageRules | None, moderation: Moderation, own_domains: frozenset[str]
 ) -> RecordOutcome | None:
     """Why nothing must or can be fetched for that record; None if it may be (product.md, safety rules)."""
     row, record = t.row, t.row.record
@@ -65,6 +73,8 @@ def refusal(
 
     if t.kind.remote is RemoteRule.NEVER or (record.is_local and t.kind.remote is not RemoteRule.ALWAYS):
         return no(Outcome.LOST, "local", "a local file: it needs a backup, or `mastomend rescue`")
+    if any(f.state is State.UNSERVABLE for f in found):
+        return no(Outcome.REFUSED, "unreadable", "something is there that this process may not read")
     if row.domain is not None and row.domain.lower() in own_domains:
         return no(Outcome.REFUSED, "own_domain", "the row claims to be remote but names this server")
     if (refused := moderation.refusal(row.domain, suspended=row.suspended)) is not None:
@@ -98,6 +108,35 @@ def plan_record(
     return _new_name(t, present, made, columns, new_name, now, run, key_prefix)
 
 
+def plan_derived(
+    t: Target, broken: Sequence[Finding], made: NewFiles, present: Mapping[str, int], run: str, key_prefix: str
+) -> RecordPlan:
+    """Only the broken derived styles, made from the surviving original; neither that nor the row is touched."""
+    bad = {f.style for f in broken}
+    written = [f for f in t.files if f.style in bad and f.style in made.files]
+    outcome = replace(
+        undecided(t),
+        outcome=Outcome.RESTORED,
+        source=Source.ORIGINAL,
+        reason="restored",
+        files=len(written),
+        bytes=sum(len(made.files[f.style]) for f in written),
+    )
+    return RecordPlan(outcome, tuple(_writing(t.kind, written, made, present, run, key_prefix)))
+
+
+def _writing(
+    kind: Kind, files: Sequence[ExpectedFile], made: NewFiles, present: Mapping[str, int], run: str, key_prefix: str
+) -> list[Action]:
+    """Put the files; what they overwrite is kept first."""
+    actions: list[Action] = []
+    for file in files:
+        if present.get(file.key, 0) > 0:
+            actions.append(PreserveFile(file.key, quarantine_key(run, file.key, key_prefix)))
+        actions.append(PutFile.of(file.key, made.files[file.style], _served_type(kind, file.style, made)))
+    return actions
+
+
 def _name_fits(kind: Kind, file_name: str, recorded: str | None, found: str) -> bool:
     """Whether the stored name may stay for a file of the type that was found."""
     if recorded == found:
@@ -119,11 +158,7 @@ def _same_key(
     identical = len(made.files[ORIGINAL]) == record.file_size and made.content_type == record.content_type
     bad = {f.style for f in broken}
     written = [f for f in t.files if f.style in bad or not identical]
-    actions: list[Action] = []
-    for file in written:
-        if present.get(file.key, 0) > 0:
-            actions.append(PreserveFile(file.key, quarantine_key(run, file.key, key_prefix)))
-        actions.append(PutFile.of(file.key, made.files[file.style], _served_type(kind, file.style, made)))
+    actions = _writing(kind, written, made, present, run, key_prefix)
     after: dict[str, str | None] = {}
     if not identical:
         after = _describing(kind, made, columns)

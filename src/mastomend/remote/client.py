@@ -180,6 +180,8 @@ class GuardedClient:
             return NotFetched(Failure.PRIVATE_ADDRESS, str(error))
         except TimeoutError as error:
             return NotFetched(Failure.TIMEOUT, str(error) or "no answer in time")
+        except aiohttp.ClientHttpProxyError as error:  # its text holds the proxy's URL, and that may hold a password
+            return NotFetched(Failure.CONNECT, f"the proxy answered HTTP {error.status}")
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
             return NotFetched(Failure.TLS, _words(error))
         except aiohttp.ClientConnectorDNSError as error:
@@ -274,11 +276,11 @@ def retry_after(value: str | None, now: datetime) -> float | None:
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, (moment - now).total_seconds())
 
 
 def _words(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
+    return re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:200]

@@ -7,6 +7,7 @@ owner of the directory they appear in, so that Mastodon can still delete them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -159,7 +160,8 @@ class FilesystemStore:
             temporary.replace(path)
             _sync_folder(path.parent)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what made writing fail may make this fail, too
+                temporary.unlink(missing_ok=True)
             raise self._failure(error, str(path)) from None
 
     def _make_folders(self, folder: Path, private: bool) -> None:

@@ -64,7 +64,7 @@ class ObjectStore:
         except PermissionDeniedError:
             return UNREADABLE
         except BaseError as error:
-            if "403" in str(error):
+            if "status code: 403" in str(error):
                 return UNREADABLE
             raise self._failure(error) from None
 
