@@ -177,7 +177,7 @@ def test_tls_is_verified(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [("5", 5.0), (" 120 ", 120.0), ("Sun, 22 Nov 2026 20:00:30 GMT", 30.0), ("Sun, 22 Nov 2026 19:00:00 GMT", 0.0),
-     ("soon", None), (None, None), ("-1", None)],
+     ("soon", None), ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None), (None, None), ("-1", None)],
 )  # fmt: skip
 def test_retry_after(value: str | None, seconds: float | None) -> None:
     assert retry_after(value, datetime.datetime(2026, 11, 22, 20, 0, tzinfo=UTC)) == seconds

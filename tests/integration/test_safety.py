@@ -8,15 +8,17 @@ from collections.abc import Iterator
 import pytest
 from conftest import MakeInstance, opened
 
-from mastomend.actions.actions import PutFile, QuarantineFile, SetColumns, quarantine_key
+from mastomend.actions.actions import PreserveFile, PutFile, QuarantineFile, SetColumns, quarantine_key
 from mastomend.actions.executor import Conflict, Executor
 from mastomend.actions.journal import Journal
+from mastomend.actions.lock import changing_run
 from mastomend.commands.repair import RepairOptions, changing_parts, repair
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
-from mastomend.errors import JournalError
+from mastomend.errors import DatabaseError, JournalError, SafetyStop
+from mastomend.inventory.database import MastodonDatabase, connect
 from mastomend.inventory.expectations import DatabaseExpectations
 from mastomend.mastodon.keys import Key
 from mastomend.mastodon.kinds import AVATARS
@@ -116,3 +118,87 @@ def test_apply_acts_on_what_is_true_now(make_instance: MakeInstance, network: Fe
     report = repair(opened(instance), RepairOptions(apply=True, scan=scan))
     assert (report.records, report.outcomes["restored"]) == (1, 1)
     assert set(network.fetched()) == {f"{origin.address}/3"}
+
+
+def test_a_conflict_takes_back_what_was_put_before_it(make_instance: MakeInstance) -> None:
+    """A file that was overwritten comes back; one that was not there before goes; nothing counts as done."""
+    instance = make_instance()
+    new = instance.insert("accounts", username="bob", domain="s.example", avatar_file_name="theirs.png")
+    old, fresh = Key("a/original/x.png"), Key("a/static/x.png")
+    instance.media.write(old, b"the operator's")
+    actions = [
+        PreserveFile(old, quarantine_key("run", old)),
+        PutFile.of(old, b"ours", "image/png"),
+        PutFile.of(fresh, b"ours too", "image/png"),
+        SetColumns("accounts", new, {"avatar_file_name": "other.png"}, {"avatar_file_name": "new.png"}),
+    ]
+    with executor(instance) as (run, journal), pytest.raises(Conflict):
+        run.apply(OUTCOME, actions)
+    assert instance.media.read(old) == b"the operator's"
+    assert instance.media.read(fresh) is None
+    with contextlib.closing(Journal(instance.state)) as journal:
+        assert list(journal.plans("run")) == []
+
+
+def test_a_run_that_was_taken_back_does_not_go_on(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    origin = network.add("good.example")
+    origin.files["/a"] = picture(1)
+    identity = {"domain": "good.example", "username": "a", "uri": "x:a"}
+    _, (key,) = instance.add_image(AVATARS, picture(1), remote_url=origin.url("/a"), **identity)  # type: ignore[arg-type]
+    (instance.folder / "public/system/x").write_bytes(b"x")
+    instance.media.delete(key)
+    run = repair(opened(instance), RepairOptions(apply=True)).run
+    with contextlib.closing(Journal(instance.state)) as journal:  # as if it had been cut off before its end
+        journal.commit(("UPDATE runs SET finished_at = NULL WHERE id = ?", (run,)))
+    assert undo(opened(instance), run, apply=True).reverted == 1
+    again = repair(opened(instance), RepairOptions(apply=True))
+    assert (again.resumed, again.outcomes["restored"]) == (False, 1)
+    assert instance.media.read(key) == picture(1)
+
+
+def test_undo_stops_at_an_empty_storage(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    origin = network.add("good.example")
+    origin.files["/a"] = picture(1)
+    identity = {"domain": "good.example", "username": "a", "uri": "x:a"}
+    _, (key,) = instance.add_image(AVATARS, picture(1), remote_url=origin.url("/a"), **identity)  # type: ignore[arg-type]
+    root = instance.folder / "public/system"
+    (root / "x").write_bytes(b"x")
+    instance.media.delete(key)
+    run = repair(opened(instance), RepairOptions(apply=True)).run
+    root.rename(instance.folder / "unmounted")
+    root.mkdir()
+    with pytest.raises(SafetyStop, match="not mounted"):
+        undo(opened(instance), run, apply=True)
+    root.rmdir()
+    (instance.folder / "unmounted").rename(root)
+    assert undo(opened(instance), run, apply=True).reverted == 1
+
+
+def test_what_may_not_be_read_is_not_overwritten(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    origin = network.add("good.example")
+    identity = {"domain": "good.example", "username": "a", "uri": "x:a"}
+    _, (key,) = instance.add_image(AVATARS, picture(1), remote_url=origin.url("/a"), **identity)  # type: ignore[arg-type]
+    path = instance.folder / "public/system" / key
+    path.unlink()
+    path.symlink_to(path.name)  # a loop: something is there, and looking at it fails
+    report = repair(opened(instance), RepairOptions(apply=True))
+    assert report.reasons == {(Outcome.REFUSED, "unreadable"): 1}
+    assert path.is_symlink() and not network.requests
+
+
+def test_behind_a_pooler_reading_is_still_read_only_and_the_lock_holds(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    settings = opened(instance).configuration.database
+    with (
+        connect(settings, "one", read_only=False) as one,
+        connect(settings, "two", read_only=False) as two,
+        changing_run(one, instance.folder / "s1", "one", pooled=True),
+        pytest.raises(SafetyStop, match="under way"),
+        changing_run(two, instance.folder / "s2", "two", pooled=True),
+    ):
+        pass
+    with MastodonDatabase(settings) as database, pytest.raises(DatabaseError, match="read-only"):
+        database.query("UPDATE accounts SET username = 'x' RETURNING id")

@@ -141,3 +141,12 @@ def test_engines_and_budget() -> None:
     assert engine(Version("4.6", ""), Limits(use_libvips=False)) is Engine.VIPS
     assert PixelBudget(230_400).target(1280, 720) == (640, 360)
     assert PixelBudget(230_400).target(100, 100) == (100, 100)
+
+
+def test_an_animation_that_would_not_fit_in_memory_waits_for_ffmpeg() -> None:
+    frame = pyvips.Image.black(960, 960, bands=3).cast("uchar").copy(interpretation="srgb")
+    stack = pyvips.Image.arrayjoin([frame, frame.invert()] * 30, across=1).copy()
+    stack.set_type(pyvips.GValue.gint_type, "page-height", 960)
+    with pytest.raises(UnusableImage) as caught:
+        made(AVATARS, bytes(stack.gifsave_buffer(effort=1)))
+    assert caught.value.reason == "needs_ffmpeg"
