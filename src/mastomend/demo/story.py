@@ -105,7 +105,8 @@ def story(folder: Path, storage: str, progress: Progress) -> Iterator[Event]:
         yield Checked(check(instance, progress=progress), simulated.env)
         yield Told(
             "repair --apply",
-            "Each broken file is fetched once from where it came from: at most two requests a second to each server.",
+            "Derived styles come from an original that is still there; the rest is fetched once from where it came from, at "
+            "most two requests a second from each server.",
         )
         network.requests.clear()
         repaired = repair(instance, RepairOptions(apply=True), progress)
