@@ -97,6 +97,8 @@ class Executor:
         """
         if any(isinstance(action, SetColumns) for action in done):
             return
+        if not any(isinstance(action, PutFile) for action in actions):
+            return  # nothing was written: what was moved stays journaled as moved
         preserved = {a.key: a.quarantine for a in actions if isinstance(a, PreserveFile)}
         for action in reversed(actions):
             if not isinstance(action, PutFile) or not self.holds(action):
