@@ -97,17 +97,17 @@ def measure(folder: Path, socket_dir: str, rounds: int, accounts: int, *, cold_t
         times: dict[str, list[float]] = {"naive": [], "mastomend": []}
         own: dict[str, list[float]] = {"naive": [], "mastomend": []}
         peaks = {"naive": 0, "mastomend": 0}
-        if not cold:
-            run(naive)
-            run(ours)
+        if not cold:  # the first run warms the disk and is watched; the timed ones run undisturbed
+            peaks = {"naive": run(naive).peak, "mastomend": run(ours).peak}
         for _ in range(rounds if not cold else 1):
             for name, command in (("naive", naive), ("mastomend", ours)):
                 if cold and not drop_caches():
                     print("cold: skipped, this machine does not allow dropping caches")
                     return report("check_local", rows, accounts=accounts, ratios=ratios)
-                seconds, peak, out = run(command)
-                times[name].append(seconds)
-                peaks[name] = max(peaks[name], peak)
+                done = run(command, memory=cold)
+                out = done.out
+                times[name].append(done.seconds)
+                peaks[name] = max(peaks[name], done.peak)
                 own[name].append(json.loads(out)["duration_s"] if name == "mastomend" else float(out.split()[2]))
                 if name == "mastomend":
                     files = json.loads(out)["totals"]["files"]

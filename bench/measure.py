@@ -6,7 +6,9 @@ import json
 import os
 import platform
 import subprocess
+import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 _INTERVAL_S = 0.1
@@ -36,19 +38,35 @@ def _rss(pids: list[int]) -> int:
     return total
 
 
-def run(command: list[str]) -> tuple[float, int, str]:
-    """Seconds, peak resident bytes of the whole process tree (shared pages counted in each), stdout."""
+@dataclass
+class Run:
+    """One finished command: wall time, peak resident bytes of its whole process tree (0 if not watched), stdout."""
+
+    seconds: float
+    peak: int
+    out: str
+
+
+def run(command: list[str], *, memory: bool = True) -> Run:
+    """Run a command to its end. Watching its memory costs processor time: leave it out where that would be missed."""
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, _rss(_descendants(process.pid)))
-        time.sleep(_INTERVAL_S)
-    seconds = time.perf_counter() - started
+    peak, ended = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not ended.wait(_INTERVAL_S):
+            peak = max(peak, _rss(_descendants(process.pid)))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    if memory:
+        watcher.start()
     out, err = process.communicate()
+    seconds = time.perf_counter() - started
+    ended.set()
     if process.returncode not in (0, 1):
         raise SystemExit(f"{command} failed:\n{err}")
-    return seconds, peak, out
+    return Run(seconds, peak, out)
 
 
 def drop_caches() -> bool:

@@ -79,14 +79,14 @@ def main() -> None:
         peer = one_after_another(part, peer_folder) / len(part)
         command = [sys.executable, "-m", "mastomend", "--env", str(instance.env), "--state", str(instance.state)]
         command += ["repair", "--apply", "--max-missing", "100%", "--json"]
-        seconds, peak, out = run(command)
-        assert f'"restored": {arguments.avatars}' in out, out[:500]
+        done = run(command)
+        assert f'"restored": {arguments.avatars}' in done.out, done.out[:500]
         rows: list[dict[str, object]] = [
             {"who": "one after another", "seconds": round(peer * len(urls), 1), "images/s": round(1 / peer, 1), "peak MB": ""},
-            {"who": "mastomend", "seconds": round(seconds, 1), "images/s": round(len(urls) / seconds, 1),
-             "peak MB": round(peak / 1e6)},
+            {"who": "mastomend", "seconds": round(done.seconds, 1), "images/s": round(len(urls) / done.seconds, 1),
+             "peak MB": round(done.peak / 1e6)},
         ]  # fmt: skip
-        ratio = round(peer * len(urls) / seconds, 2)
+        ratio = round(peer * len(urls) / done.seconds, 2)
         rows.append({"who": "ratio", "seconds": ratio, "images/s": "", "peak MB": ""})
         report("repair_many", rows, **vars(arguments), peer_measured_on=len(part), ratio=ratio)
 

@@ -26,7 +26,7 @@ from mastomend.inventory.database import MastodonDatabase, Snapshot
 from mastomend.inventory.rows import kinds_of
 from mastomend.inventory.sample import Sample
 from mastomend.inventory.workspace import workspace
-from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
+from mastomend.mastodon.kinds import KIND_BY_NAME, Kind, by_table
 from mastomend.mastodon.versions import Version
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import BulkLookup, Requests, Store
@@ -184,8 +184,8 @@ class _Scan:
         reports = {report.kind: report for report in self.report.kinds}
         try:
             with self.database.snapshot() as snapshot:
-                for kind in kinds:
-                    self._first_pass(snapshot, kind, reports[kind.name], deep)
+                for group in by_table(kinds):
+                    self._first_pass(snapshot, group, reports, deep)
             for kind in kinds:
                 self._second_look(kind, reports[kind.name], deep)
         finally:
@@ -194,17 +194,21 @@ class _Scan:
                 deep.close()
         finding_table.save(self.connection, self.report.findings)
 
-    def _first_pass(self, snapshot: Snapshot, kind: Kind, report: KindReport, deep: DeepReader | None) -> None:
-        self.progress.start(kind.name, self.database.estimated_rows(kind.table))
+    def _first_pass(
+        self, snapshot: Snapshot, kinds: tuple[Kind, ...], reports: dict[str, KindReport], deep: DeepReader | None
+    ) -> None:
+        rows = self.database.estimated_rows(kinds[0].table)
+        self.progress.start(" + ".join(k.name for k in kinds), rows * len(kinds))
         shared = (self.connection, snapshot, self.database)
         if isinstance(self.store, BulkLookup):
-            count = reconcile.by_lookup(*shared, self.store, kind, self.progress.advance, deep)
+            counts = reconcile.by_lookup(*shared, self.store, kinds, self.progress.advance, deep)
         else:
             prefix = self.instance.key_prefix
-            count = reconcile.by_listing(*shared, self.store, kind, prefix, self.progress.advance, deep)
+            counts = reconcile.by_listing(*shared, self.store, kinds, prefix, self.progress.advance, deep)
         if deep:
-            reconcile.add_candidates(self.connection, kind, deep.drain())
-        report.records, report.expected = count.records, count.expected
+            reconcile.add_candidates(self.connection, deep.drain())
+        for kind, count in counts.items():
+            reports[kind.name].records, reports[kind.name].expected = count.records, count.expected
         self.last_seen = time.monotonic()
 
     def _settle(self) -> None:

@@ -2,9 +2,10 @@
 
 A server that is live while we scan replaces, evicts and deletes files all the time. Mastodon deletes the old files and
 writes the new ones *before* it commits the row (facts §6.1), so for a moment a row truly names a file that is gone.
-Three things keep such moments out of the report: a candidate is looked at again only after it has had time to settle;
-a row some transaction is changing right now is not judged; and the row is read once more after its files were looked
-at: only if it still says the same was the look a fair one. What does not come to rest in a few rounds is left out and
+Four things keep such moments out of the report: a candidate is looked at again only after it has had time to settle;
+it must be broken under the same key as before, or it is another moment of another file; a row some transaction is
+changing right now is not judged; and the row is read once more after its files were looked at: only if it still says
+the same was the look a fair one. What does not come to rest in a few rounds is left out and
 counted.
 """
 
@@ -25,10 +26,10 @@ _BATCH = 1_000
 _ROUNDS = 5
 
 
-def candidate_batches(connection: duckdb.DuckDBPyConnection, kind: Kind) -> Iterator[list[tuple[int, str]]]:
-    """The kind's candidates (id, style) in order of id; a record's files may be split over two batches."""
+def candidate_batches(connection: duckdb.DuckDBPyConnection, kind: Kind) -> Iterator[list[tuple[int, str, str]]]:
+    """The kind's candidates (id, style, key) in order of id; a record's files may be split over two batches."""
     with connection.cursor() as reader:
-        result = reader.execute("SELECT id, style FROM candidates WHERE kind = ? ORDER BY id", [kind.name])
+        result = reader.execute("SELECT id, style, key FROM candidates WHERE kind = ? ORDER BY id", [kind.name])
         while batch := result.fetchmany(_BATCH):
             yield batch
 
@@ -37,7 +38,7 @@ def confirm(
     database: MastodonDatabase,
     store: Lookup,
     kind: Kind,
-    candidates: Sequence[tuple[int, str]],
+    candidates: Sequence[tuple[int, str, str]],
     key_prefix: str,
     deep: DeepCheck | None,
     settle: Callable[[], None],
@@ -46,15 +47,15 @@ def confirm(
 
     `settle` waits long enough for a change under way to end; it is called between rounds.
     """
-    wanted = set(candidates)
-    open_ids = sorted({record_id for record_id, _ in candidates})
+    seen = {(record_id, style): key for record_id, style, key in candidates}
+    open_ids = sorted({record_id for record_id, _ in seen})
     confirmed: list[Finding] = []
     for attempt in range(_ROUNDS):
         if attempt:
             settle()
         before = read_rows(database, kind, open_ids)
         targets = [target(kind, row, key_prefix) for row in before.values() if not row.in_flight]
-        looked = broken_files(targets, store, deep, wanted)
+        looked = broken_files(targets, store, deep, seen.keys())
         broken = {t.row.record.id: found for t, found in zip(targets, looked, strict=True) if found}
         after = read_rows(database, kind, list(broken)) if broken else {}
         waiting = [record_id for record_id, row in before.items() if row.in_flight]
@@ -64,8 +65,13 @@ def confirm(
                 continue  # the record is gone: so are its expectations
             if row.in_flight or row.record != before[record_id].record:
                 waiting.append(record_id)
+                continue
+            again = {(f.id, f.style): f for f in found if (f.id, f.style) in seen}
+            if all(seen[file] == finding.key for file, finding in again.items()):
+                confirmed += again.values()
             else:
-                confirmed += [f for f in found if (f.id, f.style) in wanted]
+                seen.update((file, finding.key) for file, finding in again.items())
+                waiting.append(record_id)
         if not waiting:
             return confirmed, 0
         open_ids = sorted(waiting)

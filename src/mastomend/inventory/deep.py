@@ -21,7 +21,7 @@ _FFPROBE_TIMEOUT_S = 30
 
 
 class DeepReader:
-    """Reads sampled files in threads; `broken` holds (id, style) of those that did not decode."""
+    """Reads sampled files in threads; `broken` holds (kind, id, style, key) of those that did not decode."""
 
     def __init__(self, store: Reading, sample: Sample, ffprobe: str | None, report: Callable[[], None]) -> None:
         self._store = store
@@ -29,18 +29,20 @@ class DeepReader:
         self._ffprobe = ffprobe
         self._report = report
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="deep")
-        self._pending: list[tuple[Future[str | None], int, str]] = []
-        self.broken: list[tuple[int, str]] = []
+        self._pending: list[tuple[Future[str | None], tuple[Kind, int, str, str]]] = []
+        self.broken: list[tuple[Kind, int, str, str]] = []
         self.read = 0
 
     def offer(self, kind: Kind, record_id: int, style: str, key: str) -> None:
         """Read the file if the sample chooses it."""
         if kind.is_image and self._sample.chooses(kind.name, record_id, style):
-            self._pending.append((self._threads.submit(self.examine, kind, style, Key(key)), record_id, style))
+            self._pending.append(
+                (self._threads.submit(self.examine, kind, style, Key(key)), (kind, record_id, style, key))
+            )
             if len(self._pending) > _IN_FLIGHT:
                 self._settle()
 
-    def drain(self) -> list[tuple[int, str]]:
+    def drain(self) -> list[tuple[Kind, int, str, str]]:
         """Wait for what is under way; the broken files since the last call."""
         while self._pending:
             self._settle()
@@ -56,9 +58,9 @@ class DeepReader:
         return self.examine(kind, style, key)
 
     def _settle(self) -> None:
-        future, record_id, style = self._pending.pop(0)
+        future, file = self._pending.pop(0)
         if future.result() is not None:
-            self.broken.append((record_id, style))
+            self.broken.append(file)
         self.read += 1
         self._report()
 

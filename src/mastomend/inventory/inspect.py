@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from mastomend.mastodon.keys import ORIGINAL, ExpectedFile, Key, expected_files, is_safe_name
 from mastomend.mastodon.kinds import Kind
@@ -26,7 +26,7 @@ def broken_files(
     targets: Sequence[Target],
     store: Lookup,
     deep: DeepCheck | None = None,
-    deep_styles: set[tuple[int, str]] | None = None,
+    deep_styles: Container[tuple[int, str]] | None = None,
 ) -> list[list[Finding]]:
     """For each target the findings that are true now, in order; sizes are asked in one request for all.
 

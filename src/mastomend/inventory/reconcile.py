@@ -1,13 +1,14 @@
-"""Expected against held, for one kind at a time: what differs becomes a *candidate*, to be looked at again.
+"""Expected against held, for the kinds of one table at a time: what differs becomes a *candidate*, to be looked at again.
 
 On a disk the expected keys are looked up while the rows still stream in: nothing is kept but what differs. In a
-bucket the kind's prefixes are listed (one request per thousand objects) and joined in DuckDB within its budget.
+bucket the kinds' prefixes are listed (one request per thousand objects) and joined in DuckDB within its budget.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,10 @@ from arro3.core import Array, DataType, RecordBatch, RecordBatchReader, Table
 from mastomend.inventory import arrow_buffers
 from mastomend.inventory.database import MastodonDatabase, Snapshot
 from mastomend.inventory.rows import scan_sql
-from mastomend.mastodon.columnar import expected_files_sql
+from mastomend.mastodon.columnar import expected_files_sql, quote, styles
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import Kind, RemoteRule
-from mastomend.storage.ports import MISSING, BulkLookup, Listing
+from mastomend.storage.ports import BulkLookup, Listing
 
 _CHUNK = 4_096
 _IN_FLIGHT = 2
@@ -43,25 +44,30 @@ class KindCount:
 
     records: int = 0
     expected: int = 0
-    held: int = 0
+
+
+Counts = dict[Kind, KindCount]
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
     """The table candidates are collected in."""
-    connection.execute("CREATE TABLE candidates (kind VARCHAR, id BIGINT, style VARCHAR)")
+    connection.execute("CREATE TABLE candidates (kind VARCHAR, id BIGINT, style VARCHAR, key VARCHAR)")
 
 
-def add_candidates(connection: duckdb.DuckDBPyConnection, kind: Kind, found: Sequence[tuple[int, str]]) -> None:
-    """Remember (id, style) pairs of a kind."""
+def add_candidates(connection: duckdb.DuckDBPyConnection, found: Collection[tuple[Kind, int, str, str]]) -> None:
+    """Remember (kind, id, style, key); the key of an unsafe name is empty."""
     if not found:
         return
+    kinds, ids, found_styles, keys = zip(*found, strict=True)
     batch = Table.from_pydict(
         {
-            "id": Array([record_id for record_id, _ in found], type=DataType.int64()),
-            "style": Array([style for _, style in found], type=DataType.string()),
+            "kind": Array([kind.name for kind in kinds], type=DataType.string()),
+            "id": Array(ids, type=DataType.int64()),
+            "style": Array(found_styles, type=DataType.string()),
+            "key": Array(keys, type=DataType.string()),
         }
     )
-    connection.execute("INSERT INTO candidates SELECT ?, id, style FROM batch", [kind.name])
+    connection.execute("INSERT INTO candidates SELECT kind, id, style, key FROM batch")
     del batch
 
 
@@ -70,50 +76,52 @@ def by_lookup(
     snapshot: Snapshot,
     database: MastodonDatabase,
     store: BulkLookup,
-    kind: Kind,
+    kinds: Sequence[Kind],
     advance: Callable[[int], None],
     sampler: Sampler | None,
-) -> KindCount:
+) -> Counts:
     """Look every expected key up, in parallel, while rows arrive: two batches are looked up while a third is made."""
-    count = KindCount()
-    pending: deque[tuple[Future[list[tuple[int, int]]], RecordBatch]] = deque()
+    counts: Counts = {kind: KindCount() for kind in kinds}
+    names = styles(kinds)
+    pending: deque[tuple[Future[list[tuple[int, int]]], array[int], RecordBatch]] = deque()
 
     def settle() -> None:
-        future, batch = pending.popleft()
+        future, numbers, batch = pending.popleft()
         found = future.result()
-        count.held += batch.num_rows - sum(1 for _, size in found if size == MISSING)
         if found or sampler:
-            ids, styles = batch["id"].to_pylist(), batch["style"].to_pylist()
-            different = {(ids[i], styles[i]) for i, _ in found}
-            add_candidates(connection, kind, sorted(different))
+            ids, keys = arrow_buffers.integers(batch["id"]), batch["key"].to_pylist()
+            different = {i for i, _ in found}
+            add_candidates(connection, [_candidate(names[numbers[i]], ids[i], keys[i]) for i in different])
             if sampler:
-                for record_id, style, key in zip(ids, styles, batch["key"].to_pylist(), strict=True):
-                    if (record_id, style) not in different:
-                        sampler.offer(kind, record_id, style, key)
+                for i, key in enumerate(keys):
+                    kind, style = names[numbers[i]]
+                    if i not in different:
+                        sampler.offer(kind, ids[i], style, key)
         advance(batch.num_rows)
 
     with (
-        snapshot.stream(scan_sql(kind, database)) as rows,
+        snapshot.stream(scan_sql(kinds, database)) as rows,
         connection.cursor() as reader,
         ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="reconcile") as threads,
     ):
         # an unsafe name has no key: '' is never found, so it becomes a candidate like anything that is missing
         expected_sql = (
-            "SELECT id, style, coalesce(key, '') AS key, coalesce(expected_bytes, -1)::BIGINT AS expected_bytes "
-            f"FROM ({expected_files_sql(kind, 'source_rows')})"
+            "SELECT n, id, coalesce(key, '') AS key, coalesce(expected_bytes, -1)::BIGINT AS expected_bytes "
+            f"FROM ({expected_files_sql(kinds, 'source_rows')})"
         )
         for source_rows in RecordBatchReader.from_arrow(rows):  # as they arrive, so that look-ups start at once
             reader.register("source_rows", source_rows)
             for batch in RecordBatchReader.from_arrow(reader.sql(expected_sql)):
-                count.expected += batch.num_rows
-                count.records += arrow_buffers.strings(batch["style"])[1].count(ORIGINAL.encode())
+                numbers = arrow_buffers.integers(batch["n"])
+                for n, (kind, style) in enumerate(names):
+                    _add(counts[kind], style, numbers.count(n))
                 arguments = (*arrow_buffers.strings(batch["key"]), arrow_buffers.integers(batch["expected_bytes"]))
-                pending.append((threads.submit(store.differing, *arguments), batch))
+                pending.append((threads.submit(store.differing, *arguments), numbers, batch))
                 if len(pending) > _IN_FLIGHT:
                     settle()
         while pending:
             settle()
-    return count
+    return counts
 
 
 def by_listing(
@@ -121,23 +129,22 @@ def by_listing(
     snapshot: Snapshot,
     database: MastodonDatabase,
     store: Listing,
-    kind: Kind,
+    kinds: Sequence[Kind],
     key_prefix: str,
     advance: Callable[[int], None],
     sampler: Sampler | None,
-) -> KindCount:
-    """List the kind's prefixes, then join."""
-    count = KindCount()
-    connection.execute(
-        "CREATE OR REPLACE TABLE expected (id BIGINT, style VARCHAR, key VARCHAR, expected_bytes BIGINT)"
-    )
-    with snapshot.stream(scan_sql(kind, database)) as rows:
-        sql = expected_files_sql(kind, "source_rows", key_prefix)
+) -> Counts:
+    """List the kinds' prefixes, then join."""
+    counts: Counts = {kind: KindCount() for kind in kinds}
+    names = styles(kinds)
+    connection.execute("CREATE OR REPLACE TABLE expected (n BIGINT, id BIGINT, key VARCHAR, expected_bytes BIGINT)")
+    with snapshot.stream(scan_sql(kinds, database)) as rows:
+        sql = expected_files_sql(kinds, "source_rows", key_prefix)
         for source_rows in RecordBatchReader.from_arrow(rows):
             connection.register("source_rows", source_rows)
-            connection.execute(f"INSERT INTO expected SELECT id, style, key, expected_bytes FROM ({sql})")
+            connection.execute(f"INSERT INTO expected SELECT n, id, key, expected_bytes FROM ({sql})")
     connection.execute("CREATE OR REPLACE TABLE held (key VARCHAR, size BIGINT)")
-    for prefix in prefixes(kind, key_prefix):
+    for prefix in (prefix for kind in kinds for prefix in prefixes(kind, key_prefix)):
         for chunk in store.list(prefix):
             if chunk:
                 batch = Table.from_pydict(
@@ -148,25 +155,40 @@ def by_listing(
                 )
                 connection.execute("INSERT INTO held SELECT key, size FROM batch")
                 del batch
-                count.held += len(chunk)
             advance(len(chunk))
-    totals = connection.execute("SELECT count(*), count(*) FILTER (style = 'original') FROM expected").fetchone()
-    assert totals is not None
-    count.expected, count.records = totals
-    connection.execute(f"INSERT INTO candidates SELECT ?, id, style FROM ({_DIFFERENT_SQL})", [kind.name])
+    for n, number in connection.execute("SELECT n, count(*) FROM expected GROUP BY n").fetchall():
+        kind, style = names[n]
+        _add(counts[kind], style, number)
+    named = ", ".join(f"({n}, {quote(kind.name)}, {quote(style)})" for n, (kind, style) in enumerate(names))
+    connection.execute(f"CREATE OR REPLACE TABLE numbered AS FROM (VALUES {named}) AS v(n, kind, style)")
+    connection.execute(
+        "INSERT INTO candidates SELECT kind, id, style, coalesce(key, '') "
+        f"FROM ({_DIFFERENT_SQL}) JOIN numbered USING (n)"
+    )
     if sampler:
         with connection.cursor() as reader:
             result = reader.execute(
-                "SELECT e.id, e.style, e.key FROM expected e ANTI JOIN candidates c "
-                "ON c.kind = ? AND c.id = e.id AND c.style = e.style",
-                [kind.name],
+                "SELECT e.n, e.id, e.key FROM expected e JOIN numbered USING (n) "
+                "ANTI JOIN candidates c ON c.kind = numbered.kind AND c.id = e.id AND c.style = numbered.style"
             )
             while found := result.fetchmany(_CHUNK):
-                for record_id, style, key in found:
+                for n, record_id, key in found:
+                    kind, style = names[n]
                     sampler.offer(kind, record_id, style, key)
     connection.execute("DROP TABLE expected")
     connection.execute("DROP TABLE held")
-    return count
+    return counts
+
+
+def _candidate(name: tuple[Kind, str], record_id: int, key: str) -> tuple[Kind, int, str, str]:
+    kind, style = name
+    return kind, record_id, style, key
+
+
+def _add(count: KindCount, style: str, number: int) -> None:
+    count.expected += number
+    if style == ORIGINAL:
+        count.records += number
 
 
 def prefixes(kind: Kind, key_prefix: str) -> list[str]:

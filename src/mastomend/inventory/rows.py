@@ -36,11 +36,10 @@ def _is_local(kind: Kind, alias: str) -> str:
             return "true"
 
 
-def _record_columns(kind: Kind, columns: frozenset[str], alias: str, *, needed_only: bool = False) -> str:
-    """The columns of a `Record`; `needed_only` leaves out what no expression over this kind reads."""
+def _record_columns(kind: Kind, columns: frozenset[str], alias: str) -> dict[str, str]:
+    """The columns of a `Record` after the id, each with its expression."""
     has_version = kind.version_column in columns
-    chosen = {
-        "id": f"{alias}.id::int8",
+    return {
         "is_local": _is_local(kind, alias),
         "file_name": f"{alias}.{kind.column('file_name')}::text",
         "content_type": f"{alias}.{kind.column('content_type')}::text",
@@ -48,19 +47,20 @@ def _record_columns(kind: Kind, columns: frozenset[str], alias: str, *, needed_o
         "version": f"{alias}.{kind.version_column}::int4" if has_version else "NULL::int4",
         "var": f"{alias}.var::text" if kind.has_var else "NULL::text",
     }
-    if needed_only:
+
+
+def scan_sql(kinds: Sequence[Kind], database: MastodonDatabase) -> str:
+    """All records of one table's kinds that name a file: the columns `mastodon.columnar` takes, and no others."""
+    table = kinds[0].table
+    selected = ["t.id::int8 AS id"]
+    for i, kind in enumerate(kinds):
         unread = {"var"} if not kind.has_var else set()
         if not kind.derived:
             unread.add("content_type")
-        chosen = {name: expression for name, expression in chosen.items() if name not in unread}
-    return ", ".join(f"{expression} AS {name}" for name, expression in chosen.items())
-
-
-def scan_sql(kind: Kind, database: MastodonDatabase) -> str:
-    """All records of a kind that name a file: the columns `mastodon.columnar` takes."""
-    name = kind.column("file_name")
-    selected = _record_columns(kind, database.columns(kind.table), "t", needed_only=True)
-    return f"SELECT {selected} FROM {kind.table} t WHERE t.{name} IS NOT NULL AND t.{name} <> ''"
+        columns = _record_columns(kind, database.columns(table), "t")
+        selected += [f"{expression} AS {name}_{i}" for name, expression in columns.items() if name not in unread]
+    names_a_file = " OR ".join(f"t.{kind.column('file_name')} <> ''" for kind in kinds)
+    return f"SELECT {', '.join(selected)} FROM {table} t WHERE {names_a_file}"
 
 
 # A row version that a running transaction has replaced or locked carries that transaction in xmax. Comparing it with
@@ -87,8 +87,10 @@ def detail_sql(kind: Kind, database: MastodonDatabase) -> str:
     url = f"t.{kind.remote_url}" if kind.remote_url else "NULL"
     media_type = "t.type" if kind.owner is Owner.ACCOUNT_ID else "NULL"
     name = kind.column("file_name")
+    columns = _record_columns(kind, database.columns(kind.table), "t")
+    record = ", ".join(f"{expression} AS {column}" for column, expression in columns.items())
     return (
-        f"SELECT {_record_columns(kind, database.columns(kind.table), 't')}, {domain}::text AS domain, "
+        f"SELECT t.id::int8 AS id, {record}, {domain}::text AS domain, "
         f"{url}::text AS remote_url, coalesce({suspended}, false) AS suspended, {_IN_FLIGHT} AS in_flight, "
         f"{account}::int8 AS account_id, {media_type}::int4 AS media_type "
         f"FROM {kind.table} t {join} WHERE t.id = ANY(%s) AND t.{name} IS NOT NULL AND t.{name} <> ''"

@@ -1,13 +1,17 @@
 """The same rules as `keys`, as SQL expressions that DuckDB evaluates over millions of rows.
 
-Both are derived from the one table in `kinds`; a property test compares them on generated records. Input columns:
-`id, is_local, file_name, content_type, file_size, version, var` (what `inventory.rows` reads). The output is one row
-per expected file: `id, style, key, expected_bytes, is_local`; a row whose file name would leave its directory
-yields one row with `key` NULL.
+Both are derived from the one table in `kinds`; a property test compares them on generated records. The kinds of one
+table are read together, so that each table is read once. Input columns: `id` and, for kind number i of them,
+`is_local_i, file_name_i, content_type_i, file_size_i, version_i, var_i` (what `inventory.rows` reads). The output is
+one row per expected file: `n, id, key, expected_bytes`, where `n` counts `styles(kinds)`; a row whose file name would
+leave its directory yields one row with `key` NULL.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import Derived, Kind, RemoteRule
 
 
@@ -27,57 +31,70 @@ def _groups(count: int) -> str:
     return " || '/' || ".join(f"substr(digits, {1 + 3 * i}, 3)" for i in range(count))
 
 
-PARTITION = "CASE length(digits) // 3 " + " ".join(f"WHEN {n} THEN {_groups(n)}" for n in (6, 3, 4, 5, 2)) + " END"
+_PARTITION = "CASE length(digits) // 3 " + " ".join(f"WHEN {n} THEN {_groups(n)}" for n in (6, 3, 4, 5, 2)) + " END"
 
-SAFE_NAME = "(NOT contains(file_name, '/') AND file_name NOT IN ('.', '..'))"
-
-_BASE = r"""CASE WHEN starts_with(file_name, '.')
-    THEN coalesce(nullif(regexp_extract(file_name, '(?s)^(\.*[^.].*)\.[^.]*$', 1), ''), file_name)
-    WHEN contains(file_name, '.') THEN left(file_name, length(file_name) - length(split_part(file_name, '.', -1)) - 1)
-    ELSE file_name END"""
-_EXTENSION = r"""CASE WHEN starts_with(file_name, '.') THEN regexp_extract(file_name, '(?s)^\.*[^.].*\.([^.]*)$', 1)
-    WHEN contains(file_name, '.') THEN split_part(file_name, '.', -1) ELSE '' END"""
+_BASE = r"""CASE WHEN starts_with({name}, '.')
+    THEN coalesce(nullif(regexp_extract({name}, '(?s)^(\.*[^.].*)\.[^.]*$', 1), ''), {name})
+    WHEN contains({name}, '.') THEN left({name}, length({name}) - length(split_part({name}, '.', -1)) - 1)
+    ELSE {name} END"""
+_EXTENSION = r"""CASE WHEN starts_with({name}, '.') THEN regexp_extract({name}, '(?s)^\.*[^.].*\.([^.]*)$', 1)
+    WHEN contains({name}, '.') THEN split_part({name}, '.', -1) ELSE '' END"""
 
 
-def _styled_name(extension: str | None) -> str:
+def styles(kinds: Sequence[Kind]) -> list[tuple[Kind, str]]:
+    """What `n` counts: every kind's original and derived styles. A style may occur twice, under two conditions."""
+    return [(kind, style) for kind in kinds for style in (ORIGINAL, *(d.style for d in kind.derived))]
+
+
+def _styled_name(name: str, extension: str | None) -> str:
+    base, own = _BASE.format(name=name), _EXTENSION.format(name=name)
     if extension is not None:
-        return f"({_BASE}) || {quote('.' + extension)}"
-    return f"({_BASE}) || CASE WHEN ({_EXTENSION}) = '' THEN '' ELSE '.' || ({_EXTENSION}) END"
+        return f"({base}) || {quote('.' + extension)}"
+    return f"({base}) || CASE WHEN ({own}) = '' THEN '' ELSE '.' || ({own}) END"
 
 
-def _condition(derived: Derived) -> str:
-    conditions = ["true"]
-    if derived.content_types is not None:
-        listed = ", ".join(quote(t) for t in sorted(derived.content_types))
-        conditions.append(f"coalesce(content_type IN ({listed}), false)")
-    if derived.var is not None:
-        conditions.append(f"coalesce(var = {quote(derived.var)}, false)")
-    return " AND ".join(conditions)
-
-
-def _cache(kind: Kind) -> str:
+def _cache(kind: Kind, i: int) -> str:
     match kind.remote:
         case RemoteRule.NEVER:
             return "''"
         case RemoteRule.ALWAYS:
-            return "CASE WHEN coalesce(version, 0) >= 1 THEN 'cache/' ELSE '' END"
+            return f"CASE WHEN coalesce(version_{i}, 0) >= 1 THEN 'cache/' ELSE '' END"
         case RemoteRule.DOMAIN | RemoteRule.REMOTE_URL:
-            return "CASE WHEN NOT is_local AND coalesce(version, 0) >= 1 THEN 'cache/' ELSE '' END"
+            return f"CASE WHEN NOT is_local_{i} AND coalesce(version_{i}, 0) >= 1 THEN 'cache/' ELSE '' END"
 
 
-def expected_files_sql(kind: Kind, rows: str, key_prefix: str = "") -> str:
-    """A SELECT over the relation `rows` (scanned once per style) that yields every expected file of that kind."""
+def _derived_condition(derived: Derived, i: int) -> str:
+    conditions = [f"file_name_{i} <> ''", _safe(i)]
+    if derived.content_types is not None:
+        listed = ", ".join(quote(t) for t in sorted(derived.content_types))
+        conditions.append(f"content_type_{i} IN ({listed})")
+    if derived.var is not None:
+        conditions.append(f"var_{i} = {quote(derived.var)}")
+    return " AND ".join(conditions)
+
+
+def _safe(i: int) -> str:
+    return f"(NOT contains(file_name_{i}, '/') AND file_name_{i} NOT IN ('.', '..'))"
+
+
+def expected_files_sql(kinds: Sequence[Kind], rows: str, key_prefix: str = "") -> str:
+    """A SELECT over the relation `rows`, which it scans once, that yields every expected file of those kinds."""
     prefix = f"{key_prefix}/".lstrip("/") if key_prefix else ""
-    folder = f"{quote(prefix)} || {_cache(kind)} || {quote(kind.name + '/')} || ({PARTITION})"
-
-    def files(style: str, name: str, size: str, condition: str) -> str:
-        key = f"{folder} || {quote(f'/{style}/')} || {name}"
-        return f"""
-SELECT id, {quote(style)} AS style, CASE WHEN {SAFE_NAME} THEN {key} END AS key, {size} AS expected_bytes, is_local
-FROM (SELECT *, {_DIGITS} AS digits FROM {rows}{condition})"""
-
-    selects = [files("original", "file_name", "file_size", "")]
-    for derived in kind.derived:
-        condition = f" WHERE {_condition(derived)} AND {SAFE_NAME}"
-        selects.append(files(derived.style, _styled_name(derived.extension), "NULL", condition))
-    return " UNION ALL".join(selects)
+    conditions: list[str] = []
+    keys: list[str] = []
+    sizes: list[str] = []
+    for i, kind in enumerate(kinds):
+        folder = f"{quote(prefix)} || {_cache(kind, i)} || {quote(kind.name + '/')} || partition"
+        name = f"file_name_{i}"
+        sizes.append(f"WHEN {len(keys)} THEN file_size_{i}")
+        conditions.append(f"{name} <> ''")
+        keys.append(f"CASE WHEN {_safe(i)} THEN {folder} || {quote(f'/{ORIGINAL}/')} || {name} END")
+        for derived in kind.derived:
+            conditions.append(_derived_condition(derived, i))
+            keys.append(f"{folder} || {quote(f'/{derived.style}/')} || {_styled_name(name, derived.extension)}")
+    wanted = ", ".join(f"CASE WHEN {condition} THEN {n} END" for n, condition in enumerate(conditions))
+    key = " ".join(f"WHEN {n} THEN {key}" for n, key in enumerate(keys))
+    return f"""
+SELECT n::BIGINT AS n, id, CASE n {key} END AS key, CASE n {" ".join(sizes)} END AS expected_bytes
+FROM (SELECT *, {_PARTITION} AS partition, unnest([{wanted}]) AS n FROM (SELECT *, {_DIGITS} AS digits FROM {rows}))
+WHERE n IS NOT NULL"""

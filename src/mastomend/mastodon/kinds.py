@@ -7,6 +7,7 @@ the columnar expressions in `columnar`, so the two cannot know different facts. 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -171,6 +172,14 @@ KINDS: tuple[Kind, ...] = (
     IMPORTS,
 )
 KIND_BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+def by_table(kinds: Iterable[Kind]) -> list[tuple[Kind, ...]]:
+    """The kinds that live in one table together, in the order of the first of each."""
+    found: dict[str, list[Kind]] = {}
+    for kind in kinds:
+        found.setdefault(kind.table, []).append(kind)
+    return [tuple(group) for group in found.values()]
 
 
 def is_blank(text: str | None) -> bool:

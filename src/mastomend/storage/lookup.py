@@ -65,12 +65,16 @@ class _Worker:
                 self._turn.notify_all()
         return list(zip(pairs[::2], pairs[1::2], strict=True))
 
-    def close(self) -> None:
-        """End the process."""
+    def end(self) -> None:
+        """Tell the process to end; it does when its requests do."""
         with contextlib.suppress(OSError):
             self._requests.close()
+
+    def close(self) -> None:
+        """Wait for the end of the process."""
+        self.end()
         self._answers.close()
-        self.process.wait(timeout=10)
+        self.process.wait()
 
 
 class LookupPool:
@@ -119,6 +123,8 @@ class LookupPool:
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._threads = None
+        for worker in self._pool:
+            worker.end()
         for worker in self._pool:
             worker.close()
         self._pool = []
