@@ -95,6 +95,23 @@ def test_disk_has_mastodon_s_modes_and_leaves_nothing_behind(tmp_path: Path) -> 
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["x"]
 
 
+def test_clearing_touches_no_whole_file(store: Store) -> None:
+    store.put(Key("a/b/file.png"), b"whole", "image/png")
+    store.clear(Key("a/b/file.png"))
+    store.clear(Key("never/written.png"))
+    assert store.read(Key("a/b/file.png")) == b"whole"
+
+
+def test_disk_clears_its_temporary_file_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = build(FilesystemStorage(str(tmp_path)))
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store.put(Key("a/b/file.png"), b"half", "image/png")
+    store.clear(Key("a/b/file.png"))
+    assert list(tmp_path.rglob("*")) == []
+
+
 @pytest.mark.parametrize("key", ["../out", "a/../../out", "/etc/passwd"])
 def test_disk_never_leaves_its_root(tmp_path: Path, key: str) -> None:
     (tmp_path / "root").mkdir()

@@ -117,6 +117,10 @@ class Executor:
         If every file is written the rest is done (the row, then old files); otherwise what was written is taken back,
         and the record is broken as it was before.
         """
+        for step in plan.steps:
+            match step.action:
+                case PutFile(key=key) | PreserveFile(quarantine=key):
+                    self._store.clear(key)
         written = all(self.holds(s.action) for s in plan.steps if isinstance(s.action, PutFile))
         if not written:
             done = [s.action for s in plan.steps if s.done]

@@ -138,6 +138,17 @@ class FilesystemStore:
         except OSError as error:
             raise self._failure(error, source) from None
 
+    def clear(self, key: Key) -> None:
+        path = self._path(key)
+        temporary = _temporary(path)
+        try:
+            temporary.unlink(missing_ok=True)
+            self._remove_empty_folders(path.parent)
+        except NotADirectoryError:
+            return
+        except OSError as error:
+            raise self._failure(error, str(temporary)) from None
+
     def _path(self, key: Key) -> Path:
         path = Path(os.path.normpath(self.root / key))  # ".." is refused below, not followed
         if self.root not in path.parents or ".." in key.split("/"):
@@ -146,7 +157,7 @@ class FilesystemStore:
 
     def _install(self, path: Path, write: object, mode: int, *, private_folders: bool = False) -> None:
         assert callable(write)
-        temporary = path.with_name(f".{hashlib.sha1(path.name.encode()).hexdigest()}{_TEMPORARY}")
+        temporary = _temporary(path)
         try:
             self._make_folders(path.parent, private_folders)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -186,6 +197,8 @@ class FilesystemStore:
         while folder != self.root:
             try:
                 folder.rmdir()
+            except FileNotFoundError:
+                pass
             except OSError:
                 return
             folder = folder.parent
@@ -202,6 +215,10 @@ class FilesystemStore:
                 hint="Run Mastomend as the user that runs Mastodon, and check that the disk is mounted read-write.",
             )
         return StorageError(f"{what}: {error.strerror}.")
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{hashlib.sha1(path.name.encode()).hexdigest()}{_TEMPORARY}")
 
 
 def _sync_folder(folder: Path) -> None:

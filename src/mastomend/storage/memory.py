@@ -51,6 +51,9 @@ class MemoryStore:
         else:
             self.private.discard(target)
 
+    def clear(self, key: Key) -> None:
+        """A cut-off write leaves nothing."""
+
     def move(self, source: Key, target: Key, *, private: bool) -> None:
         self.copy(source, target, private=private)
         del self.objects[source]

@@ -116,6 +116,14 @@ class Writing(Protocol):
         """
         ...
 
+    def clear(self, key: Key) -> None:
+        """Remove what a `put` or `copy` to that key left beside it when it was cut off, if anything.
+
+        Raises:
+            StorageError: it cannot be removed.
+        """
+        ...
+
 
 class Store(Lookup, Listing, Reading, Writing, Protocol):
     """A whole storage. `check` looks keys up where it also is a `BulkLookup`, and lists where it is not."""
