@@ -21,12 +21,20 @@ class Source(StrEnum):
     """Where a lost file can come from."""
 
     ORIGINAL = "original"
+    ELSEWHERE = "elsewhere"
+    BACKUP = "backup"
     ORIGIN = "origin"
+    ACTOR = "actor"
+    NOTE = "note"
+    PAGE = "page"
 
 
 @dataclass(frozen=True, slots=True)
 class RecordOutcome:
-    """One row of outcomes.parquet. `reason` is a stable word, `detail` is for people; `bytes` were written."""
+    """One row of outcomes.parquet. `reason` is a stable word, `detail` is for people; `bytes` were written.
+
+    `tried` names the sources that were asked and what each answered, in order: `origin: gone; actor: gone`.
+    """
 
     kind: str
     id: int
@@ -39,3 +47,4 @@ class RecordOutcome:
     detail: str
     files: int = 0
     bytes: int = 0
+    tried: str = ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from mastomend.mastodon.keys import Key
+from mastomend.storage.ports import Content
 
 QUARANTINE_FOLDER = ".mastomend/quarantine"
 
@@ -24,15 +25,31 @@ class PutFile:
     content_type: str
     size: int
     digest: str
-    data: bytes | None = field(default=None, repr=False, compare=False)
+    data: Content | None = field(default=None, repr=False, compare=False)
 
     @staticmethod
-    def of(key: Key, data: bytes, content_type: str) -> PutFile:
-        """The action for these bytes."""
-        return PutFile(key, content_type, len(data), hashlib.sha256(data).hexdigest(), data)
+    def of(key: Key, data: Content, content_type: str) -> PutFile:
+        """The action for these bytes, or for the bytes of that file."""
+        if isinstance(data, bytes):
+            return PutFile(key, content_type, len(data), hashlib.sha256(data).hexdigest(), data)
+        with data.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return PutFile(key, content_type, file.tell(), digest, data)
 
     def __str__(self) -> str:
         return f"put {self.size:,} bytes ({self.content_type}) at {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFile:
+    """Copy a file that is already in the storage to a key, inside the storage."""
+
+    key: Key
+    source: Key
+    size: int
+
+    def __str__(self) -> str:
+        return f"copy {self.size:,} bytes from {self.source} to {self.key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +100,7 @@ class SetColumns:
         return f"set in {self.table} {self.id}: {changes}"
 
 
-Action = PutFile | PreserveFile | QuarantineFile | RestoreFile | SetColumns
+Action = PutFile | CopyFile | PreserveFile | QuarantineFile | RestoreFile | SetColumns
 
 
 def _short(value: str | None) -> str:
@@ -106,7 +123,7 @@ def quarantine_key(run: str, key: str, key_prefix: str = "") -> Key:
 def inverse(action: Action, run: str, key_prefix: str = "") -> Action:
     """The action that takes another back; files it removes go to the quarantine of `run`."""
     match action:
-        case PutFile(key=key):
+        case PutFile(key=key) | CopyFile(key=key):
             return QuarantineFile(key, quarantine_key(run, key, key_prefix), even_if_expected=True)
         case PreserveFile(key=key, quarantine=quarantine) | QuarantineFile(key=key, quarantine=quarantine):
             return RestoreFile(key, quarantine)
@@ -124,6 +141,8 @@ def to_json(action: Action) -> dict[str, Any]:
         case PutFile():
             fields = {"key": action.key, "content_type": action.content_type, "size": action.size}
             return {"action": "put", **fields, "digest": action.digest}
+        case CopyFile():
+            return {"action": "copy", "key": action.key, "source": action.source, "size": action.size}
         case PreserveFile():
             return {"action": "preserve", "key": action.key, "quarantine": action.quarantine}
         case QuarantineFile():
@@ -149,6 +168,8 @@ def from_json(document: Mapping[str, Any]) -> Action:
             return PutFile(
                 Key(document["key"]), document["content_type"], int(document["size"]), str(document["digest"])
             )
+        case "copy":
+            return CopyFile(Key(document["key"]), Key(document["source"]), int(document["size"]))
         case "preserve":
             return PreserveFile(Key(document["key"]), Key(document["quarantine"]))
         case "quarantine":

@@ -6,7 +6,6 @@ two actions leaves the old truth or the new truth, and `recover` finishes or aba
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, Protocol, assert_never
 
@@ -16,6 +15,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from mastomend.actions.actions import (
     Action,
+    CopyFile,
     PreserveFile,
     PutFile,
     QuarantineFile,
@@ -27,12 +27,16 @@ from mastomend.actions.journal import Journal, Plan
 from mastomend.errors import DatabaseError
 from mastomend.mastodon.keys import Key
 from mastomend.outcomes import Outcome, RecordOutcome
-from mastomend.storage.ports import MISSING, Lookup, Reading, Writing
+from mastomend.storage import ports
+from mastomend.storage.ports import MISSING
 
 ROW_CHANGED = "row_changed"
 
+#: The actions that put bytes under a record's key.
+Writing = PutFile | CopyFile
 
-class ChangingStore(Lookup, Reading, Writing, Protocol):
+
+class ChangingStore(ports.Lookup, ports.Reading, ports.Writing, Protocol):
     """What the executor needs of a storage."""
 
 
@@ -97,11 +101,11 @@ class Executor:
         """
         if any(isinstance(action, SetColumns) for action in done):
             return
-        if not any(isinstance(action, PutFile) for action in actions):
+        if not any(isinstance(action, Writing) for action in actions):
             return  # nothing was written: what was moved stays journaled as moved
         preserved = {a.key: a.quarantine for a in actions if isinstance(a, PreserveFile)}
         for action in reversed(actions):
-            if not isinstance(action, PutFile) or not self.holds(action):
+            if not isinstance(action, Writing) or not self.holds(action):
                 continue
             kept = preserved.get(action.key)
             if kept is not None and self._store.sizes([kept])[0] != MISSING:
@@ -119,9 +123,9 @@ class Executor:
         """
         for step in plan.steps:
             match step.action:
-                case PutFile(key=key) | PreserveFile(quarantine=key):
+                case PutFile(key=key) | CopyFile(key=key) | PreserveFile(quarantine=key):
                     self._store.clear(key)
-        written = all(self.holds(s.action) for s in plan.steps if isinstance(s.action, PutFile))
+        written = all(self.holds(s.action) for s in plan.steps if isinstance(s.action, Writing))
         if not written:
             done = [s.action for s in plan.steps if s.done]
             self._roll_back(plan.kind, plan.id, [s.action for s in plan.steps], done)
@@ -147,6 +151,10 @@ class Executor:
                 if data is None:
                     raise Conflict(f"{key} is not there as journaled")
                 self._store.put(key, data, content_type)
+            case CopyFile(key=key, source=source, size=size):
+                if self._store.sizes([source])[0] != size:
+                    raise Conflict(f"{source} is no longer the file that was to be copied")
+                self._store.copy(source, key, private=False)
             case PreserveFile(key=key, quarantine=quarantine):
                 if self._store.sizes([quarantine])[0] == MISSING:  # never over an older copy
                     self._store.copy(key, quarantine, private=True)
@@ -193,15 +201,15 @@ class Executor:
     # --- looking at the world ---------------------------------------------------------------------------------------
 
     def holds(self, action: Action) -> bool:
-        """Whether exactly the bytes of that `PutFile` are under its key."""
-        if not isinstance(action, PutFile) or self._store.sizes([action.key])[0] != action.size:
+        """Whether exactly the bytes that action writes are under its key."""
+        if not isinstance(action, Writing) or self._store.sizes([action.key])[0] != action.size:
             return False
-        data = self._store.read(action.key)
-        return data is not None and hashlib.sha256(data).hexdigest() == action.digest
+        wanted = action.digest if isinstance(action, PutFile) else self._store.digest(action.source)
+        return wanted is not None and self._store.digest(action.key) == wanted
 
     def _happened(self, action: Action) -> bool:
         match action:
-            case PutFile():
+            case PutFile() | CopyFile():
                 return self.holds(action)
             case PreserveFile(quarantine=quarantine):
                 return self._store.sizes([quarantine])[0] != MISSING

@@ -288,6 +288,7 @@ def _outcome_json(outcome: RecordOutcome) -> dict[str, Any]:
         "detail": outcome.detail,
         "files": outcome.files,
         "bytes": outcome.bytes,
+        "tried": outcome.tried,
     }
 
 
@@ -305,4 +306,5 @@ def _outcome(kind: str, record_id: int, text: str) -> RecordOutcome:
         d["detail"],
         d["files"],
         d["bytes"],
+        d["tried"],
     )

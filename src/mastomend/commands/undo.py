@@ -10,8 +10,8 @@ import contextlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from mastomend.actions.actions import Action, PutFile, RestoreFile, inverse
-from mastomend.actions.executor import Conflict, Executor
+from mastomend.actions.actions import Action, RestoreFile, inverse
+from mastomend.actions.executor import Conflict, Executor, Writing
 from mastomend.actions.journal import Journal, Plan, Run
 from mastomend.actions.lock import application_name, changing_run
 from mastomend.commands.check import new_id
@@ -117,7 +117,7 @@ def _inverses(executor: Executor, store: Lookup, plan: Plan, run: str, key_prefi
     done = [step.action for step in reversed(plan.steps) if step.done]
     actions = [inverse(action, run, key_prefix) for action in done]
     for action in done:
-        if isinstance(action, PutFile) and not executor.holds(action):
+        if isinstance(action, Writing) and not executor.holds(action):
             raise Conflict(f"{action.key} is no longer the file that was written")
     for action in actions:
         if isinstance(action, RestoreFile) and store.sizes([action.quarantine])[0] == MISSING:

@@ -25,6 +25,7 @@ _OUTCOMES: tuple[tuple[str, str, DataType], ...] = (
     ("detail", "VARCHAR", DataType.string()),
     ("files", "INTEGER", DataType.int32()),
     ("bytes", "BIGINT", DataType.int64()),
+    ("tried", "VARCHAR", DataType.string()),
 )
 
 

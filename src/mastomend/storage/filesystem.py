@@ -20,7 +20,7 @@ from pathlib import Path
 from mastomend.errors import StorageError
 from mastomend.mastodon.keys import Key
 from mastomend.storage.lookup import LookupPool
-from mastomend.storage.ports import MISSING, UNREADABLE, Held, Requests
+from mastomend.storage.ports import MISSING, UNREADABLE, Content, Held, Requests
 
 _CHUNK = 10_000
 _TEMPORARY = ".mastomend-tmp"
@@ -104,8 +104,29 @@ class FilesystemStore:
         except OSError as error:
             raise StorageError(f"{key} cannot be read: {error.strerror}.") from None
 
-    def put(self, key: Key, data: bytes, content_type: str) -> None:
+    def digest(self, key: Key) -> str | None:
+        try:
+            with self._path(key).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        except OSError as error:
+            raise StorageError(f"{key} cannot be read: {error.strerror}.") from None
+
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        try:
+            with os.scandir(self.root / prefix) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise StorageError(f"{self.root / prefix} cannot be listed: {error.strerror}.") from None
+
+    def put(self, key: Key, data: Content, content_type: str) -> None:
         def write(descriptor: int) -> None:
+            if isinstance(data, Path):
+                _pour(data, descriptor)
+                return
             view = memoryview(data)
             while view:
                 view = view[os.write(descriptor, view) :]
@@ -114,8 +135,7 @@ class FilesystemStore:
 
     def copy(self, source: Key, target: Key, *, private: bool) -> None:
         def write(descriptor: int) -> None:
-            with self._path(source).open("rb") as original, os.fdopen(os.dup(descriptor), "wb") as duplicate:
-                shutil.copyfileobj(original, duplicate, 1024 * 1024)
+            _pour(self._path(source), descriptor)
 
         self._install(self._path(target), write, 0o600 if private else self._file_mode, private_folders=private)
 
@@ -215,6 +235,11 @@ class FilesystemStore:
                 hint="Run Mastomend as the user that runs Mastodon, and check that the disk is mounted read-write.",
             )
         return StorageError(f"{what}: {error.strerror}.")
+
+
+def _pour(source: Path, descriptor: int) -> None:
+    with source.open("rb") as original, os.fdopen(os.dup(descriptor), "wb") as duplicate:
+        shutil.copyfileobj(original, duplicate, 1024 * 1024)
 
 
 def _temporary(path: Path) -> Path:

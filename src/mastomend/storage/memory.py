@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 from mastomend.errors import StorageError
 from mastomend.mastodon.keys import Key
-from mastomend.storage.ports import MISSING, Held, Requests
+from mastomend.storage.ports import MISSING, Content, Held, Requests
 
 
 class MemoryStore:
@@ -36,8 +37,15 @@ class MemoryStore:
     def read(self, key: Key) -> bytes | None:
         return self.objects.get(key)
 
-    def put(self, key: Key, data: bytes, content_type: str) -> None:
-        self.objects[key] = data
+    def digest(self, key: Key) -> str | None:
+        return hashlib.sha256(self.objects[key]).hexdigest() if key in self.objects else None
+
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        below = [key.removeprefix(prefix) for key in self.objects if key.startswith(prefix)]
+        return sorted({rest.split("/")[0] for rest in below if "/" in rest})
+
+    def put(self, key: Key, data: Content, content_type: str) -> None:
+        self.objects[key] = data if isinstance(data, bytes) else data.read_bytes()
         self.content_types[key] = content_type
         self.private.discard(key)
 

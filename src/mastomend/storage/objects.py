@@ -7,11 +7,13 @@ itself falls back on (docs/adr/0003).
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
@@ -21,7 +23,7 @@ from obstore.store import AzureStore, S3Store
 from mastomend.errors import ConfigurationError, StorageError
 from mastomend.mastodon.configuration import AzureStorage, S3Storage
 from mastomend.mastodon.keys import Key
-from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Held, Requests
+from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Content, Held, Requests
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -80,7 +82,7 @@ class ObjectStore:
             self.requests.list += max(1, -(-listed // _PAGE))
 
     def clear(self, key: Key) -> None:
-        """A cut-off upload leaves nothing under a key and nothing beside it: each is one request."""
+        """A cut-off upload leaves nothing under a key and nothing beside it."""
 
     def read(self, key: Key) -> bytes | None:
         try:
@@ -89,6 +91,25 @@ class ObjectStore:
             return None
         except BaseError as error:
             raise self._failure(error, key) from None
+
+    def digest(self, key: Key) -> str | None:
+        found = hashlib.sha256()
+        try:
+            for piece in obstore.get(self._store, key).stream():
+                found.update(piece)
+        except FileNotFoundError:
+            return None
+        except BaseError as error:
+            raise self._failure(error, key) from None
+        return found.hexdigest()
+
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        self.requests.list += 1
+        try:
+            found = obstore.list_with_delimiter(self._store, prefix.rstrip("/") or None)
+        except BaseError as error:
+            raise self._failure(error) from None
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in found["common_prefixes"])
 
     def _failure(self, error: BaseError, key: str = "") -> StorageError | ConfigurationError:
         text = str(error)
@@ -189,28 +210,45 @@ class S3ObjectStore(ObjectStore):
         return options
 
     def _call(self, operation: Callable[[], object], key: str) -> None:
+        from boto3.exceptions import S3UploadFailedError
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             operation()
+        except S3UploadFailedError as error:
+            raise failure(self._name, "", str(error), key) from None
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             raise failure(self._name, code, str(error), key) from None
         except BotoCoreError as error:
             raise failure(self._name, "", str(error), key) from None
 
-    def put(self, key: Key, data: bytes, content_type: str) -> None:
-        def put() -> object:
-            return self._client.put_object(
-                Bucket=self._settings.bucket,
-                Key=key,
-                Body=data,
-                ContentType=content_type,
-                CacheControl=CACHE_CONTROL,
-                **self._write_options(private=False),
-            )
+    def put(self, key: Key, data: Content, content_type: str) -> None:
+        options = {"ContentType": content_type, "CacheControl": CACHE_CONTROL, **self._write_options(private=False)}
+
+        def put() -> None:
+            if isinstance(data, bytes):
+                self._client.put_object(Bucket=self._settings.bucket, Key=key, Body=data, **options)
+                return
+            from boto3.s3.transfer import TransferConfig
+
+            config = TransferConfig(multipart_threshold=self._settings.multipart_threshold, use_threads=False)
+            self._client.upload_file(str(data), self._settings.bucket, key, ExtraArgs=options, Config=config)
 
         self._call(put, key)
+
+    def clear(self, key: Key) -> None:
+        """A cut-off upload in parts is invisible, but its parts are kept, and paid for, until somebody ends it."""
+
+        def end() -> None:
+            found = self._client.list_multipart_uploads(Bucket=self._settings.bucket, Prefix=key)
+            for upload in found.get("Uploads", []):
+                if upload.get("Key") == key:
+                    self._client.abort_multipart_upload(
+                        Bucket=self._settings.bucket, Key=key, UploadId=upload.get("UploadId", "")
+                    )
+
+        self._call(end, key)
 
     def copy(self, source: Key, target: Key, *, private: bool) -> None:
         def copy() -> object:
@@ -244,9 +282,10 @@ class AzureObjectStore(ObjectStore):
         )
         super().__init__(store, str(settings))
 
-    def put(self, key: Key, data: bytes, content_type: str) -> None:
+    def put(self, key: Key, data: Content, content_type: str) -> None:
+        attributes: Any = {"Content-Type": content_type}
         try:
-            obstore.put(self._store, key, data, attributes={"Content-Type": content_type}, use_multipart=False)
+            obstore.put(self._store, key, data, attributes=attributes, use_multipart=isinstance(data, Path))
         except BaseError as error:
             raise self._failure(error, key) from None
 

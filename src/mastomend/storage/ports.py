@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from mastomend.mastodon.keys import Key
@@ -17,6 +18,9 @@ from mastomend.mastodon.keys import Key
 MISSING = -1
 #: In place of a size: something is there, or may be, but this process may not look at it.
 UNREADABLE = -2
+
+#: What is to be stored: bytes, or a file that may be too large to hold in memory.
+Content = bytes | Path
 
 #: What Mastodon sends with every PUT (facts §4.2).
 CACHE_CONTROL = "public, max-age=315576000, immutable"
@@ -88,11 +92,19 @@ class Reading(Protocol):
         """
         ...
 
+    def digest(self, key: Key) -> str | None:
+        """SHA-256 of the whole object in hexadecimal, read piece by piece; None if there is none.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        ...
+
 
 class Writing(Protocol):
     """The changes actions make. Each is complete or has no visible effect under the final key."""
 
-    def put(self, key: Key, data: bytes, content_type: str) -> None:
+    def put(self, key: Key, data: Content, content_type: str) -> None:
         """Store an object whole and durably, with the headers, ACL and modes Mastodon gives its files.
 
         Raises:
@@ -129,6 +141,14 @@ class Store(Lookup, Listing, Reading, Writing, Protocol):
     """A whole storage. `check` looks keys up where it also is a `BulkLookup`, and lists where it is not."""
 
     requests: Requests
+
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        """The names directly below a prefix (`""` or ending in a slash) under which there are objects.
+
+        Raises:
+            StorageError: they cannot be listed.
+        """
+        ...
 
     def probe(self) -> bool:
         """Reach the storage; True if it holds anything at all.
