@@ -56,6 +56,28 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What we know of one medium in its post: its address and blurhash, its position, how many there are."""
+
+    remote_url: str
+    blurhash: str | None
+    position: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where else the origin can be asked about a record: an ActivityPub document, a preview card's page.
+
+    `place` tells which of a post's media it is.
+    """
+
+    document: str | None = None
+    page: str | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A row with the files it expects; no files when its name is unsafe."""
 

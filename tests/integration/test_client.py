@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from mastomend.demo.fediverse import Fediverse, Manners, Origin
 from mastomend.demo.pictures import picture
-from mastomend.remote.client import Failure, Fetched, GuardedClient, NotFetched, TimeLimits, retry_after
+from mastomend.remote.client import Ask, Failure, Fetched, GuardedClient, NotFetched, TimeLimits, retry_after
 
 LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
 LIMIT = 1_000_000
@@ -47,7 +47,7 @@ def get(url: str, *, limit: int = LIMIT, **options: object) -> Fetched | NotFetc
     async def run() -> Fetched | NotFetched:
         options.setdefault("allowed_private", LOOPBACK)
         async with GuardedClient("Mastomend/test", **options) as client:  # type: ignore[arg-type]
-            return await client.get(url, limit)
+            return await client.get(Ask(url, limit))
 
     return asyncio.run(run())
 
@@ -65,7 +65,7 @@ def origin(network: Fediverse, manners: Manners = Manners.GOOD) -> Origin:
 def test_a_body_comes_back_whole(network: Fediverse) -> None:
     made = origin(network)
     answer = get(made.url("/a"))
-    assert answer == Fetched(picture(1), made.url("/a"))
+    assert answer == Fetched(picture(1), made.url("/a"), "application/octet-stream")
 
 
 def test_private_addresses_are_refused_before_a_request_is_made(network: Fediverse) -> None:
@@ -165,7 +165,7 @@ def test_tls_is_verified(tmp_path: Path) -> None:
         server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
         port = server.sockets[0].getsockname()[1]
         async with GuardedClient("Mastomend/test", LOOPBACK, ssl=trusted) as client:
-            found = await client.get(f"https://127.0.0.1:{port}/a", LIMIT)
+            found = await client.get(Ask(f"https://127.0.0.1:{port}/a", LIMIT))
         server.close()
         return found
 

@@ -12,7 +12,8 @@ from mastomend.actions.actions import PreserveFile, PutFile, QuarantineFile, Set
 from mastomend.actions.executor import Conflict, Executor
 from mastomend.actions.journal import Journal
 from mastomend.actions.lock import changing_run
-from mastomend.commands.repair import RepairOptions, changing_parts, repair
+from mastomend.commands.parts import changing_parts
+from mastomend.commands.repair import RepairOptions, repair
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance

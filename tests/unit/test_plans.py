@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from mastomend.actions.actions import (
+    CopyFile,
     PreserveFile,
     PutFile,
     QuarantineFile,
@@ -18,13 +20,10 @@ from mastomend.actions.actions import (
     to_json,
 )
 from mastomend.inventory.inspect import target
-from mastomend.mastodon.configuration import Limits
 from mastomend.mastodon.keys import Key, Record
-from mastomend.mastodon.kinds import AVATARS, MEDIA_FILES, PREVIEW_CARDS, Kind
+from mastomend.mastodon.kinds import AVATARS, PREVIEW_CARDS, SITE_UPLOADS, Kind
 from mastomend.mastodon.moderation import Moderation
-from mastomend.mastodon.processing import image_rules
-from mastomend.mastodon.versions import Version
-from mastomend.plans.repair import NewFiles, plan_record, refusal
+from mastomend.plans.repair import Naming, NewFiles, Situation, plan_record, undownloadable, untouchable
 from mastomend.vocabulary import Finding, Row, State, Target
 
 NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
@@ -53,10 +52,10 @@ def plan(t: Target, findings: list[Finding], present: dict[str, int], made: NewF
         "updated_at": "2026-01-01 00:00:00",
         **columns,
     }
-    return str(plan_record(t, findings, present, made, known, "f" * 16, NOW, "run", ""))
+    return str(plan_record(t, findings, made, Situation(present, known), Naming("run", "", "f" * 16, NOW)))
 
 
-PNG = NewFiles("image/png", {"original": b"12345"}, {}, None)
+PNG = NewFiles("image/png", {"original": b"12345"}, {}, None, 5)
 
 
 def test_same_bytes_same_key_row_untouched() -> None:
@@ -74,6 +73,16 @@ def test_other_bytes_keep_what_is_overwritten_and_correct_the_size() -> None:
         f"  keep a copy of {key} in the quarantine\n"
         f"  put 5 bytes (image/png) at {key}\n"
         "  set in accounts 7: avatar_file_size 9 → 5"
+    )
+
+
+def test_other_bytes_that_are_stored_as_they_came_are_another_picture() -> None:
+    t = avatar(size=9)
+    made = replace(PNG, unchanged=True)
+    assert plan(t, [broken(t)], {}, made).startswith("accounts/avatars 7: refreshed\n")
+    moved = plan(t, [broken(t)], {}, replace(PNG, url="https://s.example/b"), avatar_remote_url="https://s.example/a")
+    assert moved.endswith(
+        "set in accounts 7: avatar_file_size 9 → 5, avatar_remote_url https://s.example/a → https://s.example/b"
     )
 
 
@@ -97,38 +106,48 @@ def test_a_wrong_recorded_type_is_corrected_when_the_name_fits() -> None:
 
 def test_only_what_is_broken_is_written_when_the_bytes_are_the_same() -> None:
     t = avatar("aaaa.gif", "image/gif")
-    made = NewFiles("image/gif", {"original": b"12345", "static": b"123"}, {}, None)
+    made = NewFiles("image/gif", {"original": b"12345", "static": b"123"}, {}, None, 5)
     text = plan(t, [broken(t, "static")], {f"{BASE}/original/aaaa.gif": 5}, made)
     assert text == f"accounts/avatars 7: restored\n  put 3 bytes (image/png) at {BASE}/static/aaaa.png"
 
 
 @pytest.mark.parametrize(
-    ("kind", "local", "url", "media_type", "reason"),
-    [
-        (AVATARS, True, "https://x/y", None, "local"), (AVATARS, False, " ", None, "no_url"),
-        (PREVIEW_CARDS, False, None, None, "no_url"), (MEDIA_FILES, False, "https://x/y", 2, "needs_ffmpeg"),
-        (MEDIA_FILES, False, "https://x/y", 4, "needs_ffmpeg"), (MEDIA_FILES, False, "https://x/y", 0, None),
-        (AVATARS, False, "https://x/y", None, None),
-    ],
-)  # fmt: skip
-def test_what_is_not_even_tried(
-    kind: Kind, local: bool, url: str | None, media_type: int | None, reason: str | None
-) -> None:
-    row = Row(Record(1, local, "a.png", "image/png", 1, 1), "s.example", url, False, False, media_type=media_type)
-    rules = image_rules(kind, Version("4.5", ""), Limits())
-    found = refusal(target(kind, row, ""), [], rules, Moderation(), frozenset({"own.example"}))
+    ("kind", "local", "reason"),
+    [(AVATARS, True, "local"), (SITE_UPLOADS, True, "local"), (PREVIEW_CARDS, False, None), (AVATARS, False, None)],
+)
+def test_what_is_never_downloaded(kind: Kind, local: bool, reason: str | None) -> None:
+    row = Row(Record(1, local, "a.png", "image/png", 1, 1), "s.example", "https://x/y", False, False)
+    found = undownloadable(target(kind, row, ""), Moderation(), frozenset({"own.example"}))
     assert (found.reason if found else None) == reason
 
 
 def test_own_domain_is_never_asked() -> None:
     row = Row(Record(1, False, "a.png", "image/png", 1, 1), "own.example", "https://own.example/a", False, False)
-    rules = image_rules(AVATARS, Version("4.5", ""), Limits())
-    found = refusal(target(AVATARS, row, ""), [], rules, Moderation(), frozenset({"own.example"}))
+    found = undownloadable(target(AVATARS, row, ""), Moderation(), frozenset({"own.example"}))
     assert found is not None and found.reason == "own_domain"
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "suspended", "state", "reason"),
+    [
+        (True, False, State.MISSING, "in_flight"),
+        (False, True, State.MISSING, "suspended"),
+        (False, False, State.UNSERVABLE, "unreadable"),
+        (False, False, State.EMPTY, None),
+    ],
+)
+def test_what_is_left_alone_whatever_could_be_done(
+    in_flight: bool, suspended: bool, state: State, reason: str | None
+) -> None:
+    row = Row(Record(1, False, "a.png", "image/png", 1, 1), "s.example", "https://x/y", suspended, in_flight)
+    t = target(AVATARS, row, "")
+    found = untouchable(t, [broken(t, state=state)])
+    assert (found.reason if found else None) == reason
 
 
 ACTIONS = [
     PutFile.of(Key("a/b"), b"x", "image/png"),
+    CopyFile(Key("a/b"), Key("c/d"), 3),
     PreserveFile(Key("a/b"), Key("q/1")),
     QuarantineFile(Key("a/b"), Key("q/2")),
     RestoreFile(Key("a/b"), Key("q/3")),

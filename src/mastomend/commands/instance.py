@@ -70,6 +70,18 @@ def open_instance(env: Path | None, state: Path | None, process: Mapping[str, st
     return Instance(config, settings, state or default_state(config.local_domain, process), env_file, variables)
 
 
+def storage_variables(path: Path) -> Mapping[str, str]:
+    """The variables of a settings file that names another storage; nothing of this process's environment is in it.
+
+    Raises:
+        ConfigurationError: the file cannot be read or parsed.
+    """
+    text = _read(path)
+    if text is None:
+        raise ConfigurationError(f"{path} does not exist.", hint="Name a file with Mastodon's storage variables.")
+    return merge({path.name: text}, {}, dialect=Dialect(), folder=f"{path.parent}/")
+
+
 def _read(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8")

@@ -16,8 +16,8 @@ from mastomend.actions.journal import Journal, Plan, Run
 from mastomend.actions.lock import application_name, changing_run
 from mastomend.commands.check import new_id
 from mastomend.commands.instance import Instance
+from mastomend.commands.parts import changing_parts, pooled
 from mastomend.commands.progress import Progress, Silent
-from mastomend.commands.repair import changing_parts, pooled
 from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.inventory.database import connect
 from mastomend.inventory.expectations import DatabaseExpectations

@@ -16,12 +16,13 @@ import pyvips
 
 from mastomend.images.decode import ImageHeader, UnusableImage, header, open_image, verify
 from mastomend.mastodon.keys import ORIGINAL
-from mastomend.mastodon.kinds import HEIF_TYPES, MEDIA_FILES, Kind
+from mastomend.mastodon.kinds import HEIF_TYPES, MEDIA_FILES, PREVIEW_CARDS, Kind
 from mastomend.mastodon.processing import MAX_PIXELS, CoverCrop, Geometry, ImageRules, PixelBudget, Unchanged
 
 _BLURHASH_WIDTH = 100
 _BLURHASH_COMPONENTS = 4
 _MAX_FRAMES = 3_000
+_CARD_QUALITY = 90
 _PNG = "image/png"
 
 
@@ -80,7 +81,10 @@ def _produce(kind: Kind, rules: ImageRules, data: bytes) -> Produced:
             raise UnusableImage("needs_ffmpeg", "an animated GIF becomes a video")
         still_gif = True
     content_type = "image/jpeg" if kind is MEDIA_FILES and found.content_type in HEIF_TYPES else found.content_type
-    original = data if still_gif else _transform(data, found, rules.original, content_type, rules)
+    if kind is PREVIEW_CARDS and content_type == "image/gif":
+        original = _card_gif(data, found, rules)
+    else:
+        original = data if still_gif else _transform(data, found, rules.original, content_type, rules)
     files = {ORIGINAL: original}
     if any(d.style == "static" and (d.content_types is None or content_type in d.content_types) for d in kind.derived):
         files["static"] = _png(data, found, rules.static_geometry, rules)
@@ -88,9 +92,22 @@ def _produce(kind: Kind, rules: ImageRules, data: bytes) -> Produced:
         files["small"] = (
             original if still_gif else _transform(original, header(original), rules.small, content_type, rules)
         )
+    for style, crop in rules.crops.items():
+        files[style] = _save(
+            pyvips.Image.thumbnail_buffer(data, crop.width, height=crop.height, crop="centre"), _PNG, rules
+        )
     sizes = {style: _size(content) for style, content in files.items()}
     hashed = files.get("small", original)
     return Produced(content_type, files, sizes, blurhash(hashed) if rules.blurhash else None)
+
+
+def _card_gif(data: bytes, found: ImageHeader, rules: ImageRules) -> bytes:
+    """A card's GIF becomes a JPEG and keeps its name (facts §3.3)."""
+    width, height = found.width, found.height
+    if isinstance(rules.original, PixelBudget):
+        width, height = rules.original.target(width, height)
+    image = pyvips.Image.thumbnail_buffer(data, width, height=height, size="down")
+    return bytes(image.jpegsave_buffer(keep="icc", Q=_CARD_QUALITY, interlace=True))
 
 
 def _transform(data: bytes, found: ImageHeader, geometry: Geometry, content_type: str, rules: ImageRules) -> bytes:

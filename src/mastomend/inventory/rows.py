@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from mastomend.inventory.database import MastodonDatabase
 from mastomend.mastodon.keys import Record
 from mastomend.mastodon.kinds import BLANK_CHARACTERS, KINDS, Kind, Owner, RemoteRule
-from mastomend.vocabulary import Row
+from mastomend.vocabulary import Addresses, Place, Row
 
 
 def kinds_of(database: MastodonDatabase) -> tuple[Kind, ...]:
@@ -120,3 +120,30 @@ def read_rows(database: MastodonDatabase, kind: Kind, ids: Sequence[int]) -> dic
             row["media_type"],
         )
     return found
+
+
+_ADDRESSES = {
+    "accounts": "SELECT t.uri AS document, NULL AS page FROM accounts t WHERE t.id = %s",
+    "custom_emojis": "SELECT t.uri AS document, NULL AS page FROM custom_emojis t WHERE t.id = %s",
+    "preview_cards": "SELECT NULL AS document, t.url AS page FROM preview_cards t WHERE t.id = %s",
+    "media_attachments": """
+SELECT s.uri AS document, NULL AS page, t.blurhash, t.remote_url,
+       coalesce(array_position(s.ordered_media_attachment_ids, t.id),
+                (SELECT count(*) FROM media_attachments m WHERE m.status_id = t.status_id AND m.id <= t.id)) - 1 AS position,
+       coalesce(cardinality(s.ordered_media_attachment_ids),
+                (SELECT count(*) FROM media_attachments m WHERE m.status_id = t.status_id)) AS total
+FROM media_attachments t JOIN statuses s ON s.id = t.status_id WHERE t.id = %s""",
+}
+
+
+def read_addresses(database: MastodonDatabase, kind: Kind, record_id: int) -> Addresses:
+    """Where else the record's origin can be asked; all None where there is nothing to ask."""
+    query = _ADDRESSES.get(kind.table)
+    rows = database.query(query, [record_id]) if query else []
+    if not rows:
+        return Addresses()
+    row = rows[0]
+    place = None
+    if "position" in row and row["position"] is not None:
+        place = Place(row["remote_url"] or "", row["blurhash"], int(row["position"]), int(row["total"]))
+    return Addresses(row["document"] or None, row["page"] or None, place)

@@ -6,7 +6,8 @@ stored byte for byte unless the geometry demands a change or the style has anoth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from mastomend.mastodon.configuration import Limits
@@ -17,6 +18,8 @@ from mastomend.mastodon.kinds import (
     MEDIA_FILES,
     MEDIA_THUMBNAILS,
     PREVIEW_CARDS,
+    PROVIDER_ICONS,
+    SITE_UPLOADS,
     Kind,
 )
 from mastomend.mastodon.versions import Version
@@ -70,7 +73,10 @@ Geometry = CoverCrop | PixelBudget | Unchanged
 
 @dataclass(frozen=True, slots=True)
 class ImageRules:
-    """How one kind's images are made. `small` is the budget of the `small` style, None where there is none."""
+    """How one kind's images are made. `small` is the budget of the `small` style, None where there is none.
+
+    `crops` are further styles, all of them PNG.
+    """
 
     content_types: frozenset[str]
     max_bytes: int
@@ -80,6 +86,14 @@ class ImageRules:
     jpeg_quality: int | None = None
     enlarges: bool = True
     blurhash: bool = False
+    crops: Mapping[str, CoverCrop] = field(default_factory=dict)
+
+
+_SITE_CROPS = {
+    "@1x": CoverCrop(1200, 630),
+    "@2x": CoverCrop(2400, 1260),
+    **{d.style: CoverCrop(int(d.style), int(d.style)) for d in SITE_UPLOADS.derived if d.style.isdecimal()},
+}
 
 
 def engine(version: Version, limits: Limits) -> Engine:
@@ -128,7 +142,25 @@ def image_rules(kind: Kind, version: Version, limits: Limits) -> ImageRules | No
         card_bytes = 8 * MEBIBYTE if version.number >= (4, 6) or (version.number >= (4, 3) and vips) else 2 * MEBIBYTE
         geometry = PixelBudget(230_400) if vips else Unchanged()
         return ImageRules(_RASTER, card_bytes, geometry, jpeg_quality=quality, blurhash=True)
+    if kind is PROVIDER_ICONS:
+        return ImageRules(_RASTER, MEBIBYTE, Unchanged())
+    if kind is SITE_UPLOADS:
+        return ImageRules(_RASTER | _HEIF, 16 * MEBIBYTE, Unchanged(), crops=_SITE_CROPS)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class MovingRules:
+    """What the server allows: bytes of a stored video or sound, and pixel formats it copies without re-encoding."""
+
+    max_bytes: int
+    copied_pixel_formats: frozenset[str]
+
+
+def moving_rules(version: Version, limits: Limits) -> MovingRules:
+    """The rules for video, animations and audio (facts §3.3, §3.4)."""
+    formats = {"yuv420p", "yuvj420p"} if version.at_least_4_4 else {"yuv420p"}
+    return MovingRules(limits.max_video_bytes or 99 * MEBIBYTE, frozenset(formats))
 
 
 #: The extension a new file name gets for a detected type, and those that may stay (facts §2.4).
@@ -140,4 +172,6 @@ EXTENSIONS: dict[str, tuple[str, ...]] = {
     "image/avif": ("avif",),
     "image/heic": ("heic",),
     "image/heif": ("heif",),
+    "video/mp4": ("mp4",),
+    "audio/mpeg": ("mp3", "mpga"),
 }

@@ -13,27 +13,64 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from mastomend.actions.actions import Action, PreserveFile, PutFile, QuarantineFile, SetColumns, quarantine_key
+from mastomend.actions.actions import (
+    Action,
+    CopyFile,
+    PreserveFile,
+    PutFile,
+    QuarantineFile,
+    SetColumns,
+    quarantine_key,
+)
 from mastomend.mastodon.keys import ORIGINAL, ExpectedFile, expected_files, is_safe_name, split_name, styles
-from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, Kind, RemoteRule, is_blank
+from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, RemoteRule
 from mastomend.mastodon.moderation import Moderation
 from mastomend.mastodon.processing import EXTENSIONS, ImageRules
 from mastomend.outcomes import Outcome, RecordOutcome, Source
+from mastomend.storage.ports import Content
 from mastomend.vocabulary import Finding, State, Target
 
-#: `media_attachments.type` (facts §1): an image is made here, the others need ffmpeg.
-_IMAGE = 0
-_UNKNOWN = 3
+#: `media_attachments.type` (facts §1).
+IMAGE, GIFV, VIDEO, UNKNOWN, AUDIO = range(5)
+#: `preview_cards.type` of a link; other cards keep the size of their embedded player.
+_LINK_CARD = "0"
 
 
 @dataclass(frozen=True, slots=True)
 class NewFiles:
-    """What the images room made: files by style, and what the row says about them."""
+    """What was made of new bytes: files by style, and what the row says about them.
+
+    `unchanged` means the original is stored just as it came, so that another size means another picture (facts §3.2).
+    `media_type` is the attachment's type if the bytes decide it, `url` the new address they came from, if it is new.
+    """
 
     content_type: str
-    files: Mapping[str, bytes]
+    files: Mapping[str, Content]
     meta: Mapping[str, Mapping[str, object]]
     blurhash: str | None
+    size: int
+    unchanged: bool = False
+    media_type: int | None = None
+    source: Source = Source.ORIGIN
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """The record's world: which of its keys hold something (with sizes), and the row's columns as text."""
+
+    present: Mapping[str, int]
+    columns: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What names are made of: `new_name` is 16 hexadecimal digits, used if the old name cannot stay."""
+
+    run: str
+    key_prefix: str
+    new_name: str
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,87 +91,89 @@ def undecided(t: Target) -> RecordOutcome:
     return RecordOutcome(t.kind.name, record.id, record.is_local, t.row.domain, t.row.remote_url, None, None, "", "")
 
 
-def derivable(t: Target, found: Sequence[Finding], rules: ImageRules | None) -> bool:
-    """Whether everything that is broken can be made from the original that is still sound."""
-    media_image = t.kind is not MEDIA_FILES or t.row.media_type in (None, _IMAGE)
-    broken = {f.style for f in found}
-    readable = all(f.state is not State.UNSERVABLE for f in found)
-    return bool(rules and t.files and media_image and readable and not t.row.record.is_local and ORIGINAL not in broken)
+def derivable(t: Target, found: Sequence[Finding], rules: ImageRules | None, *, video: bool) -> bool:
+    """Whether everything that is broken can be made from the original that is still sound.
+
+    Of local records, too: their original is what Mastodon itself made every style from. `video` says whether moving
+    pictures can be read here.
+    """
+    if t.kind is MEDIA_FILES and t.row.media_type not in (None, IMAGE):
+        readable = video and t.row.media_type in (GIFV, VIDEO)
+    else:
+        readable = rules is not None
+    return readable and bool(t.files) and all(f.style != ORIGINAL for f in found)
 
 
-def refusal(
-    t: Target, found: Sequence[Finding], rules: ImageRules | None, moderation: Moderation, own_domains: frozenset[str]
-) -> RecordOutcome | None:
-    """Why nothing must or can be fetched for that record; None if it may be (product.md, safety rules)."""
-    row, record = t.row, t.row.record
-
-    def no(outcome: Outcome, reason: str, detail: str) -> RecordOutcome:
-        return replace(undecided(t), outcome=outcome, reason=reason, detail=detail)
-
-    if t.kind.remote is RemoteRule.NEVER or (record.is_local and t.kind.remote is not RemoteRule.ALWAYS):
-        return no(Outcome.LOST, "local", "a local file: it needs a backup, or `mastomend rescue`")
+def untouchable(t: Target, found: Sequence[Finding]) -> RecordOutcome | None:
+    """Why that record must be left alone, whatever could be done; None if it need not be."""
+    if t.row.in_flight:
+        return _no(t, Outcome.DEFERRED, "in_flight", "Mastodon is changing it right now")
     if any(f.state is State.UNSERVABLE for f in found):
-        return no(Outcome.REFUSED, "unreadable", "something is there that this process may not read")
-    if row.domain is not None and row.domain.lower() in own_domains:
-        return no(Outcome.REFUSED, "own_domain", "the row claims to be remote but names this server")
-    if (refused := moderation.refusal(row.domain, suspended=row.suspended)) is not None:
-        return no(Outcome.REFUSED, refused, "moderation forbids downloading this")
-    if is_blank(row.remote_url):
-        return no(Outcome.LOST, "no_url", "the database knows no address it came from")
-    if rules is None or (t.kind is MEDIA_FILES and row.media_type not in (None, _IMAGE, _UNKNOWN)):
-        return no(Outcome.DEFERRED, "needs_ffmpeg", "video and audio are not restored by this release")
+        return _no(t, Outcome.REFUSED, "unreadable", "something is there that this process may not read")
+    if t.row.suspended:
+        return _no(t, Outcome.REFUSED, "suspended", "the account is suspended: its files are not to be seen")
     return None
 
 
-def plan_record(
-    t: Target,
-    broken: Sequence[Finding],
-    present: Mapping[str, int],
-    made: NewFiles,
-    columns: Mapping[str, str | None],
-    new_name: str,
-    now: datetime,
-    run: str,
-    key_prefix: str,
-) -> RecordPlan:
-    """The plan for one record.
+def undownloadable(t: Target, moderation: Moderation, own_domains: frozenset[str]) -> RecordOutcome | None:
+    """Why nothing may be fetched for that record; None if it may be (product.md, safety rules)."""
+    row, record = t.row, t.row.record
+    if t.kind.remote is RemoteRule.NEVER or (record.is_local and t.kind.remote is not RemoteRule.ALWAYS):
+        return _no(t, Outcome.LOST, "local", "a local file: it needs a backup, or `mastomend rescue`")
+    if row.domain is not None and row.domain.lower() in own_domains:
+        return _no(t, Outcome.REFUSED, "own_domain", "the row claims to be remote but names this server")
+    if (refused := moderation.refusal(row.domain, suspended=row.suspended)) is not None:
+        return _no(t, Outcome.REFUSED, refused, "moderation forbids downloading this")
+    return None
 
-    `present` maps the record's keys that hold something to their size; `columns` are the row's columns in PostgreSQL's
-    text form, only those the schema has; `new_name` is 16 hexadecimal digits used if the name cannot stay.
-    """
+
+def _no(t: Target, outcome: Outcome, reason: str, detail: str) -> RecordOutcome:
+    return replace(undecided(t), outcome=outcome, reason=reason, detail=detail)
+
+
+def plan_record(
+    t: Target, broken: Sequence[Finding], made: NewFiles, situation: Situation, naming: Naming
+) -> RecordPlan:
+    """The plan for one record for which new bytes have come from its origin."""
     record = t.row.record
     if is_safe_name(record.file_name) and _name_fits(t.kind, record.file_name, record.content_type, made.content_type):
-        return _same_key(t, broken, present, made, columns, run, key_prefix)
-    return _new_name(t, present, made, columns, new_name, now, run, key_prefix)
+        return _same_key(t, broken, made, situation, naming)
+    return _new_name(t, made, situation, naming)
 
 
-def plan_derived(
-    t: Target, broken: Sequence[Finding], made: NewFiles, present: Mapping[str, int], run: str, key_prefix: str
+def plan_stored(
+    t: Target,
+    source: Source,
+    writing: Mapping[str, PutFile | CopyFile],
+    present: Mapping[str, int],
+    naming: Naming,
 ) -> RecordPlan:
-    """Only the broken derived styles, made from the surviving original; neither that nor the row is touched."""
-    bad = {f.style for f in broken}
-    written = [f for f in t.files if f.style in bad and f.style in made.files]
+    """Files that were stored once, or are made of such: what is broken is written; the row is not touched."""
+    files = [f for f in t.files if f.style in writing]
     outcome = replace(
         undecided(t),
         outcome=Outcome.RESTORED,
-        source=Source.ORIGINAL,
+        source=source,
         reason="restored",
-        files=len(written),
-        bytes=sum(len(made.files[f.style]) for f in written),
+        files=len(files),
+        bytes=sum(writing[f.style].size for f in files),
     )
-    return RecordPlan(outcome, tuple(_writing(t.kind, written, made, present, run, key_prefix)))
+    return RecordPlan(outcome, tuple(_careful([writing[f.style] for f in files], present, naming)))
 
 
-def _writing(
-    kind: Kind, files: Sequence[ExpectedFile], made: NewFiles, present: Mapping[str, int], run: str, key_prefix: str
-) -> list[Action]:
-    """Put the files; what they overwrite is kept first."""
+def _careful(writing: Sequence[PutFile | CopyFile], present: Mapping[str, int], naming: Naming) -> list[Action]:
+    """The writing actions; what they overwrite is kept first."""
     actions: list[Action] = []
-    for file in files:
-        if present.get(file.key, 0) > 0:
-            actions.append(PreserveFile(file.key, quarantine_key(run, file.key, key_prefix)))
-        actions.append(PutFile.of(file.key, made.files[file.style], _served_type(kind, file.style, made)))
+    for action in writing:
+        if present.get(action.key, 0) > 0:
+            actions.append(PreserveFile(action.key, quarantine_key(naming.run, action.key, naming.key_prefix)))
+        actions.append(action)
     return actions
+
+
+def put(kind: Kind, file: ExpectedFile, made: NewFiles) -> PutFile:
+    """The action that stores what was made under that file's key."""
+    return PutFile.of(file.key, made.files[file.style], _served_type(kind, file.style, made))
 
 
 def _name_fits(kind: Kind, file_name: str, recorded: str | None, found: str) -> bool:
@@ -145,59 +184,46 @@ def _name_fits(kind: Kind, file_name: str, recorded: str | None, found: str) -> 
     return extension in EXTENSIONS.get(found, ()) and styles(kind, recorded) == styles(kind, found)
 
 
-def _same_key(
-    t: Target,
-    broken: Sequence[Finding],
-    present: Mapping[str, int],
-    made: NewFiles,
-    columns: Mapping[str, str | None],
-    run: str,
-    key_prefix: str,
-) -> RecordPlan:
-    record, kind = t.row.record, t.kind
-    identical = len(made.files[ORIGINAL]) == record.file_size and made.content_type == record.content_type
+def _same_key(t: Target, broken: Sequence[Finding], made: NewFiles, situation: Situation, naming: Naming) -> RecordPlan:
+    record, kind, columns = t.row.record, t.kind, situation.columns
+    identical = made.size == record.file_size and made.content_type == record.content_type
     bad = {f.style for f in broken}
-    written = [f for f in t.files if f.style in bad or not identical]
-    actions = _writing(kind, written, made, present, run, key_prefix)
+    written = [put(kind, f, made) for f in t.files if f.style in bad or not identical]
+    actions = _careful(written, situation.present, naming)
     after: dict[str, str | None] = {}
     if not identical:
         after = _describing(kind, made, columns)
+    if made.url is not None and kind.remote_url:
+        after[kind.remote_url] = made.url
     if changes := {name: value for name, value in after.items() if columns.get(name) != value}:
         guard = {kind.column("file_name"): record.file_name}
         actions.append(SetColumns(kind.table, record.id, guard | {n: columns[n] for n in changes}, changes))
+    # where nothing is re-encoded, other bytes are another picture; where it is, nobody can tell (facts §3.2)
+    another = not identical and (made.unchanged or made.url is not None)
     outcome = replace(
         undecided(t),
-        outcome=Outcome.RESTORED,
-        source=Source.ORIGIN,
-        reason="restored" if identical else "restored_other_bytes",
+        outcome=Outcome.REFRESHED if another else Outcome.RESTORED,
+        source=made.source,
+        reason="other_picture" if another else "restored" if identical else "restored_other_bytes",
         files=len(written),
-        bytes=sum(len(made.files[f.style]) for f in written),
+        bytes=sum(action.size for action in written),
     )
     return RecordPlan(outcome, tuple(actions))
 
 
-def _new_name(
-    t: Target,
-    present: Mapping[str, int],
-    made: NewFiles,
-    columns: Mapping[str, str | None],
-    new_name: str,
-    now: datetime,
-    run: str,
-    key_prefix: str,
-) -> RecordPlan:
-    record, kind = t.row.record, t.kind
+def _new_name(t: Target, made: NewFiles, situation: Situation, naming: Naming) -> RecordPlan:
+    record, kind, columns = t.row.record, t.kind, situation.columns
     has_version = kind.version_column in columns
     renamed = replace(
         record,
-        file_name=f"{new_name}.{EXTENSIONS[made.content_type][0]}",
+        file_name=f"{naming.new_name}.{EXTENSIONS[made.content_type][0]}",
         content_type=made.content_type,
-        file_size=len(made.files[ORIGINAL]),
+        file_size=made.size,
         version=1 if has_version else None,
     )
-    files = expected_files(kind, renamed, key_prefix)
-    actions: list[Action] = [PutFile.of(f.key, made.files[f.style], _served_type(kind, f.style, made)) for f in files]
-    moment = f"{now:%Y-%m-%d %H:%M:%S}"
+    written = [put(kind, f, made) for f in expected_files(kind, renamed, naming.key_prefix)]
+    actions: list[Action] = list(written)
+    moment = f"{naming.now:%Y-%m-%d %H:%M:%S}"
     after: dict[str, str | None] = {
         kind.column("file_name"): renamed.file_name,
         kind.column("updated_at"): moment,
@@ -205,19 +231,21 @@ def _new_name(
     }
     if has_version:
         after[kind.version_column] = "1"
+    if made.url is not None and kind.remote_url:
+        after[kind.remote_url] = made.url
     if kind.table in ("accounts", "media_attachments"):
         # for emoji a newer updated_at makes Mastodon's own refetch less likely (facts §10)
         after["updated_at"] = moment
     actions.append(SetColumns(kind.table, record.id, {n: columns[n] for n in after}, after))
-    leftovers = [f.key for f in t.files if present.get(f.key, -1) >= 0]
-    actions += [QuarantineFile(key, quarantine_key(run, key, key_prefix)) for key in leftovers]
+    leftovers = [f.key for f in t.files if situation.present.get(f.key, -1) >= 0]
+    actions += [QuarantineFile(key, quarantine_key(naming.run, key, naming.key_prefix)) for key in leftovers]
     outcome = replace(
         undecided(t),
         outcome=Outcome.REFRESHED,
-        source=Source.ORIGIN,
+        source=made.source,
         reason="type_changed" if is_safe_name(record.file_name) else "unsafe_name",
-        files=len(files),
-        bytes=sum(len(made.files[f.style]) for f in files),
+        files=len(written),
+        bytes=sum(action.size for action in written),
     )
     return RecordPlan(outcome, tuple(actions))
 
@@ -226,15 +254,20 @@ def _describing(kind: Kind, made: NewFiles, columns: Mapping[str, str | None]) -
     """The columns that describe the bytes (facts §3.5, §10 b)."""
     after: dict[str, str | None] = {
         kind.column("content_type"): made.content_type,
-        kind.column("file_size"): str(len(made.files[ORIGINAL])),
+        kind.column("file_size"): str(made.size),
     }
     if kind is MEDIA_FILES:
-        meta = _merged_meta(columns.get("file_meta"), made.meta)
-        after |= {"file_meta": meta, "blurhash": made.blurhash}
-        if columns.get("type") == str(_UNKNOWN):
-            after["type"] = str(_IMAGE)
-    elif kind is MEDIA_THUMBNAILS and columns.get("type") != str(_IMAGE):
+        after["file_meta"] = _merged_meta(columns.get("file_meta"), made.meta)
+        if made.blurhash is not None:
+            after["blurhash"] = made.blurhash
+        if made.media_type is not None:
+            after["type"] = str(made.media_type)
+    elif kind is MEDIA_THUMBNAILS and columns.get("type") != str(IMAGE):
         after["blurhash"] = made.blurhash  # a cover's or poster's hash stands for the whole attachment
+    elif kind is PREVIEW_CARDS:
+        after["blurhash"] = made.blurhash
+        if columns.get("type") == _LINK_CARD:
+            after |= {side: str(made.meta[ORIGINAL][side]) for side in ("width", "height")}
     return after
 
 
@@ -250,6 +283,8 @@ def _merged_meta(text: str | None, made: Mapping[str, Mapping[str, object]]) -> 
 
 def _served_type(kind: Kind, style: str, made: NewFiles) -> str:
     """The Content-Type of one file's bytes (facts §4.2: the sniffed type of that style)."""
-    if style == ORIGINAL or (kind is MEDIA_FILES and style == "small"):
+    if kind is PREVIEW_CARDS and made.content_type == "image/gif":
+        return "image/jpeg"  # named and recorded as a GIF, made a JPEG (facts §3.3)
+    if style == ORIGINAL or (kind is MEDIA_FILES and style == "small" and not made.content_type.startswith("video/")):
         return made.content_type
     return "image/png"

@@ -26,6 +26,7 @@ from yarl import URL
 
 from mastomend.mastodon.configuration import IPNetwork
 from mastomend.remote.addresses import is_refused
+from mastomend.remote.signatures import Signer
 
 _MAX_REDIRECTS = 3
 _CHUNK = 64 * 1024
@@ -80,11 +81,27 @@ _HOST_TROUBLE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """One question to a stranger. `max_bytes` after decompression; with `truncate` a longer body is cut, not refused.
+
+    `signed` signs as the instance actor, if the client can; `crawler` says so in the User-Agent, as Mastodon does.
+    """
+
+    url: str
+    max_bytes: int
+    accept: str | None = None
+    signed: bool = False
+    truncate: bool = False
+    crawler: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Fetched:
-    """A complete body. `url` is the last hop's; its path gives a new file its extension (facts §2.4)."""
+    """A complete body, the last hop's URL, and what it called its content type."""
 
     data: bytes
     url: str
+    content_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +150,10 @@ class GuardedClient:
         connections: int = 64,
         resolver: AbstractResolver | None = None,
         ssl: Any = True,
+        signer: Signer | None = None,
     ) -> None:
         self._user_agent = user_agent
+        self._signer = signer
         self._allowed = allowed_private
         self._proxy = proxy
         self._limits = limits
@@ -170,12 +189,12 @@ class GuardedClient:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, url: str, max_bytes: int) -> Fetched | NotFetched:
-        """The body of that URL, at most `max_bytes` after decompression. Never raises for what a stranger does."""
+    async def get(self, ask: Ask) -> Fetched | NotFetched:
+        """The body of that URL. Never raises for what a stranger does."""
         whole = self._limits.dns_s + 2 * self._limits.connect_s + self._limits.silence_s + self._limits.body_s
         try:
             async with asyncio.timeout((_MAX_REDIRECTS + 1) * whole):
-                return await self._follow(url, max_bytes)
+                return await self._follow(ask)
         except _RefusedAddress as error:
             return NotFetched(Failure.PRIVATE_ADDRESS, str(error))
         except TimeoutError as error:
@@ -198,13 +217,16 @@ class GuardedClient:
         except (aiohttp.ClientError, OSError) as error:
             return NotFetched(Failure.BROKEN_OFF, _words(error))
 
-    async def _follow(self, url: str, max_bytes: int) -> Fetched | NotFetched:
+    async def _follow(self, ask: Ask) -> Fetched | NotFetched:
         assert self._session is not None, "use the client as an async context manager"
-        current = URL(url)
+        current = URL(ask.url)
         for _ in range(_MAX_REDIRECTS + 1):
             if refusal := self._refuse(current):
                 return refusal
-            async with self._session.get(current, allow_redirects=False, proxy=self._proxy) as response:
+            headers = self._headers(ask, current)
+            async with self._session.get(
+                current, headers=headers, allow_redirects=False, proxy=self._proxy
+            ) as response:
                 self._check_peer(response)
                 if response.status in (301, 302, 303, 307, 308):
                     location = response.headers.get("Location", "")
@@ -214,8 +236,18 @@ class GuardedClient:
                     continue
                 if failure := _status_failure(response):
                     return failure
-                return await self._body(response, max_bytes)
+                return await self._body(response, ask)
         return NotFetched(Failure.TOO_MANY_REDIRECTS, f"more than {_MAX_REDIRECTS} redirects")
+
+    def _headers(self, ask: Ask, url: URL) -> dict[str, str]:
+        headers = {}
+        if ask.accept is not None:
+            headers["Accept"] = ask.accept
+        if ask.crawler:
+            headers["User-Agent"] = f"{self._user_agent} Bot"
+        if ask.signed and self._signer is not None:
+            headers |= self._signer.headers(url, datetime.now(UTC))
+        return headers
 
     def _refuse(self, url: URL) -> NotFetched | None:
         host = url.host
@@ -237,19 +269,22 @@ class GuardedClient:
         if self._proxy is None and peer and is_refused(str(peer[0]), self._allowed):
             raise _RefusedAddress(f"connected to {peer[0]}, a private address")
 
-    async def _body(self, response: aiohttp.ClientResponse, max_bytes: int) -> Fetched | NotFetched:
-        too_big = NotFetched(Failure.TOO_BIG, f"more than {max_bytes} bytes")
-        if (response.content_length or 0) > max_bytes:
+    async def _body(self, response: aiohttp.ClientResponse, ask: Ask) -> Fetched | NotFetched:
+        too_big = NotFetched(Failure.TOO_BIG, f"more than {ask.max_bytes} bytes")
+        if (response.content_length or 0) > ask.max_bytes and not ask.truncate:
             return too_big
         parts: list[bytes] = []
         size = 0
         async with asyncio.timeout(self._limits.body_s):
             async for chunk in response.content.iter_chunked(_CHUNK):
                 size += len(chunk)
-                if size > max_bytes:
-                    return too_big
                 parts.append(chunk)
-        return Fetched(b"".join(parts), str(response.url))
+                if size > ask.max_bytes:
+                    if not ask.truncate:
+                        return too_big
+                    break
+        body = b"".join(parts)
+        return Fetched(body[: ask.max_bytes], str(response.url), response.headers.get("Content-Type", ""))
 
 
 def _status_failure(response: aiohttp.ClientResponse) -> NotFetched | None:

@@ -104,6 +104,12 @@ class FilesystemStore:
         except OSError as error:
             raise StorageError(f"{key} cannot be read: {error.strerror}.") from None
 
+    def fetch(self, key: Key, spare: Path) -> Content:
+        path = self._path(key)
+        if not path.is_file():
+            raise StorageError(f"{path} does not exist.")
+        return path
+
     def digest(self, key: Key) -> str | None:
         try:
             with self._path(key).open("rb") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from mastomend.errors import StorageError
 from mastomend.mastodon.keys import Key
@@ -36,6 +37,11 @@ class MemoryStore:
 
     def read(self, key: Key) -> bytes | None:
         return self.objects.get(key)
+
+    def fetch(self, key: Key, spare: Path) -> Content:
+        if key not in self.objects:
+            raise StorageError(f"{key} does not exist.")
+        return self.objects[key]
 
     def digest(self, key: Key) -> str | None:
         return hashlib.sha256(self.objects[key]).hexdigest() if key in self.objects else None

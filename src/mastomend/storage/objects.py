@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 _CONCURRENCY = 32
+_IN_MEMORY = 8 * 1024 * 1024
 _CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
 
 
@@ -91,6 +92,20 @@ class ObjectStore:
             return None
         except BaseError as error:
             raise self._failure(error, key) from None
+
+    def fetch(self, key: Key, spare: Path) -> Content:
+        try:
+            found = obstore.get(self._store, key)
+            if found.meta["size"] <= _IN_MEMORY:
+                return bytes(found.bytes())
+            with spare.open("wb") as file:
+                for piece in found.stream():
+                    file.write(piece)
+        except FileNotFoundError:
+            raise StorageError(f"{self._name}: {key} does not exist.") from None
+        except BaseError as error:
+            raise self._failure(error, key) from None
+        return spare
 
     def digest(self, key: Key) -> str | None:
         found = hashlib.sha256()

@@ -92,6 +92,14 @@ class Reading(Protocol):
         """
         ...
 
+    def fetch(self, key: Key, spare: Path) -> Content:
+        """The whole object, as a file where it may be large: the stored file itself, or a copy of it at `spare`.
+
+        Raises:
+            StorageError: it is not there, or cannot be read.
+        """
+        ...
+
     def digest(self, key: Key) -> str | None:
         """SHA-256 of the whole object in hexadecimal, read piece by piece; None if there is none.
 

@@ -1,0 +1,176 @@
+"""Where politeness and work meet: admission decides who is asked when, the client asks, threads do the rest.
+
+Every record is a `Way` through its sources. It runs in a thread until it needs something from a stranger; then it waits
+here, in the queue of that stranger's host, holding nothing but itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from mastomend.commands.restoring import Answer, Broken, Case, Restorer, Way
+from mastomend.mastodon.configuration import origin_host
+from mastomend.outcomes import RecordOutcome
+from mastomend.remote.admission import Admission, Host, Politeness
+from mastomend.remote.client import Ask, Failure, Fetched, GuardedClient, NotFetched
+
+WORKERS = 4
+_QUEUED = 20_000
+_BACKLOG = 24
+
+
+@dataclass(frozen=True, slots=True)
+class _Journey:
+    """A record on its way, what it waits for, and how often that was tried."""
+
+    way: Way
+    ask: Ask
+    tries: int = 0
+
+
+class Fetching:
+    """Takes records through their sources until each has an outcome.
+
+    `close` records an outcome, or that a record needs none (None); it is called from threads.
+    """
+
+    def __init__(
+        self,
+        restorer: Restorer,
+        client: GuardedClient,
+        politeness: Politeness,
+        batches: Iterator[list[Broken]],
+        close: Callable[[RecordOutcome | None], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._restorer = restorer
+        self._client = client
+        self._batches: Iterator[list[Broken]] | None = batches
+        self._close = close
+        self._now = now
+        self._politeness = politeness
+        self._admission: Admission[_Journey] = Admission(politeness, random.Random())
+        self._last_failure: dict[Host, NotFetched] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._working = 0
+
+    async def run(self) -> None:
+        """Until everything has an outcome; the first error that stops the run is raised after what is under way ends."""
+        loop = asyncio.get_running_loop()
+        threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="restore")
+        loop.set_default_executor(threads)
+        try:
+            async with self._client:
+                while await self._feed() or self._tasks or self._admission.queued:
+                    self._take_returned()
+                    self._start()
+                    await self._wait()
+                    self._take_returned()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            threads.shutdown(wait=True)
+
+    @property
+    def _hungry(self) -> bool:
+        """Whether another batch should be looked at now."""
+        return self._batches is not None and self._admission.queued < _QUEUED and self._working < _BACKLOG
+
+    @property
+    def _full(self) -> bool:
+        """Whether fetched bodies already wait for the threads: fetching more would only hold memory."""
+        return self._working + self._admission.in_flight >= _BACKLOG + self._politeness.concurrency
+
+    async def _feed(self) -> bool:
+        """Look at one more batch if there is room; False when there are none left."""
+        if self._hungry and self._batches is not None:
+            batch = await asyncio.to_thread(next, self._batches, None)
+            if batch is None:
+                self._batches = None
+                return False
+            items = await asyncio.to_thread(self._restorer.look, batch)
+            for _ in range(len(batch) - len(items)):
+                self._close(None)
+            for item in items:
+                if isinstance(item, Case):
+                    self._begin(self._advance(self._restorer.restore(item), None))
+                else:
+                    await asyncio.to_thread(self._close, item)
+        return self._batches is not None
+
+    def _begin(self, work: Callable[[], RecordOutcome | _Journey | None]) -> None:
+        self._working += 1
+        self._tasks.add(asyncio.create_task(self._work(work)))
+
+    async def _work(self, work: Callable[[], RecordOutcome | _Journey | None]) -> None:
+        """One stretch of a record's way in a thread; then it is done, or waits for a stranger again."""
+        try:
+            step = await asyncio.to_thread(work)
+            if not isinstance(step, _Journey):
+                await asyncio.to_thread(self._close, step)
+        finally:
+            self._working -= 1
+        if isinstance(step, _Journey):
+            self._admission.submit(Host(origin_host(step.ask.url)), step)
+
+    def _advance(self, way: Way, answer: Answer | None) -> Callable[[], RecordOutcome | _Journey | None]:
+        def work() -> RecordOutcome | _Journey | None:
+            try:
+                ask = next(way) if answer is None else way.send(answer)
+            except StopIteration as end:
+                outcome: RecordOutcome | None = end.value
+                return outcome
+            return _Journey(way, ask)
+
+        return work
+
+    def _start(self) -> None:
+        while not self._full:
+            admitted = self._admission.admit(self._now())
+            if admitted is None:
+                return
+            self._tasks.add(asyncio.create_task(self._fetch(*admitted)))
+
+    async def _wait(self) -> None:
+        """Until something ends, something may start, or at once if there is more to look at."""
+        timeout = None
+        if self._hungry:
+            timeout = 0.0
+        elif not self._full and (next_at := self._admission.next_at()) is not None:
+            timeout = max(0.0, next_at - self._now())
+        if not self._tasks:
+            await asyncio.sleep(timeout or 0.0)
+            return
+        done, self._tasks = await asyncio.wait(self._tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def _fetch(self, host: Host, journey: _Journey) -> None:
+        answer = await self._client.get(journey.ask)
+        if isinstance(answer, Fetched) or not answer.failure.host_in_trouble:
+            self._admission.succeeded(host)
+            self._working += 1
+            await self._work(self._advance(journey.way, answer))
+            return
+        self._last_failure[host] = answer
+        self._admission.failed(host, self._now(), answer.retry_after_s)
+        # a host that asks for a pause has said nothing about this file; how often it may ask is admission's business
+        tries = journey.tries + (answer.failure is not Failure.RATE_LIMITED)
+        if tries < self._politeness.tries:
+            self._admission.submit(host, replace(journey, tries=tries), first=True)
+        else:
+            self._working += 1
+            await self._work(self._advance(journey.way, answer))
+
+    def _take_returned(self) -> None:
+        """Records whose host was given up hear so, and go on to what else they know."""
+        for host, journey in self._admission.returned():
+            last = self._last_failure[host]
+            detail = f"{host} is left alone after repeated trouble; the last was: {last.detail}"
+            self._begin(self._advance(journey.way, NotFetched(last.failure, detail, last.retry_after_s)))

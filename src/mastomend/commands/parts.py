@@ -1,0 +1,83 @@
+"""The parts changing commands are built of: a database to look at, a storage, connections that may write."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
+
+from mastomend.actions.executor import Pool
+from mastomend.commands.instance import Instance, storage_variables
+from mastomend.errors import ConfigurationError
+from mastomend.images.moving import Ffmpeg
+from mastomend.inventory.database import MastodonDatabase, conninfo
+from mastomend.mastodon.configuration import FilesystemStorage, Storage, storage
+from mastomend.mastodon.kinds import KINDS
+from mastomend.storage.build import build as build_store
+from mastomend.storage.ports import Store
+
+_CONNECTIONS = 4
+
+
+def pooled(instance: Instance) -> bool:
+    """Whether the database is reached through a transaction pooler."""
+    return not instance.configuration.database.prepared_statements
+
+
+@contextlib.contextmanager
+def changing_parts(instance: Instance) -> Iterator[tuple[MastodonDatabase, Store, Pool]]:
+    """A database to look at, a storage, and connections that may write."""
+    settings = instance.configuration.database
+    with MastodonDatabase(settings) as database:
+        store = build_store(instance.configuration.storage)
+        pool: Pool = ConnectionPool(
+            conninfo(settings, "mastomend"),
+            min_size=1,
+            max_size=_CONNECTIONS,
+            timeout=15,
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "prepare_threshold": 5 if settings.prepared_statements else None,
+            },
+            open=True,
+        )
+        try:
+            store.probe()
+            yield database, store, pool
+        finally:
+            pool.close()
+            store.close()
+
+
+def named_storage(path: Path) -> Storage:
+    """Another storage, named by a directory or by a file with Mastodon's own variables (product.md).
+
+    A directory may be the media directory itself or a Mastodon installation that has it at `public/system`.
+
+    Raises:
+        ConfigurationError: neither, or no media in it.
+    """
+    if path.is_file():
+        return storage(storage_variables(path), str(path.parent))
+    if not path.is_dir():
+        raise ConfigurationError(f"{path} does not exist.", hint="Name a directory with media, or a settings file.")
+    known = {kind.name.split("/")[0] for kind in KINDS} | {"cache"}
+    for root in (path, path / "public" / "system", path / "system"):
+        if any((root / name).is_dir() for name in known):
+            return FilesystemStorage(str(root.absolute()))
+    raise ConfigurationError(
+        f"There are no media of Mastodon in {path}: none of {', '.join(sorted(known))}.",
+        hint="Name the directory that was Mastodon's public/system.",
+    )
+
+
+def find_ffmpeg(variables: Mapping[str, str]) -> Ffmpeg | None:
+    """ffmpeg as Mastodon finds it: `FFMPEG_BINARY`, `FFPROBE_BINARY`, then PATH (facts §3.1); None without both."""
+    ffmpeg = shutil.which(variables.get("FFMPEG_BINARY") or "ffmpeg")
+    ffprobe = shutil.which(variables.get("FFPROBE_BINARY") or "ffprobe")
+    return Ffmpeg(ffmpeg, ffprobe) if ffmpeg and ffprobe else None

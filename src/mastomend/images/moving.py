@@ -1,0 +1,210 @@
+"""Video, animations and audio, through the ffmpeg Mastodon itself uses, by Mastodon's rules (facts §3.3).
+
+A stranger's file is handed to ffmpeg as a file and may name no other: only the `file` protocol, and only container
+formats that hold media, never playlists, which could name anything. Every run has a time limit; sizes and frame rates
+are looked at before a frame is decoded.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from mastomend.images.decode import UnusableImage
+from mastomend.images.styles import blurhash
+from mastomend.mastodon.keys import ORIGINAL
+from mastomend.mastodon.processing import MovingRules
+
+#: Containers that hold media themselves; playlists and device formats are left out on purpose.
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,gif,mp3,wav,flac,aac,asf,image2,png_pipe,jpeg_pipe,mjpeg"
+_MAX_PIXELS = 8_294_400
+_MAX_RATE = 120
+_MAX_FRAMES = 36_000
+_BOX = 640
+_BITS_PER_PIXEL = 0.11
+_RATE = 30
+_PROBE_S = 30
+_CONVERT_S = 900
+GIFV, VIDEO, AUDIO = 1, 2, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """What was made: files by style in the working folder, `file_meta`, the attachment's type (facts §1)."""
+
+    content_type: str
+    files: Mapping[str, Path]
+    meta: Mapping[str, Mapping[str, object]]
+    blurhash: str | None
+    media_type: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    formats: frozenset[str]
+    duration: float
+    bitrate: int
+    video: Mapping[str, Any] | None
+    audio: Mapping[str, Any] | None
+    has_cover: bool
+
+
+class Ffmpeg:
+    """The two programs, found as Mastodon finds them."""
+
+    def __init__(self, ffmpeg: str, ffprobe: str) -> None:
+        self._ffmpeg = ffmpeg
+        self._ffprobe = ffprobe
+
+    def make(self, source: Path, rules: MovingRules, folder: Path) -> Moving:
+        """Every style of a video, an animated GIF or a sound, in `folder`.
+
+        Raises:
+            UnusableImage: `not_media`, `too_many_pixels`, `too_fast` or `not_convertible`.
+        """
+        probe = self._probe(source)
+        if probe.video is None:
+            return self._audio(source, probe, folder)
+        return self._video(source, probe, rules, folder)
+
+    def poster(self, source: Path, folder: Path) -> Path:
+        """The first frame of a stored video as PNG: its `small` style.
+
+        Raises:
+            UnusableImage: as `make`.
+        """
+        target = folder / "small.png"
+        scale = f"scale='min({_BOX},iw)':'min({_BOX},ih)':force_original_aspect_ratio=decrease"
+        self._run(source, ["-vf", scale, "-frames:v", "1", "-an"], target)
+        return target
+
+    def cover(self, source: Path, folder: Path) -> Path | None:
+        """The picture embedded in a sound, None if there is none.
+
+        Raises:
+            UnusableImage: as `make`.
+        """
+        if not self._probe(source).has_cover:
+            return None
+        target = folder / "cover.png"
+        self._run(source, ["-map", "0:v:0", "-frames:v", "1", "-an"], target)
+        return target
+
+    def _video(self, source: Path, probe: _Probe, rules: MovingRules, folder: Path) -> Moving:
+        video = probe.video
+        assert video is not None
+        width, height, rate = int(video.get("width", 0)), int(video.get("height", 0)), _rate(video)
+        if width * height > _MAX_PIXELS:
+            raise UnusableImage("too_many_pixels", f"{width}×{height} pixels are more than {_MAX_PIXELS}")
+        if rate > _MAX_RATE:
+            raise UnusableImage("too_fast", f"{float(rate):.0f} frames a second are more than {_MAX_RATE}")
+        original = folder / "original.mp4"
+        if _may_be_copied(probe, rules):
+            options = ["-c", "copy"]
+        else:
+            limit = rules.max_bytes * 8 / max(probe.duration, 1)
+            bits = int(min(width * height * _RATE * _BITS_PER_PIXEL, limit))
+            options = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "192k"]
+            options += ["-vf", "crop=floor(iw/2)*2:floor(ih/2)*2", "-b:v", str(bits), "-maxrate", str(bits)]
+            options += ["-bufsize", str(2 * bits), "-frames:v", str(_MAX_FRAMES)]
+        streams = ["-map", "0:v:0", "-map", "0:a:0?", "-map_metadata", "-1", "-movflags", "+faststart"]
+        self._run(source, [*streams, *options], original)
+        small = self.poster(original, folder)
+        made = self._probe(original)
+        assert made.video is not None
+        return Moving(
+            "video/mp4",
+            {ORIGINAL: original, "small": small},
+            {ORIGINAL: _video_meta(made), "small": self._picture_meta(small)},
+            blurhash(small.read_bytes()),
+            VIDEO if probe.audio is not None else GIFV,
+        )
+
+    def _audio(self, source: Path, probe: _Probe, folder: Path) -> Moving:
+        if probe.audio is None:
+            raise UnusableImage("not_media", "neither moving pictures nor sound")
+        original = folder / "original.mp3"
+        self._run(source, ["-map", "0:a:0", "-vn", "-map_metadata", "-1", "-c:a", "libmp3lame", "-q:a", "2"], original)
+        made = self._probe(original)
+        meta = {ORIGINAL: {"duration": made.duration, "bitrate": made.bitrate}}
+        return Moving("audio/mpeg", {ORIGINAL: original}, meta, None, AUDIO)
+
+    def _picture_meta(self, picture: Path) -> dict[str, object]:
+        video = self._probe(picture).video or {}
+        width, height = int(video["width"]), int(video["height"])
+        return {"width": width, "height": height, "size": f"{width}x{height}", "aspect": width / height}
+
+    def _probe(self, source: Path) -> _Probe:
+        command = [self._ffprobe, "-v", "error", *_guards(), "-show_format", "-show_streams", "-of", "json"]
+        done = _call([*command, "-i", f"file:{source}"], _PROBE_S)
+        if done.returncode != 0:
+            raise UnusableImage("not_media", _words(done, source))
+        found = json.loads(done.stdout)
+        container, streams = found.get("format", {}), found.get("streams", [])
+        pictures = [s for s in streams if s.get("codec_type") == "video"]
+        covers = [s for s in pictures if s.get("disposition", {}).get("attached_pic")]
+        sounds = [s for s in streams if s.get("codec_type") == "audio"]
+        return _Probe(
+            frozenset(str(container.get("format_name", "")).split(",")),
+            float(container.get("duration") or 0),
+            int(container.get("bit_rate") or 0),
+            next((s for s in pictures if s not in covers), None),
+            next(iter(sounds), None),
+            bool(covers),
+        )
+
+    def _run(self, source: Path, options: Sequence[str], target: Path) -> None:
+        command = [self._ffmpeg, "-nostdin", "-v", "error", "-y", *_guards(), "-i", f"file:{source}"]
+        done = _call([*command, *options, f"file:{target}"], _CONVERT_S)
+        if done.returncode != 0 or not target.exists() or not target.stat().st_size:
+            raise UnusableImage("not_convertible", _words(done, source))
+
+
+def _guards() -> list[str]:
+    return ["-protocol_whitelist", "file", "-format_whitelist", FORMATS]
+
+
+def _call(command: Sequence[str], timeout_s: int) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        raise UnusableImage("not_convertible", f"ffmpeg did not finish in {timeout_s} s") from None
+
+
+def _words(done: subprocess.CompletedProcess[bytes], source: Path) -> str:
+    text = done.stderr.decode(errors="replace").replace(str(source), "it").strip()
+    return " ".join(text.split())[-200:] or "ffmpeg refuses it"
+
+
+def _may_be_copied(probe: _Probe, rules: MovingRules) -> bool:
+    """Whether the streams stay as they are and only the container is written anew."""
+    video, audio = probe.video or {}, probe.audio
+    return (
+        bool(probe.formats & {"mp4", "ogg"})
+        and video.get("codec_name") == "h264"
+        and (audio is None or audio.get("codec_name") == "aac")
+        and video.get("pix_fmt") in rules.copied_pixel_formats
+    )
+
+
+def _rate(video: Mapping[str, Any]) -> Fraction:
+    try:
+        return Fraction(str(video.get("avg_frame_rate") or "0"))
+    except (ValueError, ZeroDivisionError):
+        return Fraction(0)
+
+
+def _video_meta(made: _Probe) -> dict[str, object]:
+    video = made.video or {}
+    return {
+        "width": int(video["width"]),
+        "height": int(video["height"]),
+        "frame_rate": str(video.get("avg_frame_rate", "")),
+        "duration": made.duration,
+        "bitrate": made.bitrate,
+    }

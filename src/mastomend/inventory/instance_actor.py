@@ -1,0 +1,42 @@
+"""The instance actor's key, to sign requests with: in its account row up to 4.6, encrypted in `keypairs` from 4.7."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mastomend.inventory.database import MastodonDatabase
+from mastomend.mastodon.encryption import UndecryptableError, decrypt
+from mastomend.remote.signatures import Signer
+
+_ID = -99
+_RSA = 0
+_PREFIX = "ACTIVE_RECORD_ENCRYPTION_"
+
+
+def signer(database: MastodonDatabase, web_domain: str, variables: Mapping[str, str]) -> tuple[Signer | None, str]:
+    """The signer, or None and why not: without one, servers in secure mode refuse to show their actors and notes."""
+    actor = f"https://{web_domain}/actor"
+    reason = "the instance actor has no private key"
+    if "local_fragment" in database.columns("keypairs"):
+        rows = database.query(
+            "SELECT local_fragment, private_key FROM keypairs WHERE account_id = %s AND type = %s AND NOT revoked "
+            "AND (expires_at IS NULL OR expires_at > now()) AND private_key IS NOT NULL AND local_fragment IS NOT NULL "
+            "ORDER BY id LIMIT 1",
+            [_ID, _RSA],
+        )
+        for row in rows:
+            try:
+                pem = decrypt(
+                    row["private_key"],
+                    variables.get(f"{_PREFIX}PRIMARY_KEY", ""),
+                    variables.get(f"{_PREFIX}KEY_DERIVATION_SALT", ""),
+                )
+            except UndecryptableError as error:
+                reason = str(error)
+                continue
+            if made := Signer.from_pem(actor + row["local_fragment"], pem):
+                return made, ""
+    for row in database.query("SELECT private_key FROM accounts WHERE id = %s", [_ID]):
+        if row["private_key"] and (made := Signer.from_pem(f"{actor}#main-key", row["private_key"])):
+            return made, ""
+    return None, reason
