@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from mastomend.mastodon.keys import ExpectedFile, Record
 from mastomend.mastodon.kinds import Kind
+
+#: What is to be stored: bytes, or a file that may be too large to hold in memory.
+Content = bytes | Path
 
 
 class State(StrEnum):

@@ -19,6 +19,7 @@ from mastomend.errors import SafetyStop
 from mastomend.images.decode import header
 from mastomend.inventory.findings import load
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, MEDIA_THUMBNAILS, Kind
+from mastomend.outcomes import Outcome
 
 APPLY = RepairOptions(apply=True)
 
@@ -178,7 +179,8 @@ def test_a_changed_type_gets_a_new_name_and_undo_takes_it_back(
     before = snapshot(instance)
     held_before = {k: instance.media.read(k) for k in instance.media.keys()}
     report = repair(opened(instance), APPLY)
-    assert report.outcomes == Counter(refreshed=1, restored=1)
+    assert report.outcomes == Counter(refreshed=2)
+    assert report.reasons[Outcome.REFRESHED, "other_picture"] == 1, "a size that cannot come from processing"
     row = instance.db.execute("SELECT * FROM accounts WHERE id = %s", [new]).fetchone()
     assert row is not None
     assert (row["avatar_content_type"], row["avatar_file_size"]) == ("image/png", len(png))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from mastomend.mastodon.keys import Key
-from mastomend.storage.ports import Content
+from mastomend.vocabulary import Content
 
 QUARANTINE_FOLDER = ".mastomend/quarantine"
 

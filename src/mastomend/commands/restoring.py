@@ -59,8 +59,8 @@ from mastomend.sources.actor import current_picture
 from mastomend.sources.copies import CopySource, StoredCopy, find
 from mastomend.sources.note import find_attachment
 from mastomend.sources.origin import outcome_of_failure, outcome_of_image
-from mastomend.storage.ports import Content, Store
-from mastomend.vocabulary import Addresses, Finding, State, Target
+from mastomend.storage.ports import Store
+from mastomend.vocabulary import Addresses, Content, Finding, State, Target
 
 #: The origin's own way of saying that an address leads nowhere any more: then it is asked where the picture is now.
 _DEAD = frozenset({Failure.NOT_FOUND, Failure.GONE})

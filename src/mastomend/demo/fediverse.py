@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -49,11 +50,12 @@ class Request:
     at: float
     user_agent: str
     accept: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Origin:
-    """One simulated server. `delay_s` is its latency."""
+    """One simulated server. `delay_s` is its latency; `types` and `statuses` are of single paths."""
 
     domain: str
     address: str
@@ -61,10 +63,19 @@ class Origin:
     manners: Manners = Manners.GOOD
     delay_s: float = 0.0
     files: dict[str, bytes] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
     retry_after_s: int = 1
     refusals: int = 3
     active: int = 0
     most_active: int = 0
+
+    def publish(self, path: str, document: Mapping[str, object]) -> str:
+        """Serve an ActivityPub document; its id is its URL, which is returned."""
+        body = {"@context": "https://www.w3.org/ns/activitystreams", "id": self.url(path), **document}
+        self.files[path] = json.dumps(body).encode()
+        self.types[path] = "application/activity+json"
+        return self.url(path)
 
     def url(self, path: str) -> str:
         """The public URL of a path."""
@@ -110,7 +121,12 @@ class Fediverse:
     async def _answer(self, origin: Origin, request: web.Request) -> web.StreamResponse:
         headers = request.headers
         seen = Request(
-            origin.address, request.path, time.monotonic(), headers.get("User-Agent", ""), headers.get("Accept")
+            origin.address,
+            request.path_qs,
+            time.monotonic(),
+            headers.get("User-Agent", ""),
+            headers.get("Accept"),
+            dict(headers),
         )
         self.requests.append(seen)
         origin.active += 1
@@ -153,9 +169,13 @@ class Fediverse:
                 return await self._cut(request, body or b"")
             case _:
                 pass
+        if status := origin.statuses.get(request.path):
+            return web.Response(status=status)
         if body is None:
             return web.Response(status=404)
-        return web.Response(body=body, content_type="application/octet-stream")
+        return web.Response(
+            body=body, headers={"Content-Type": origin.types.get(request.path, "application/octet-stream")}
+        )
 
     async def _endless(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -27,8 +27,7 @@ from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARD
 from mastomend.mastodon.moderation import Moderation
 from mastomend.mastodon.processing import EXTENSIONS, ImageRules
 from mastomend.outcomes import Outcome, RecordOutcome, Source
-from mastomend.storage.ports import Content
-from mastomend.vocabulary import Finding, State, Target
+from mastomend.vocabulary import Content, Finding, State, Target
 
 #: `media_attachments.type` (facts §1).
 IMAGE, GIFV, VIDEO, UNKNOWN, AUDIO = range(5)

@@ -20,7 +20,8 @@ from pathlib import Path
 from mastomend.errors import StorageError
 from mastomend.mastodon.keys import Key
 from mastomend.storage.lookup import LookupPool
-from mastomend.storage.ports import MISSING, UNREADABLE, Content, Held, Requests
+from mastomend.storage.ports import MISSING, UNREADABLE, Held, Requests
+from mastomend.vocabulary import Content
 
 _CHUNK = 10_000
 _TEMPORARY = ".mastomend-tmp"

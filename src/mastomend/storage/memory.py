@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mastomend.errors import StorageError
 from mastomend.mastodon.keys import Key
-from mastomend.storage.ports import MISSING, Content, Held, Requests
+from mastomend.storage.ports import MISSING, Held, Requests
+from mastomend.vocabulary import Content
 
 
 class MemoryStore:

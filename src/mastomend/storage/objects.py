@@ -23,7 +23,8 @@ from obstore.store import AzureStore, S3Store
 from mastomend.errors import ConfigurationError, StorageError
 from mastomend.mastodon.configuration import AzureStorage, S3Storage
 from mastomend.mastodon.keys import Key
-from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Content, Held, Requests
+from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Held, Requests
+from mastomend.vocabulary import Content
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

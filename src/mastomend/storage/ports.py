@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from mastomend.mastodon.keys import Key
+from mastomend.vocabulary import Content
 
 #: In place of a size: there is no such file.
 MISSING = -1
 #: In place of a size: something is there, or may be, but this process may not look at it.
 UNREADABLE = -2
-
-#: What is to be stored: bytes, or a file that may be too large to hold in memory.
-Content = bytes | Path
 
 #: What Mastodon sends with every PUT (facts §4.2).
 CACHE_CONTROL = "public, max-age=315576000, immutable"

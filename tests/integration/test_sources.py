@@ -1,0 +1,325 @@
+"""For each source a record that only that source can restore, on disk and in a bucket."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from base64 import b64decode
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import MakeInstance, opened
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from mastomend.actions.actions import quarantine_key
+from mastomend.commands.check import check
+from mastomend.commands.history import history
+from mastomend.commands.repair import RepairOptions, RepairReport, repair
+from mastomend.commands.undo import undo
+from mastomend.demo.fediverse import Fediverse, Origin
+from mastomend.demo.instance import SimulatedInstance
+from mastomend.demo.pictures import picture
+from mastomend.errors import ConfigurationError
+from mastomend.mastodon.keys import Record
+from mastomend.mastodon.kinds import (
+    AVATARS,
+    BACKUPS,
+    EMOJIS,
+    HEADERS,
+    MEDIA_FILES,
+    MEDIA_THUMBNAILS,
+    PREVIEW_CARDS,
+    SITE_UPLOADS,
+)
+
+APPLY = RepairOptions(apply=True, max_missing_percent=100)
+ON_BOTH = pytest.mark.parametrize("storage", ["disk", "s3"])
+
+
+def rows_of(report: RepairReport) -> dict[tuple[str, int], dict[str, object]]:
+    found = duckdb.sql(f"SELECT * FROM '{report.report}'")
+    names = found.columns
+    rows = (dict(zip(names, values, strict=True)) for values in found.fetchall())
+    return {(str(row["kind"]), int(str(row["id"]))): row for row in rows}
+
+
+def move(instance: SimulatedInstance, key: str, target: str) -> None:
+    instance.media.write(target, instance.files[key])
+    instance.media.delete(key)
+
+
+def local_avatar(instance: SimulatedInstance, n: int) -> list[str]:
+    return instance.add_image(AVATARS, picture(n), username=f"local{n}", uri="" if n == 1 else f"x:{n}")[1]
+
+
+@ON_BOTH
+def test_elsewhere_in_the_same_storage(make_instance: MakeInstance, network: Fediverse, storage: str) -> None:
+    instance = make_instance("4.6", storage)
+    gone = network.add("gone.example").url("/gone")
+    moved, old, quarantined = (
+        instance.add_image(HEADERS, picture(n), remote_url=gone, domain="gone.example", username=f"u{n}", uri=f"x:{n}")[
+            1
+        ]
+        for n in (11, 12, 13)
+    )
+    local = local_avatar(instance, 1)
+    made = instance.produced(MEDIA_THUMBNAILS, picture(14))
+    columns = instance.attachment(MEDIA_THUMBNAILS, made, "cover.png", 1)
+    urls = {"remote_url": "https://x.example/a", "thumbnail_remote_url": gone, "type": 2}
+    media = instance.insert("media_attachments", **urls, **columns)
+    record = Record(media, False, "cover.png", made.content_type, len(made.original), 1)
+    cover = instance.store(MEDIA_THUMBNAILS, record, made.files)
+    wrong = instance.add_image(AVATARS, picture(15), remote_url=gone, domain="gone.example", username="w", uri="x:w")[1]
+    move(instance, moved[0], moved[0].removeprefix("cache/"))
+    move(instance, old[0], f"before/{old[0]}")
+    move(instance, quarantined[0], quarantine_key("20260101T000000Z-abcd", quarantined[0]))
+    move(instance, local[0], f"cache/{local[0]}")
+    move(instance, cover[0], cover[0].removeprefix("cache/"))
+    instance.media.delete(wrong[0])
+    instance.media.write(wrong[0].removeprefix("cache/"), b"other bytes of another size")
+    dry = repair(opened(instance), RepairOptions(max_missing_percent=100))
+    assert dry.plan == {"elsewhere": 5, "origin": 1}
+    report = repair(opened(instance), APPLY)
+    assert report.sources == {"elsewhere": 5}
+    assert (report.outcomes["restored"], report.outcomes["gone"]) == (5, 1)
+    for keys in (moved, old, quarantined, local, cover):
+        assert instance.media.read(keys[0]) == instance.files[keys[0]]
+    assert {r.path for r in network.requests} == {"/gone"}, "only what is nowhere is asked for"
+    undone = undo(opened(instance), report.run, apply=True)
+    assert (undone.reverted, undone.conflicts) == (4, 1), "a local record's file is not taken away again"
+    assert check(opened(instance)).broken == 5
+
+
+@ON_BOTH
+def test_a_backup(make_instance: MakeInstance, storage: str) -> None:
+    instance, other = make_instance("4.5", storage), make_instance("4.5", storage)
+    archive = bytes(range(256)) * 100_000  # 25 MB: sent in parts, never held in memory
+    dump = instance.add_plain(BACKUPS, archive, "archive-1.zip", "application/zip", processed=True)
+    avatar, gif = (
+        local_avatar(instance, 1),
+        instance.add_image(AVATARS, picture(3, 400, 400, "gif"), username="g", uri="x")[1],
+    )
+    unlike = local_avatar(instance, 5)
+    for key in (*dump, *avatar, *gif, *unlike):
+        other.media.write(key, instance.files[key] if key not in unlike else b"other")
+        instance.media.delete(key)
+    other.media.delete(gif[1])  # the backup lacks a style: it is made from the original
+    named = other.folder if storage == "disk" else other.env  # the folder of an installation, or its settings
+    report = repair(opened(instance), RepairOptions(apply=True, max_missing_percent=100, backups=(named,)))
+    assert report.sources == {"backup": 3}
+    assert report.outcomes == {"restored": 3, "lost": 1}
+    for key in (*dump, *avatar, gif[0]):
+        assert instance.media.read(key) == instance.files[key]
+    assert check(opened(instance)).broken == 1
+    (row,) = [r for r in rows_of(report).values() if r["outcome"] == "lost"]
+    assert row["reason"] == "local"
+
+
+def test_a_backup_that_is_none_is_said_to_be_none(make_instance: MakeInstance, tmp_path: Path) -> None:
+    instance = make_instance()
+    keys = local_avatar(instance, 1)
+    local_avatar(instance, 2)
+    instance.media.delete(keys[0])
+    (tmp_path / "empty").mkdir()
+    for path, words in ((tmp_path / "empty", "no media of Mastodon"), (tmp_path / "absent", "does not exist")):
+        with pytest.raises(ConfigurationError, match=words):
+            repair(opened(instance), RepairOptions(apply=True, max_missing_percent=100, backups=(path,)))
+
+
+def test_local_styles_come_from_their_original(make_instance: MakeInstance) -> None:
+    instance = make_instance("4.5")
+    shown = picture(7, 1000, 700, "jpeg")
+    media = instance.add_image(MEDIA_FILES, shown, remote_url="")[1]
+    gif = instance.add_image(AVATARS, picture(3, 400, 400, "gif"), username="g", uri="x")[1]
+    upload = instance.add_plain(SITE_UPLOADS, picture(8, 1300, 700), "a.png", "image/png", var="thumbnail")
+    icon = instance.add_plain(SITE_UPLOADS, picture(9, 600, 600), "b.png", "image/png", var="app_icon")
+    for key in (media[1], gif[1], *upload[1:], *icon[1:]):
+        instance.media.delete(key)
+    originals = {key: instance.media.read(key) for key in instance.media.keys()}
+    report = repair(opened(instance), APPLY)
+    assert report.sources == {"original": 4} and report.outcomes == {"restored": 4}
+    assert check(opened(instance)).broken == 0
+    assert {key: instance.media.read(key) for key in originals} == originals, "no original is touched"
+    sizes = {key.split("/")[-2]: _size(instance.media.read(key)) for key in (*upload[1:], *icon[1:])}
+    assert sizes["@1x"] == (1200, 630) and sizes["@2x"] == (2400, 1260)
+    assert all(sizes[style] == (int(style), int(style)) for style in sizes if style.isdecimal())
+
+
+def _size(data: bytes | None) -> tuple[int, int]:
+    from mastomend.images.decode import header
+
+    assert data is not None
+    found = header(data)
+    return found.width, found.height
+
+
+def test_the_actor_and_the_note_know_where_it_is_now(
+    make_instance: MakeInstance, network: Fediverse, tmp_path: Path
+) -> None:
+    instance = make_instance("4.5")
+    origin = network.add("moved.example")
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    instance.insert("accounts", id=-99, username="mastodon.internal", private_key=pem.decode(), uri="")
+    dead = origin.url("/dead")
+    same, other, shapes = picture(1), picture(33), picture(4)
+    origin.files |= {"/same": same, "/other": other, "/shapes": shapes, "/emoji": picture(5), "/thumb": picture(6)}
+    bodies = {
+        "/a1": {"icon": {"type": "Image", "url": origin.url("/same")}},
+        "/a2": {"icon": [{"type": "Image", "url": [{"href": origin.url("/other")}]}]},
+        "/a3": {"icon": origin.publish("/image", {"type": "Image", "url": origin.url("/shapes")})},
+        "/a4": {"image": {"url": origin.url("/same")}},
+    }
+    ids = {}
+    for n, (path, body) in enumerate(bodies.items()):
+        uri = origin.publish(path, {"type": "Person", **body})
+        ids[path] = instance.add_image(
+            AVATARS,
+            (same, picture(3), shapes, same)[n],
+            remote_url=dead,
+            domain="moved.example",
+            username=path,
+            uri=uri,
+        )
+    emoji_uri = origin.publish("/e1", {"type": "Emoji", "icon": {"url": origin.url("/emoji")}})
+    emoji = instance.add_image(
+        EMOJIS, picture(5), remote_url=dead, domain="moved.example", shortcode="blob", uri=emoji_uri
+    )
+    note = {"type": "Note", "attachment": [
+        {"type": "Document", "url": origin.url("/same"), "icon": {"url": origin.url("/thumb")}},
+        {"type": "Document", "url": {"href": origin.url("/other")}},
+    ]}  # fmt: skip
+    status = instance.insert("statuses", uri=origin.publish("/n1", note), account_id=ids["/a1"][0])
+    files = [instance.add_image(MEDIA_FILES, data, remote_url=f"{dead}{n}", status_id=status, account_id=ids["/a1"][0])
+             for n, data in enumerate((same, other))]  # fmt: skip
+    instance.db.execute("UPDATE media_attachments SET blurhash = NULL")
+    for _, keys in (*ids.values(), emoji, *files):
+        instance.media.delete(keys[0])
+    report = repair(opened(instance), APPLY)
+    outcomes = {name[1]: (row["outcome"], row["source"], row["reason"]) for name, row in rows_of(report).items()}
+    assert outcomes[ids["/a1"][0]] == ("restored", "actor", "restored")
+    assert outcomes[ids["/a2"][0]] == ("refreshed", "actor", "other_picture")
+    assert outcomes[ids["/a3"][0]] == ("restored", "actor", "restored")
+    assert outcomes[ids["/a4"][0]] == ("gone", "origin", "not_found"), "it shows a header, and no avatar any more"
+    assert outcomes[emoji[0]] == ("restored", "actor", "restored")
+    assert [outcomes[new][:2] for new, _ in files] == [("restored", "note"), ("restored", "note")]
+    urls = instance.db.execute("SELECT username, avatar_remote_url AS url FROM accounts WHERE id > 0").fetchall()
+    assert {row["username"]: row["url"] for row in urls} == {
+        "/a1": origin.url("/same"), "/a2": origin.url("/other"), "/a3": origin.url("/shapes"), "/a4": dead
+    }  # fmt: skip
+    tried = rows_of(report)["accounts/avatars", ids["/a4"][0]]["tried"]
+    assert tried == "origin: not_found; actor: no_picture"
+    public = tmp_path / "public.pem"
+    public.write_bytes(
+        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    signed = [r for r in network.requests if "Signature" in r.headers]
+    assert {r.path for r in signed} == {"/a1", "/a2", "/a3", "/a4", "/e1", "/n1"}, (
+        "documents are signed, pictures are not"
+    )
+    for request in signed:
+        assert request.accept == "application/activity+json, application/ld+json"
+        verify_by_openssl(request.headers, request.path, public, tmp_path)
+    undone = undo(opened(instance), report.run, apply=True)
+    assert (undone.reverted, undone.conflicts) == (6, 0)
+    assert all(
+        r["url"] == dead for r in instance.db.execute("SELECT avatar_remote_url AS url FROM accounts WHERE id > 0")
+    )
+
+
+def verify_by_openssl(headers: dict[str, str] | object, path: str, public: Path, folder: Path) -> None:
+    """An independent verifier: it rebuilds the signed text from the request and lets OpenSSL's own program judge."""
+    assert isinstance(headers, dict)
+    fields = dict(re.findall(r'(\w+)="([^"]*)"', headers["Signature"]))
+    assert (fields["keyId"], fields["algorithm"]) == ("https://example.social/actor#main-key", "rsa-sha256")
+    values = {"(request-target)": f"get {path}", "host": headers["Host"], "date": headers["Date"]}
+    (folder / "text").write_text("\n".join(f"{name}: {values[name]}" for name in fields["headers"].split()))
+    (folder / "signature").write_bytes(b64decode(fields["signature"]))
+    command = ["openssl", "dgst", "-sha256", "-verify", str(public), "-signature", str(folder / "signature")]
+    done = subprocess.run([*command, str(folder / "text")], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "Verified OK", done
+
+
+def test_a_deleted_actor_is_gone_and_nothing_else_changes(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance("4.7")
+    origin = network.add("away.example")
+    tomb = origin.publish("/tomb", {"type": "Tombstone"})
+    fake = origin.publish("/fake", {"icon": {"url": origin.url("/picture")}})
+    origin.files["/fake"] = origin.files["/fake"].replace(b'"id": "http', b'"id": "https')
+    origin.files["/picture"] = picture(1)
+    origin.statuses["/deleted"] = 410
+    made = {}
+    for uri in (tomb, fake, origin.url("/deleted")):
+        made[uri] = instance.add_image(
+            AVATARS, picture(1), remote_url=origin.url("/dead"), domain="away.example", username=uri[-5:], uri=uri
+        )
+        instance.media.delete(made[uri][1][0])
+    before = instance.db.execute("SELECT * FROM accounts ORDER BY id").fetchall()
+    report = repair(opened(instance), APPLY)
+    reasons = {new: (row["outcome"], row["reason"]) for (_, new), row in rows_of(report).items()}
+    assert reasons[made[tomb][0]] == reasons[made[origin.url("/deleted")][0]] == ("gone", "actor_gone")
+    assert reasons[made[fake][0]] == ("gone", "not_found"), "a document that claims to be another is not believed"
+    assert instance.db.execute("SELECT * FROM accounts ORDER BY id").fetchall() == before
+    (past,) = history(opened(instance))
+    assert (past.rows_changed, past.files_written, past.files_moved) == (0, 0, 0)
+
+
+@ON_BOTH
+def test_the_page_of_a_preview_card(make_instance: MakeInstance, network: Fediverse, storage: str) -> None:
+    instance = make_instance("4.5", storage)
+    origin = network.add("press.example")
+    shown, photo = picture(1, 900, 500, "jpeg"), picture(2, 300, 200)
+    origin.files |= {"/og.jpg": shown, "/photo.png": photo, "/card.gif": picture(3, 60, 40, "gif")}
+    oembed = {"type": "photo", "url": "/photo.png"}
+    origin.files["/oembed"] = json.dumps(oembed).encode()
+    pages = {
+        "/article": '<meta property="og:image" content="/og.jpg">',
+        "/photo": '<link rel="alternate" type="application/json+oembed" href="/oembed"><meta property="og:image" content="/x">',
+        "/gif": f'<meta name="og:image" content="{origin.url("/card.gif")}">',
+        "/nothing": "<title>Nothing</title>",
+        "/inside": '<meta property="og:image" content="http://10.0.0.1/secret.png">',
+    }
+    for path, head in pages.items():
+        origin.files[path] = f"<html><head>{head}</head><body>{'long ' * 300_000}</body></html>".encode()
+        origin.types[path] = "text/html; charset=utf-8"
+    made = {}
+    for path, data in (("/article", shown), ("/photo", photo), ("/gif", origin.files["/card.gif"]),
+                       ("/nothing", shown), ("/inside", shown)):  # fmt: skip
+        made[path] = instance.add_image(PREVIEW_CARDS, data, url=origin.url(path), type=0)
+        instance.media.delete(made[path][1][0])
+    report = repair(opened(instance), APPLY)
+    reasons = {new: (row["outcome"], row["source"], row["reason"]) for (_, new), row in rows_of(report).items()}
+    for path in ("/article", "/photo", "/gif"):
+        assert reasons[made[path][0]] == ("restored", "page", "restored")
+        key = made[path][1][0]
+        assert instance.media.read(key) == instance.files[key]
+    assert made["/gif"][1][0].endswith(".gif") and (instance.media.read(made["/gif"][1][0]) or b"").startswith(
+        b"\xff\xd8"
+    )
+    assert reasons[made["/nothing"][0]] == ("gone", "page", "no_picture")
+    assert reasons[made["/inside"][0]] == ("refused", "page", "private_address")
+    agents = {r.user_agent.rpartition(" ")[2] for r in network.requests}
+    assert agents == {"Bot"}
+    assert check(opened(instance)).broken == 2
+
+
+def test_an_address_the_row_never_had(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance("4.5")
+    origin: Origin = network.add("late.example")
+    origin.files["/now"] = picture(1)
+    uri = origin.publish("/actor", {"icon": {"url": origin.url("/now")}})
+    new, keys = instance.add_image(AVATARS, picture(1), remote_url="", domain="late.example", username="l", uri=uri)
+    lost, lost_keys = instance.add_image(
+        AVATARS, picture(2), remote_url=" ", domain="late.example", username="m", uri="x"
+    )
+    for key in (*keys, *lost_keys):
+        instance.media.delete(key)
+    report = repair(opened(instance), APPLY)
+    rows = rows_of(report)
+    assert (rows["accounts/avatars", new]["outcome"], rows["accounts/avatars", new]["source"]) == ("restored", "actor")
+    assert (rows["accounts/avatars", lost]["outcome"], rows["accounts/avatars", lost]["reason"]) == ("lost", "no_url")
