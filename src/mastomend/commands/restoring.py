@@ -402,13 +402,12 @@ class Restorer:
     def _make(self, t: Target, data: bytes, source: Source, url: str | None, folder: Path) -> NewFiles:
         kind, rules = t.kind, self._rules[t.kind.name]
         assert rules is not None
-        if kind is not MEDIA_FILES or not self._needs_ffmpeg(t):
-            try:
-                return _images(kind, rules, data, source, url)
-            except UnusableImage as error:
-                is_moving = kind is MEDIA_FILES and error.reason in ("needs_ffmpeg", "not_an_image")
-                if not is_moving or self._ffmpeg is None:
-                    raise
+        try:
+            return _images(kind, rules, data, source, url)
+        except UnusableImage as error:
+            is_moving = kind is MEDIA_FILES and error.reason in ("needs_ffmpeg", "not_an_image")
+            if not is_moving or self._ffmpeg is None:
+                raise
         assert self._ffmpeg is not None
         path = folder / "fetched"
         path.write_bytes(data)

@@ -15,13 +15,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from mastomend.images.decode import UnusableImage
-from mastomend.images.styles import blurhash
+from mastomend.images.decode import UnusableImage, header
+from mastomend.images.styles import Size, blurhash
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.processing import MovingRules
 
 #: Containers that hold media themselves; playlists and device formats are left out on purpose.
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,gif,mp3,wav,flac,aac,asf,image2,png_pipe,jpeg_pipe,mjpeg"
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,gif,mp3,wav,flac,aac,asf"
 _MAX_PIXELS = 8_294_400
 _MAX_RATE = 120
 _MAX_FRAMES = 36_000
@@ -120,7 +120,7 @@ class Ffmpeg:
         return Moving(
             "video/mp4",
             {ORIGINAL: original, "small": small},
-            {ORIGINAL: _video_meta(made), "small": self._picture_meta(small)},
+            {ORIGINAL: _video_meta(made), "small": _picture_meta(small)},
             blurhash(small.read_bytes()),
             VIDEO if probe.audio is not None else GIFV,
         )
@@ -133,11 +133,6 @@ class Ffmpeg:
         made = self._probe(original)
         meta = {ORIGINAL: {"duration": made.duration, "bitrate": made.bitrate}}
         return Moving("audio/mpeg", {ORIGINAL: original}, meta, None, AUDIO)
-
-    def _picture_meta(self, picture: Path) -> dict[str, object]:
-        video = self._probe(picture).video or {}
-        width, height = int(video["width"]), int(video["height"])
-        return {"width": width, "height": height, "size": f"{width}x{height}", "aspect": width / height}
 
     def _probe(self, source: Path) -> _Probe:
         command = [self._ffprobe, "-v", "error", *_guards(), "-show_format", "-show_streams", "-of", "json"]
@@ -197,6 +192,11 @@ def _rate(video: Mapping[str, Any]) -> Fraction:
         return Fraction(str(video.get("avg_frame_rate") or "0"))
     except (ValueError, ZeroDivisionError):
         return Fraction(0)
+
+
+def _picture_meta(picture: Path) -> dict[str, object]:
+    found = header(picture.read_bytes())
+    return Size(found.width, found.height).meta()
 
 
 def _video_meta(made: _Probe) -> dict[str, object]:

@@ -1,0 +1,191 @@
+"""Video, animations and audio: restored through ffmpeg by Mastodon's rules, or deferred by name where there is none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import MakeInstance, opened
+
+from mastomend.commands.check import check
+from mastomend.commands.parts import find_ffmpeg
+from mastomend.commands.repair import RepairOptions, repair
+from mastomend.demo.fediverse import Fediverse
+from mastomend.demo.pictures import picture
+from mastomend.images.decode import UnusableImage, header
+from mastomend.mastodon.configuration import Limits
+from mastomend.mastodon.kinds import MEDIA_FILES
+from mastomend.mastodon.processing import moving_rules
+from mastomend.mastodon.versions import Version
+
+needs_ffmpeg = pytest.mark.skipif(not (shutil.which("ffmpeg") and shutil.which("ffprobe")), reason="ffmpeg")
+APPLY = RepairOptions(apply=True, max_missing_percent=100)
+RULES = moving_rules(Version("4.5", ""), Limits())
+
+
+def ffmpeg(*words: str) -> None:
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *words], check=True, timeout=60)
+
+
+def probe(data: bytes, folder: Path) -> dict[str, Any]:
+    """What ffprobe says, run by hand."""
+    path = folder / "probed"
+    path.write_bytes(data)
+    command = ["ffprobe", "-v", "error", "-show_format", "-show_streams", "-of", "json", str(path)]
+    answer: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=30).stdout)
+    return answer
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Small films and sounds, made by hand."""
+    folder = tmp_path_factory.mktemp("clips")
+    film, tone = ["-f", "lavfi", "-i", "testsrc2=size=1281x721:rate=25:duration=1"], ["-f", "lavfi", "-i", "sine=d=1"]
+    even = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=1"]
+    h264 = ["-c:v", "libx264", "-pix_fmt", "yuv420p"]
+    made = {
+        "talk.mp4": [*even, *tone, *h264, "-c:a", "aac", "-metadata", "title=secret"],
+        "silent.mp4": [*even, *h264],
+        "odd.webm": [*film, *tone, "-c:v", "libvpx", "-c:a", "libvorbis", "-shortest"],
+        "sound.ogg": [*tone, "-c:a", "libvorbis"],
+        "loop.gif": ["-f", "lavfi", "-i", "testsrc2=size=101x77:rate=10:duration=1"],
+    }
+    for name, words in made.items():
+        ffmpeg(*words, str(folder / name))
+    (folder / "cover.png").write_bytes(picture(5, 300, 300))
+    ffmpeg("-i", str(folder / "sound.ogg"), "-i", str(folder / "cover.png"), "-map", "0:a", "-map", "1:v",
+           "-c:a", "libmp3lame", "-disposition:v", "attached_pic", str(folder / "song.mp3"))  # fmt: skip
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("storage", ["disk", "s3"])
+def test_moving_pictures_and_sounds_are_whole_again(
+    make_instance: MakeInstance, network: Fediverse, clips: dict[str, bytes], tmp_path: Path, storage: str
+) -> None:
+    instance = make_instance("4.5", storage)
+    origin = network.add("films.example")
+    origin.files = {f"/{name}": data for name, data in clips.items()}
+    expected = {"talk.mp4": 2, "silent.mp4": 1, "odd.webm": 2, "sound.ogg": 4, "loop.gif": 1, "song.mp3": 4}
+    ids = {}
+    for name, media_type in expected.items():
+        audio = media_type == 4
+        stored = ("old.mp3", "audio/mpeg") if audio else ("old.mp4", "video/mp4")
+        url = origin.url(f"/{name}")
+        keys = instance.add_plain(MEDIA_FILES, b"as it was", *stored, remote_url=url, type=media_type)
+        ids[name] = keys
+        for key in keys:
+            instance.media.delete(key)
+    (changed,) = instance.add_plain(
+        MEDIA_FILES, b"was", "x.mp3", "audio/mpeg", remote_url=origin.url("/cover.png"), type=4
+    )
+    instance.media.delete(changed)
+    report = repair(opened(instance), APPLY)
+    rows = instance.db.execute("SELECT remote_url AS url, * FROM media_attachments").fetchall()
+    by_name = {row["url"].rpartition("/")[2]: row for row in rows}
+    assert report.outcomes["restored"] == 6, report.reasons
+    for name, media_type in expected.items():
+        row, keys = by_name[name], ids[name]
+        assert row["type"] == media_type, name
+        data = instance.media.read(keys[0])
+        assert data is not None and row["file_file_size"] == len(data)
+        found = probe(data, tmp_path)
+        streams = {s["codec_type"]: s for s in found["streams"]}
+        assert "title" not in found["format"].get("tags", {}), "metadata is dropped"
+        if media_type == 4:
+            assert (streams["audio"]["codec_name"], set(streams)) == ("mp3", {"audio"})
+            assert row["file_meta"]["original"]["duration"] == pytest.approx(1, abs=0.1)
+            continue
+        video, small = streams["video"], instance.media.read(keys[1])
+        assert small is not None
+        assert (video["codec_name"], video["pix_fmt"]) == ("h264", "yuv420p")
+        assert ("audio" in streams) == (media_type == 2)
+        meta = row["file_meta"]
+        assert (meta["original"]["width"], meta["original"]["height"]) == (video["width"], video["height"])
+        assert video["width"] % 2 == video["height"] % 2 == 0
+        poster = header(small)
+        assert poster.content_type == "image/png" and max(poster.width, poster.height) <= 640
+        assert meta["small"]["size"] == f"{poster.width}x{poster.height}"
+        assert len(row["blurhash"]) == 36
+    assert by_name["odd.webm"]["file_meta"]["original"]["width"] == 1280, "an odd side loses a line, nothing is scaled"
+    assert check(opened(instance)).broken == 0
+    row = by_name["cover.png"]
+    assert (row["type"], row["file_content_type"]) == (0, "image/png"), "it becomes what its origin serves now"
+
+
+@needs_ffmpeg
+def test_ours_agrees_with_ffmpeg_by_hand(clips: dict[str, bytes], tmp_path: Path) -> None:
+    tools = find_ffmpeg({})
+    assert tools is not None
+    source = tmp_path / "odd.webm"
+    source.write_bytes(clips["odd.webm"])
+    made = tools.make(source, RULES, tmp_path)
+    by_hand, frame = tmp_path / "hand.mp4", tmp_path / "hand.png"
+    ffmpeg(
+        "-i", str(source), "-c:v", "libx264", "-pix_fmt", "yuv420p", "-vf", "crop=1280:720", "-c:a", "aac", str(by_hand)
+    )
+    ffmpeg("-i", str(source), "-vf", "crop=1280:720,scale=640:-1", "-frames:v", "1", str(frame))
+    ours, theirs = (probe(p.read_bytes(), tmp_path) for p in (made.files["original"], by_hand))
+    for name in ("codec_name", "width", "height", "pix_fmt", "avg_frame_rate"):
+        assert ours["streams"][0][name] == theirs["streams"][0][name]
+    assert header(made.files["small"].read_bytes()) == header(frame.read_bytes())
+    copied = tmp_path / "talk.mp4"
+    copied.write_bytes(clips["talk.mp4"])
+    kept = tools.make(copied, RULES, tmp_path)
+    digests = [
+        subprocess.run(["ffmpeg", "-v", "error", "-i", str(p), "-c", "copy", "-f", "md5", "-"], capture_output=True, check=True)
+        .stdout for p in (copied, kept.files["original"])
+    ]  # fmt: skip
+    assert digests[0] == digests[1], "h264 and aac in an MP4 are copied, not made anew"
+
+
+@needs_ffmpeg
+def test_a_missing_poster_is_made_from_the_stored_video(make_instance: MakeInstance, clips: dict[str, bytes]) -> None:
+    instance = make_instance("4.6")
+    keys = instance.add_plain(
+        MEDIA_FILES, clips["talk.mp4"], "a.mp4", "video/mp4", remote_url="https://x.example/v", type=2
+    )
+    instance.media.delete(keys[1])
+    report = repair(opened(instance), APPLY)
+    assert report.sources == {"original": 1}
+    poster = instance.media.read(keys[1])
+    assert poster is not None and (header(poster).width, header(poster).height) == (320, 240)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
+        b"ffconcat version 1.0\nfile /etc/passwd\n",
+        b"<?xml version='1.0'?><MPD><BaseURL>file:///etc/passwd</BaseURL></MPD>",
+    ],
+)
+def test_a_playlist_names_no_other_file(tmp_path: Path, playlist: bytes) -> None:
+    tools = find_ffmpeg({})
+    assert tools is not None
+    source = tmp_path / "evil"
+    source.write_bytes(playlist)
+    with pytest.raises(UnusableImage) as refused:
+        tools.make(source, RULES, tmp_path)
+    assert refused.value.reason == "not_media"
+
+
+def test_without_ffmpeg_it_is_deferred_by_name(
+    make_instance: MakeInstance, network: Fediverse, clips: dict[str, bytes]
+) -> None:
+    instance = make_instance("4.5")
+    with instance.env.open("a") as file:
+        file.write("FFMPEG_BINARY=/nowhere/ffmpeg\n")
+    origin = network.add("films.example")
+    (key, *_) = instance.add_plain(
+        MEDIA_FILES, b"was", "a.mp4", "video/mp4", remote_url=origin.url("/talk.mp4"), type=2
+    )
+    instance.media.delete(key)
+    report = repair(opened(instance), APPLY)
+    assert {(o.value, reason) for o, reason in report.reasons} == {("deferred", "needs_ffmpeg")}
+    assert not network.requests
