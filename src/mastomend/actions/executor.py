@@ -6,7 +6,9 @@ two actions leaves the old truth or the new truth, and `recover` finishes or aba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 
 import psycopg
@@ -15,7 +17,10 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from mastomend.actions.actions import (
     Action,
+    CancelJob,
     CopyFile,
+    EnqueueJob,
+    ForgetCached,
     PreserveFile,
     PutFile,
     QuarantineFile,
@@ -25,6 +30,7 @@ from mastomend.actions.actions import (
 )
 from mastomend.actions.journal import Journal, Plan
 from mastomend.errors import DatabaseError
+from mastomend.mastodon.jobs import Job
 from mastomend.mastodon.keys import Key
 from mastomend.outcomes import Outcome, RecordOutcome
 from mastomend.storage import ports
@@ -34,6 +40,9 @@ ROW_CHANGED = "row_changed"
 
 #: The actions that put bytes under a record's key.
 Writing = PutFile | CopyFile
+
+
+Pool = ConnectionPool[psycopg.Connection[dict[str, Any]]]
 
 
 class ChangingStore(ports.Lookup, ports.Reading, ports.Writing, Protocol):
@@ -48,11 +57,43 @@ class Expectations(Protocol):
         ...
 
 
+class Jobs(Protocol):
+    """Mastodon's job queue, as far as actions need it."""
+
+    def hand_over(self, job: Job, now: float, at: float | None = None) -> bool:
+        """Each job once; False if it was handed over before."""
+        ...
+
+    def take_back(self, job: Job) -> bool:
+        """False if a worker has it already."""
+        ...
+
+    def was_handed_over(self, job: Job) -> bool:
+        """Whether this very job was handed over."""
+        ...
+
+
+class Cached(Protocol):
+    """Mastodon's cache."""
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """Delete entries."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything actions change, and who is asked before they do."""
+
+    store: ChangingStore
+    pool: Pool
+    expectations: Expectations
+    jobs: Jobs
+    caches: Cached
+
+
 class Conflict(Exception):
     """The world is no longer as the plan assumed. An outcome, not an error: nothing was overwritten."""
-
-
-Pool = ConnectionPool[psycopg.Connection[dict[str, Any]]]
 
 
 class Executor:
@@ -62,16 +103,18 @@ class Executor:
         self,
         run: str,
         journal: Journal,
-        store: ChangingStore,
-        pool: Pool,
-        expectations: Expectations,
+        world: World,
         key_prefix: str = "",
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.run = run
         self._journal = journal
-        self._store = store
-        self._pool = pool
-        self._expectations = expectations
+        self._store = world.store
+        self._pool = world.pool
+        self._expectations = world.expectations
+        self._jobs = world.jobs
+        self._caches = world.caches
+        self._clock = clock
         self._key_prefix = key_prefix
 
     def apply(self, outcome: RecordOutcome, actions: Sequence[Action]) -> None:
@@ -169,6 +212,13 @@ class Executor:
                 self._store.move(quarantine, key, private=False)
             case SetColumns():
                 self._set_columns(action)
+            case EnqueueJob(job=job, at=at):
+                self._jobs.hand_over(job, self._clock(), at or None)
+            case CancelJob(job=job):
+                if not self._jobs.take_back(job):
+                    raise Conflict(f"Mastodon has begun {job.worker}({job.argument})")
+            case ForgetCached(keys=keys):
+                self._caches.forget(keys)
             case _:
                 assert_never(action)
 
@@ -215,6 +265,12 @@ class Executor:
                 return self._store.sizes([quarantine])[0] != MISSING
             case QuarantineFile(key=key) | RestoreFile(quarantine=key):
                 return self._store.sizes([key])[0] == MISSING
+            case EnqueueJob(job=job):
+                return self._jobs.was_handed_over(job)
+            case CancelJob(job=job):
+                return not self._jobs.was_handed_over(job)
+            case ForgetCached():
+                return False  # forgetting twice is forgetting
             case SetColumns(table=table, id=record_id, after=after):
                 return self._row_is(table, record_id, after)
             case _:

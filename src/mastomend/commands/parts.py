@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-from mastomend.actions.executor import Pool
+from mastomend.actions.executor import Executor, Pool, World
+from mastomend.actions.journal import Journal
 from mastomend.commands.instance import Instance, storage_variables
 from mastomend.errors import ConfigurationError
 from mastomend.images.moving import Ffmpeg
 from mastomend.inventory.database import MastodonDatabase, conninfo
+from mastomend.inventory.expectations import DatabaseExpectations
+from mastomend.jobs.caches import Caches
+from mastomend.jobs.sidekiq import Sidekiq
 from mastomend.mastodon.configuration import FilesystemStorage, Storage, storage
 from mastomend.mastodon.kinds import KINDS
 from mastomend.storage.build import build as build_store
@@ -28,9 +33,27 @@ def pooled(instance: Instance) -> bool:
     return not instance.configuration.database.prepared_statements
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a changing command works with."""
+
+    instance: Instance
+    database: MastodonDatabase
+    store: Store
+    pool: Pool
+    sidekiq: Sidekiq
+    caches: Caches
+
+    def executor(self, run: str, journal: Journal) -> Executor:
+        """The only thing that changes anything outside the state directory."""
+        expectations = DatabaseExpectations(self.database, self.instance.key_prefix)
+        world = World(self.store, self.pool, expectations, self.sidekiq, self.caches)
+        return Executor(run, journal, world, self.instance.key_prefix)
+
+
 @contextlib.contextmanager
-def changing_parts(instance: Instance) -> Iterator[tuple[MastodonDatabase, Store, Pool]]:
-    """A database to look at, a storage, and connections that may write."""
+def changing_parts(instance: Instance) -> Iterator[Parts]:
+    """A database to look at, a storage, connections that may write, Mastodon's Redis (reached when first needed)."""
     settings = instance.configuration.database
     with MastodonDatabase(settings) as database:
         store = build_store(instance.configuration.storage)
@@ -48,7 +71,12 @@ def changing_parts(instance: Instance) -> Iterator[tuple[MastodonDatabase, Store
         )
         try:
             store.probe()
-            yield database, store, pool
+            configuration = instance.configuration
+            sidekiq, caches = (
+                Sidekiq(configuration.redis_sidekiq),
+                Caches(configuration.redis_cache, configuration.redis),
+            )
+            yield Parts(instance, database, store, pool, sidekiq, caches)
         finally:
             pool.close()
             store.close()

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,13 +23,13 @@ from mastomend.actions.journal import Journal, Run
 from mastomend.actions.lock import application_name, changing_run
 from mastomend.commands.check import CheckOptions, CheckReport, check, choose_kinds, new_id
 from mastomend.commands.fetching import Fetching
+from mastomend.commands.handing_over import Engine, HandingOver, HandOverLimits
 from mastomend.commands.instance import Instance
-from mastomend.commands.parts import changing_parts, find_ffmpeg, named_storage, pooled
+from mastomend.commands.parts import Parts, changing_parts, find_ffmpeg, named_storage, pooled
 from mastomend.commands.progress import Progress, Silent
-from mastomend.commands.restoring import Broken, Case, Restorer
+from mastomend.commands.restoring import Broken, Case, Restorer, Tools
 from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.inventory.database import MastodonDatabase, connect
-from mastomend.inventory.expectations import DatabaseExpectations
 from mastomend.inventory.instance_actor import signer
 from mastomend.inventory.rows import kinds_of
 from mastomend.inventory.tables import save_outcomes
@@ -44,13 +44,18 @@ from mastomend.storage.ports import Store
 _BROKEN_SQL = Path(__file__).parent.parent.joinpath("inventory", "broken.sql").read_text(encoding="utf-8")
 _BATCH = 250
 _MAX_AGE_TO_RESUME_S = 24 * 3600
+_NO_REDIS = (
+    "Mastodon's Redis cannot be reached: where a name changes, Mastodon may show the old one from its cache for a while "
+    "(posts for ten minutes, emoji for seven days)."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class RepairOptions:
     """What to repair. `scan` takes an earlier check's findings instead of making a new check.
 
-    `backups` are other storages to copy from: directories, or files with Mastodon's storage variables.
+    `backups` are other storages to copy from: directories, or files with Mastodon's storage variables. `engine` says
+    who fetches.
     """
 
     kinds: tuple[str, ...] = ()
@@ -58,11 +63,14 @@ class RepairOptions:
     scan: str | None = None
     max_missing_percent: float | None = None
     backups: tuple[Path, ...] = ()
+    engine: Engine = Engine.DIRECT
+    hand_over: HandOverLimits = field(default_factory=HandOverLimits)
 
     @property
     def scope(self) -> str:
         """What makes two runs the same work: an interrupted one is continued by the next of the same scope."""
-        return ",".join(sorted(self.kinds)) or "all"
+        kinds = ",".join(sorted(self.kinds)) or "all"
+        return kinds if self.engine is Engine.DIRECT else f"{kinds} by {self.engine.value}"
 
 
 @dataclass(slots=True)
@@ -129,10 +137,10 @@ def _dry_run(instance: Instance, options: RepairOptions, progress: Progress) -> 
     scan, findings = _findings(instance, options, progress)
     report = RepairReport(new_id(datetime.now(UTC)), False, scan)
     report.report = instance.state / "runs" / report.run / "outcomes.parquet"
-    with _work(instance, options, report.run, None) as (restorer, kinds, _):
+    with _work(instance, options, report.run, None, progress) as work:
         rows = []
-        for batch in _batches(findings, kinds):
-            for item in restorer.look(batch):
+        for batch in _batches(findings, work.kinds):
+            for item in work.restorer.look(batch):
                 # nothing is decided before it is tried
                 outcome = (
                     replace(undecided(item.target), source=item.source)
@@ -162,22 +170,26 @@ def _applied(
             journal.begin(run, "repair", options.scope, scan=scan)
         report.recovered = recovered
         report.report = instance.state / "runs" / report.run / "outcomes.parquet"
-        with _work(instance, options, report.run, journal) as (restorer, kinds, database):
-            own = client or _client(instance, database, progress)
+        with _work(instance, options, report.run, journal, progress) as work:
             decided = journal.decided(report.run)
-            batches = (
-                fresh
-                for batch in _batches(findings, kinds)
-                if (fresh := [b for b in batch if (b.kind.name, b.id) not in decided])
-            )
-            progress.start("repair", max(0, _records(findings, kinds) - len(decided)))
+            progress.start("repair", max(0, _records(findings, work.kinds) - len(decided)))
 
             def close(outcome: RecordOutcome | None) -> None:
                 if outcome is not None:
                     journal.outcome(report.run, outcome)
                 progress.advance(1)
 
-            asyncio.run(Fetching(restorer, own, instance.settings.politeness, batches, close).run())
+            def left(kinds: Sequence[Kind]) -> Iterator[list[Broken]]:
+                for batch in _batches(findings, kinds):
+                    if fresh := [b for b in batch if (b.kind.name, b.id) not in decided]:
+                        yield fresh
+
+            handed = [k for k in work.kinds if HandingOver.takes(options.engine, k)]
+            if handed:
+                _hand_over(work, options, report.run, left(handed), close)
+            direct = [k for k in work.kinds if k not in handed]
+            own = client or _client(instance, work.parts.database, progress)
+            asyncio.run(Fetching(work.restorer, own, instance.settings.politeness, left(direct), close).run())
         for outcome in journal.outcomes(report.run):
             report.count(outcome)
         save_outcomes(report.report, journal.outcomes(report.run))
@@ -189,30 +201,69 @@ def _applied(
     return report
 
 
+def _hand_over(
+    work: _Work,
+    options: RepairOptions,
+    run: str,
+    batches: Iterator[list[Broken]],
+    close: Callable[[RecordOutcome | None], None],
+) -> None:
+    """What the storage or a backup has is restored here; for the rest Mastodon is asked to fetch."""
+    assert work.executor is not None
+    handing = HandingOver(options.engine, run, work.parts, work.restorer, work.executor, options.hand_over, close)
+    for batch in batches:
+        items = work.restorer.look(batch)
+        for _ in range(len(batch) - len(items)):
+            close(None)
+        for item in items:
+            if isinstance(item, RecordOutcome):
+                close(item)
+            elif item.source in (Source.ORIGIN, Source.PAGE):
+                handing.take(item)
+            else:
+                way = work.restorer.restore(item)
+                try:
+                    next(way)
+                except StopIteration as end:
+                    close(end.value)
+                else:  # what was stored turned out to be useless
+                    way.close()
+                    handing.take(replace(item, source=Source.ORIGIN, copies={}))
+    handing.watch()
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What one run works with."""
+
+    parts: Parts
+    restorer: Restorer
+    executor: Executor | None
+    kinds: tuple[Kind, ...]
+
+
 @contextlib.contextmanager
 def _work(
-    instance: Instance, options: RepairOptions, run: str, journal: Journal | None
-) -> Iterator[tuple[Restorer, tuple[Kind, ...], MastodonDatabase]]:
+    instance: Instance, options: RepairOptions, run: str, journal: Journal | None, progress: Progress
+) -> Iterator[_Work]:
     """The edge of this command: builds what restores records. Without a journal nothing can be changed."""
-    with changing_parts(instance) as (database, store, pool), contextlib.ExitStack() as stack:
-        kinds = choose_kinds(options.kinds, kinds_of(database))
-        executor = None
-        if journal is not None:
-            expectations = DatabaseExpectations(database, instance.key_prefix)
-            executor = Executor(run, journal, store, pool, expectations, instance.key_prefix)
-        restorer = Restorer(
-            run,
-            database,
-            store,
-            pool,
-            instance.configuration,
-            kinds,
-            _copy_sources(instance, options, store, stack),
+    with changing_parts(instance) as parts, contextlib.ExitStack() as stack:
+        kinds = choose_kinds(options.kinds, kinds_of(parts.database))
+        executor = None if journal is None else parts.executor(run, journal)
+        caches = executor is not None and parts.caches.reachable()
+        if executor is not None and not caches:
+            progress.note(_NO_REDIS)
+            if options.engine is Engine.SIDEKIQ:
+                parts.sidekiq.waiting()  # says what is wrong
+        tools = Tools(
+            _copy_sources(instance, options, parts.store, stack),
             find_ffmpeg(instance.variables),
-            executor,
+            others_convert=options.engine is not Engine.DIRECT,
+            caches=caches,
         )
+        restorer = Restorer(run, parts, kinds, tools, executor)
         stack.callback(restorer.close)
-        yield restorer, kinds, database
+        yield _Work(parts, restorer, executor, kinds)
 
 
 def _copy_sources(
@@ -299,10 +350,9 @@ def _recover(instance: Instance, journal: Journal, progress: Progress) -> int:
     if not open_runs:
         return 0
     recovered = 0
-    with changing_parts(instance) as (database, store, pool):
+    with changing_parts(instance) as parts:
         for run, plans in open_runs:
-            expectations = DatabaseExpectations(database, instance.key_prefix)
-            executor = Executor(run.id, journal, store, pool, expectations, instance.key_prefix)
+            executor = parts.executor(run.id, journal)
             for plan in plans:
                 outcome = executor.recover(plan)
                 if outcome is not None:

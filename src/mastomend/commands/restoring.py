@@ -10,6 +10,7 @@ the row; only when that is dead, the origin's own word on where the picture is n
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -21,21 +22,22 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from mastomend.actions.actions import CopyFile, PutFile
-from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor, Pool, changed
+from mastomend.actions.actions import Action, CopyFile, EnqueueJob, ForgetCached, PutFile, SetColumns
+from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor, changed
+from mastomend.commands.parts import Parts
 from mastomend.errors import DatabaseError
 from mastomend.images.decode import UnusableImage, header, verify
 from mastomend.images.moving import Ffmpeg
 from mastomend.images.styles import produce
-from mastomend.inventory.database import MastodonDatabase
 from mastomend.inventory.deep import DeepReader
 from mastomend.inventory.inspect import broken_files, target
-from mastomend.inventory.rows import read_addresses, read_rows
+from mastomend.inventory.rows import read_addresses, read_cached_under, read_rows
 from mastomend.inventory.sample import Sample
-from mastomend.mastodon.configuration import Configuration
+from mastomend.mastodon.jobs import busted_address, cache_buster_job, media_lock
 from mastomend.mastodon.keys import ORIGINAL, Key
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, is_blank
 from mastomend.mastodon.processing import ImageRules, MovingRules, image_rules, moving_rules
+from mastomend.mastodon.urls import public_url
 from mastomend.outcomes import Outcome, RecordOutcome, Source
 from mastomend.plans.repair import (
     IMAGE,
@@ -104,28 +106,40 @@ class Tried:
         return None if outcome is None else replace(outcome, tried="; ".join(self._said))
 
 
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a run has at hand. `others_convert`: Mastodon's own workers are to fetch, and they have ffmpeg.
+
+    `caches` says whether Mastodon's Redis can be reached: without it nothing cached is forgotten and no lock is taken.
+    """
+
+    sources: Sequence[CopySource]
+    ffmpeg: Ffmpeg | None
+    others_convert: bool = False
+    caches: bool = True
+
+
 class Restorer:
     """Everything one run needs to restore records; used from several threads."""
 
     def __init__(
         self,
         run: str,
-        database: MastodonDatabase,
-        store: Store,
-        pool: Pool,
-        configuration: Configuration,
+        parts: Parts,
         kinds: Sequence[Kind],
-        sources: Sequence[CopySource],
-        ffmpeg: Ffmpeg | None,
+        tools: Tools,
         executor: Executor | None,
     ) -> None:
+        configuration = parts.instance.configuration
+        database, store = parts.database, parts.store
         self._run = run
+        self._parts = parts
         self._database = database
         self._store = store
-        self._pool = pool
-        self._key_prefix = configuration.storage.key_prefix
-        self._sources = sources
-        self._ffmpeg = ffmpeg
+        self._key_prefix = parts.instance.key_prefix
+        self._tools = tools
+        self._sources = tools.sources
+        self._ffmpeg = tools.ffmpeg
         self._executor = executor
         limits = configuration.limits
         self._rules = {k.name: image_rules(k, database.version, limits) for k in kinds}
@@ -181,7 +195,8 @@ class Restorer:
 
     def _remote(self, t: Target, corrupt: frozenset[str]) -> RecordOutcome | Case:
         refused = undownloadable(t, self._moderation, self._own_domains)
-        if refused is None and self._needs_ffmpeg(t) and self._ffmpeg is None:
+        able = self._ffmpeg is not None or self._tools.others_convert
+        if refused is None and self._needs_ffmpeg(t) and not able:
             detail = "ffmpeg was not found; Mastodon's own workers have it: --engine sidekiq"
             refused = replace(undecided(t), outcome=Outcome.DEFERRED, reason="needs_ffmpeg", detail=detail)
         return refused or Case(t, corrupt, Source.PAGE if t.kind is PREVIEW_CARDS else Source.ORIGIN)
@@ -332,8 +347,8 @@ class Restorer:
         """Restore from what is stored somewhere; what is broken and was not found is made from the original."""
         t = case.target
         with tempfile.TemporaryDirectory(prefix="mastomend-") as name:
-            fresh = self._look_again(case)
-            if not isinstance(fresh, _Fresh):
+            fresh = self.look_again(case)
+            if not isinstance(fresh, Fresh):
                 return fresh
             writing: dict[str, PutFile | CopyFile] = {}
             bad = {f.style for f in fresh.broken}
@@ -351,7 +366,7 @@ class Restorer:
                 if made is None or not missing <= made.files.keys():
                     return changed(undecided(t), Outcome.DEFERRED, ROW_CHANGED, "the original is gone meanwhile")
                 writing |= {f.style: put(t.kind, f, made) for f in t.files if f.style in missing}
-            plan = plan_stored(t, case.source, writing, self._present(t), self._naming())
+            plan = plan_stored(t, case.source, writing, self.present(t), self._naming())
             return self._execute(plan, t, case)
 
     def _examine(self, kind: Kind, copy: StoredCopy) -> None:
@@ -392,12 +407,22 @@ class Restorer:
         """
         with tempfile.TemporaryDirectory(prefix="mastomend-") as folder:
             made = self._make(case.target, data, source, url, Path(folder))
-            fresh = self._look_again(case)
-            if not isinstance(fresh, _Fresh):
-                return fresh
-            situation = Situation(self._present(fresh.target), self._columns(fresh.target))
-            plan = plan_record(fresh.target, fresh.broken, made, situation, self._naming())
-            return self._execute(plan, fresh.target, case)
+            with self._locked(case.target) as held:
+                if not held:
+                    base = replace(undecided(case.target), source=source)
+                    return changed(base, Outcome.DEFERRED, "in_flight", "Mastodon is downloading it right now")
+                fresh = self.look_again(case)
+                if not isinstance(fresh, Fresh):
+                    return fresh
+                situation = Situation(self.present(fresh.target), self.columns(fresh.target))
+                plan = plan_record(fresh.target, fresh.broken, made, situation, self._naming())
+                return self._execute(plan, fresh.target, case)
+
+    def _locked(self, t: Target) -> contextlib.AbstractContextManager[bool]:
+        """The lock Mastodon's media proxy takes, so that nothing is downloaded twice (facts §10)."""
+        if t.kind not in (MEDIA_FILES, MEDIA_THUMBNAILS) or not self._tools.caches:
+            return contextlib.nullcontext(True)
+        return self._parts.caches.lock(media_lock(t.row.record.id))
 
     def _make(self, t: Target, data: bytes, source: Source, url: str | None, folder: Path) -> NewFiles:
         kind, rules = t.kind, self._rules[t.kind.name]
@@ -421,7 +446,7 @@ class Restorer:
             media_type=moving.media_type, source=source, url=url,
         )  # fmt: skip
 
-    def _look_again(self, case: Case) -> RecordOutcome | _Fresh | None:
+    def look_again(self, case: Case) -> RecordOutcome | Fresh | None:
         """The record as it is now; an outcome if it must be left alone, None if it is whole or gone."""
         old = case.target
         row = read_rows(self._database, old.kind, [old.row.record.id]).get(old.row.record.id)
@@ -436,17 +461,17 @@ class Restorer:
             return None
         if any(f.state is State.UNSERVABLE for f in broken):
             return changed(base, Outcome.DEFERRED, ROW_CHANGED, "the files changed meanwhile")
-        return _Fresh(t, broken)
+        return Fresh(t, broken)
 
     def _naming(self) -> Naming:
         return Naming(self._run, self._key_prefix, secrets.token_hex(8), datetime.now(UTC))
 
-    def _present(self, t: Target) -> dict[str, int]:
+    def present(self, t: Target) -> dict[str, int]:
         """The record's keys that hold something, with their sizes."""
         sizes = self._store.sizes([f.key for f in t.files])
         return {str(f.key): n for f, n in zip(t.files, sizes, strict=True) if n >= 0}
 
-    def _columns(self, t: Target) -> dict[str, str | None]:
+    def columns(self, t: Target) -> dict[str, str | None]:
         """The row's columns a repair may change, as text."""
         kind = t.kind
         wanted = [kind.column(s) for s in ("file_name", "content_type", "file_size", "updated_at")]
@@ -456,7 +481,7 @@ class Restorer:
         selected = sql.SQL(", ").join(sql.SQL("{0}::text AS {0}").format(sql.Identifier(n)) for n in names)
         statement = sql.SQL("SELECT {} FROM {} WHERE id = %s").format(selected, sql.Identifier(kind.table))
         try:
-            with self._pool.connection() as connection:
+            with self._parts.pool.connection() as connection:
                 row: dict[str, Any] | None = connection.execute(statement, [t.row.record.id]).fetchone()
         except psycopg.Error as error:
             raise DatabaseError(f"PostgreSQL: {' '.join(str(error).split())[:300]}") from None
@@ -465,7 +490,7 @@ class Restorer:
     def _execute(self, plan: RecordPlan, t: Target, case: Case) -> RecordOutcome:
         assert self._executor is not None, "a dry run changes nothing"
         try:
-            self._executor.apply(plan.outcome, plan.actions)
+            self._executor.apply(plan.outcome, (*plan.actions, *self._told(plan, t)))
         except Conflict as conflict:
             return changed(plan.outcome, Outcome.DEFERRED, ROW_CHANGED, str(conflict))
         row = read_rows(self._database, t.kind, [t.row.record.id]).get(t.row.record.id)
@@ -476,9 +501,26 @@ class Restorer:
                 return changed(plan.outcome, Outcome.DEFERRED, "verify_failed", f"{still[0].key} is {still[0].state}")
         return plan.outcome
 
+    def _told(self, plan: RecordPlan, t: Target) -> list[Action]:
+        """What Mastodon's caches and the CDN must hear about a change (facts §10)."""
+        if not self._tools.caches:
+            return []
+        actions: list[Action] = []
+        if any(isinstance(action, SetColumns) for action in plan.actions):
+            keys = read_cached_under(self._database, t.kind, t.row.record.id)
+            actions += [ForgetCached(keys)] if keys else []
+        variables, configuration = self._parts.instance.variables, self._parts.instance.configuration
+        if variables.get("CACHE_BUSTER_ENABLED") == "true":
+            for action in plan.actions:
+                if isinstance(action, PutFile | CopyFile):
+                    url = public_url(action.key, configuration, variables)
+                    address = busted_address(action.key, url, configuration.storage, self._database.version)
+                    actions.append(EnqueueJob(cache_buster_job(address, self._run)))
+        return actions
+
 
 @dataclass(frozen=True, slots=True)
-class _Fresh:
+class Fresh:
     """A record looked at again just before it is changed."""
 
     target: Target

@@ -20,7 +20,6 @@ from mastomend.commands.parts import changing_parts, pooled
 from mastomend.commands.progress import Progress, Silent
 from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.inventory.database import connect
-from mastomend.inventory.expectations import DatabaseExpectations
 from mastomend.outcomes import Outcome, RecordOutcome
 from mastomend.storage.ports import MISSING, Lookup
 
@@ -68,17 +67,16 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
         with (
             contextlib.closing(connection),
             changing_run(connection, instance.state, new, pooled=pooled(instance)),
-            changing_parts(instance) as (database, store, pool),
+            changing_parts(instance) as parts,
         ):
-            if plans and not store.probe():
+            if plans and not parts.store.probe():
                 raise SafetyStop(
                     f"{instance.configuration.storage} is empty: this looks like a disk that is not mounted. "
                     "Nothing was changed.",
                     hint="Mount it, then run the same command again.",
                 )
-            expectations = DatabaseExpectations(database, instance.key_prefix)
             for unsettled in (run.id, new):  # half-done changes are settled before they are taken back
-                settler = Executor(unsettled, journal, store, pool, expectations, instance.key_prefix)
+                settler = parts.executor(unsettled, journal)
                 for left in journal.open_plans(unsettled):
                     if (settled := settler.recover(left)) is not None:
                         settler.close(settled)
@@ -86,11 +84,11 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
                 journal.begin(new, "undo", run.id, scan=None, undoes=run.id)
             if run.finished_at is None:  # it must not go on after it was taken back
                 journal.finish(run.id, {"cut_off": True})
-            executor = Executor(new, journal, store, pool, expectations, instance.key_prefix)
+            executor = parts.executor(new, journal)
             decided = journal.decided(new)
             for plan in reversed(list(journal.plans(run.id))):
                 if (plan.kind, plan.id) not in decided:
-                    _take_back(executor, store, plan, new, instance.key_prefix)
+                    _take_back(executor, parts.store, plan, new, instance.key_prefix)
                 progress.advance(1)
             for outcome in journal.outcomes(new):
                 report.count(outcome)

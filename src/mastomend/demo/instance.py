@@ -260,6 +260,7 @@ def simulated_instance(
     bucket: str = BUCKET,
     key_prefix: str = "",
     domain: str = "example.social",
+    redis_port: int | None = None,
 ) -> Iterator[SimulatedInstance]:
     """A fresh, empty instance of that version in `folder`; its database and files stay after the block."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -270,6 +271,11 @@ def simulated_instance(
         f"DB_HOST={socket_dir}",
         "DB_USER=postgres",
         f"DB_NAME={name}",
+        *(
+            ["# Nobody listens here: the simulated instance has no Redis.", "REDIS_PORT=1"]
+            if redis_port is None
+            else [f"REDIS_PORT={redis_port}"]
+        ),
         "# The simulated fediverse lives on loopback addresses.",
         "ALLOWED_PRIVATE_ADDRESSES=127.0.0.0/8",
     ]

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mastomend.inventory.database import MastodonDatabase
+from mastomend.mastodon.jobs import emoji_cache_key, status_cache_keys
 from mastomend.mastodon.keys import Record
-from mastomend.mastodon.kinds import BLANK_CHARACTERS, KINDS, Kind, Owner, RemoteRule
+from mastomend.mastodon.kinds import BLANK_CHARACTERS, EMOJIS, KINDS, Kind, Owner, RemoteRule
 from mastomend.vocabulary import Addresses, Place, Row
 
 
@@ -147,3 +148,16 @@ def read_addresses(database: MastodonDatabase, kind: Kind, record_id: int) -> Ad
     if "position" in row and row["position"] is not None:
         place = Place(row["remote_url"] or "", row["blurhash"], int(row["position"]), int(row["total"]))
     return Addresses(row["document"] or None, row["page"] or None, place)
+
+
+def read_cached_under(database: MastodonDatabase, kind: Kind, record_id: int) -> tuple[str, ...]:
+    """The cache keys (without the cache's prefix) under which Mastodon may hold that record's file names."""
+    if kind is EMOJIS:
+        rows = database.query("SELECT shortcode, domain FROM custom_emojis WHERE id = %s", [record_id])
+        return tuple(emoji_cache_key(row["shortcode"], row["domain"]) for row in rows)
+    if kind.table == "media_attachments":
+        rows = database.query(
+            "SELECT status_id FROM media_attachments WHERE id = %s AND status_id IS NOT NULL", [record_id]
+        )
+        return tuple(key for row in rows for key in status_cache_keys(row["status_id"], database.version))
+    return ()

@@ -101,9 +101,9 @@ Storage = FilesystemStorage | S3Storage | AzureStorage
 
 @dataclass(frozen=True, slots=True)
 class Redis:
-    """One Redis group (application, Sidekiq or cache)."""
+    """One Redis group (application, Sidekiq or cache). The URL may hold a password: it is never shown."""
 
-    url: str | None
+    url: str | None = field(repr=False)
     host: str
     port: int
     db: int
@@ -111,6 +111,8 @@ class Redis:
     password: Secret
     sentinels: tuple[str, ...] = ()
     sentinel_master: str | None = None
+    sentinel_user: str | None = None
+    sentinel_password: Secret = Secret("")
     namespace: str | None = None
 
 
@@ -336,6 +338,8 @@ def redis_group(variables: Mapping[str, str], prefix: str, base: Redis | None = 
         password=Secret(get("PASSWORD")),
         sentinels=sentinels,
         sentinel_master=get("SENTINEL_MASTER") or None,
+        sentinel_user=get("SENTINEL_USERNAME") or None,
+        sentinel_password=Secret(get("SENTINEL_PASSWORD")),
         namespace=variables.get("REDIS_NAMESPACE") or None,
     )
 

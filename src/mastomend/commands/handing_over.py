@@ -1,0 +1,169 @@
+"""The engines that let Mastodon do the fetching: its Sidekiq cluster, or its next occasion.
+
+`sidekiq` is how a repair runs on many machines: every worker process Mastodon has takes part. We keep what its workers
+do not: moderation is checked, origins are asked at their own pace (jobs for one host are spread over the schedule), and
+the queue never holds more than it may, counting also what is scheduled and has not come due.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor, changed
+from mastomend.commands.parts import Parts
+from mastomend.commands.restoring import Case, Fresh, Restorer
+from mastomend.inventory.inspect import broken_files, target
+from mastomend.inventory.rows import read_rows
+from mastomend.mastodon.configuration import origin_host
+from mastomend.mastodon.jobs import redownload_job
+from mastomend.mastodon.kinds import Kind
+from mastomend.outcomes import Outcome, RecordOutcome, Source
+from mastomend.plans.repair import undecided
+from mastomend.plans.reset import OCCASIONS, plan_reset
+
+_POLL_S = 1.0
+#: Sidekiq looks at its schedule every few seconds: so long a due job still counts as scheduled.
+_POLLER_S = 15.0
+_ROWS = 1_000
+
+
+class Engine(StrEnum):
+    """Who fetches."""
+
+    DIRECT = "direct"
+    SIDEKIQ = "sidekiq"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverLimits:
+    """How many jobs may wait, how long is waited for the last of them, and how many a second go to one host."""
+
+    max_queue: int = 500
+    wait_s: float = 900.0
+    rate: float = 2.0
+
+
+class HandingOver:
+    """Hands records over one by one, then watches their rows until they are filled or time is up."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        run: str,
+        parts: Parts,
+        restorer: Restorer,
+        executor: Executor,
+        limits: HandOverLimits,
+        close: Callable[[RecordOutcome | None], None],
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._engine = engine
+        self._run = run
+        self._parts = parts
+        self._restorer = restorer
+        self._executor = executor
+        self._limits = limits
+        self._close = close
+        self._clock = clock
+        self._sleep = sleep
+        self._next: dict[str, float] = {}
+        self._scheduled: list[float] = []
+        self._watched: dict[Kind, dict[int, RecordOutcome]] = {}
+        self._last_start = clock()
+
+    @staticmethod
+    def takes(engine: Engine, kind: Kind) -> bool:
+        """Whether that engine works on that kind; the others are repaired directly."""
+        return engine is Engine.RESET or (engine is Engine.SIDEKIQ and redownload_job(kind, 0, "") is not None)
+
+    def take(self, case: Case) -> None:
+        """Empty the record's columns and hand it over; waits while the queue is full.
+
+        Raises:
+            SourceError: Redis does not answer. DatabaseError, StorageError, JournalError: as everywhere.
+        """
+        t = case.target
+        if self._engine is Engine.RESET and t.kind.name not in OCCASIONS:
+            detail = f"nothing in Mastodon would ever fetch {t.kind.name} again; use the engine direct"
+            self._close(replace(undecided(t), outcome=Outcome.REFUSED, reason="nothing_fetches", detail=detail))
+            return
+        job, at = None, 0.0
+        if self._engine is Engine.SIDEKIQ:
+            job = redownload_job(t.kind, t.row.record.id, self._run)
+            self._wait_for_room()
+            at = self._moment(origin_host(t.row.remote_url or ""))
+        fresh = self._restorer.look_again(case)
+        if not isinstance(fresh, Fresh):
+            self._close(fresh)
+            return
+        t = fresh.target
+        columns, present = self._restorer.columns(t), self._restorer.present(t)
+        plan = plan_reset(t, columns, present, job, at, self._run, self._parts.instance.key_prefix)
+        try:
+            self._executor.apply(plan.outcome, plan.actions)
+        except Conflict as conflict:
+            self._close(changed(plan.outcome, Outcome.DEFERRED, ROW_CHANGED, str(conflict)))
+            return
+        if job is None:
+            self._close(plan.outcome)
+            return
+        self._executor.close(plan.outcome)  # should we be cut off while watching, this is what is known
+        self._last_start = max(self._last_start, at, self._clock())
+        self._watched.setdefault(t.kind, {})[t.row.record.id] = plan.outcome
+
+    def watch(self) -> None:
+        """Until every record handed over is filled, or has had its time."""
+        while any(self._watched.values()):
+            for kind, waiting in self._watched.items():
+                self._look(kind, waiting)
+            if self._clock() > self._last_start + self._limits.wait_s:
+                break
+            if any(self._watched.values()):
+                self._sleep(_POLL_S)
+        for waiting in self._watched.values():
+            for outcome in waiting.values():
+                self._close(
+                    replace(outcome, detail=f"{outcome.detail}; it was not done within {self._limits.wait_s:g} s")
+                )
+            waiting.clear()
+
+    def _look(self, kind: Kind, waiting: dict[int, RecordOutcome]) -> None:
+        ids = list(waiting)
+        for start in range(0, len(ids), _ROWS):
+            rows = read_rows(self._parts.database, kind, ids[start : start + _ROWS])
+            targets = [target(kind, row, self._parts.instance.key_prefix) for row in rows.values() if not row.in_flight]
+            for t, broken in zip(targets, broken_files(targets, self._parts.store), strict=True):
+                outcome = waiting.pop(t.row.record.id)
+                if broken:
+                    detail = f"Mastodon filled the row, but {broken[0].key} is {broken[0].state}"
+                    self._close(changed(outcome, Outcome.DEFERRED, "verify_failed", detail))
+                    continue
+                done = changed(outcome, Outcome.REFRESHED, "by_mastodon", "")
+                self._close(replace(done, source=Source.ORIGIN, files=len(t.files), bytes=t.row.record.file_size or 0))
+
+    def _wait_for_room(self) -> None:
+        """While queue and schedule hold as much as they may."""
+        while True:
+            while self._scheduled and self._scheduled[0] < self._clock() - _POLLER_S:
+                heapq.heappop(self._scheduled)
+            if self._parts.sidekiq.waiting() + len(self._scheduled) < self._limits.max_queue:
+                return
+            for kind, waiting in self._watched.items():
+                self._look(kind, waiting)
+            self._sleep(_POLL_S)
+
+    def _moment(self, host: str) -> float:
+        """When the next job for that host may begin; 0 is at once."""
+        now = self._clock()
+        at = max(now, self._next.get(host, 0.0))
+        self._next[host] = at + (1 / self._limits.rate if self._limits.rate else 0)
+        if at <= now:
+            return 0.0
+        heapq.heappush(self._scheduled, at)
+        return at

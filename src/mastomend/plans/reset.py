@@ -1,0 +1,57 @@
+"""Letting Mastodon fetch a record again: its columns are emptied, and a job asks for it, or the next occasion does. Pure.
+
+Mastodon downloads only what has no file name (facts §0.3). What will then fetch a record, and when, differs by kind; for
+some nothing ever will, and those are refused rather than emptied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mastomend.actions.actions import Action, EnqueueJob, QuarantineFile, SetColumns, quarantine_key
+from mastomend.mastodon.jobs import Job
+from mastomend.mastodon.kinds import AVATARS, HEADERS, MEDIA_FILES, PREVIEW_CARDS
+from mastomend.outcomes import Outcome, Source
+from mastomend.plans.repair import RecordPlan, undecided
+from mastomend.vocabulary import Target
+
+_ACCOUNT = "when the account is refreshed: it posts after a week's silence, or somebody looks it up"
+#: What makes Mastodon fetch an emptied record without a job (facts §0.8, §5.3, §6.2, §6.5).
+OCCASIONS: Mapping[str, str] = {
+    AVATARS.name: _ACCOUNT,
+    HEADERS.name: _ACCOUNT,
+    MEDIA_FILES.name: "when somebody looks at the post",
+    PREVIEW_CARDS.name: "when the same link is posted again",
+}
+_EMPTIED = ("file_name", "content_type", "file_size", "updated_at")
+
+
+def plan_reset(
+    t: Target,
+    columns: Mapping[str, str | None],
+    present: Mapping[str, int],
+    job: Job | None,
+    at: float,
+    run: str,
+    key_prefix: str,
+) -> RecordPlan:
+    """Empty the columns (guarded), put aside what no row will name any more, hand the job over.
+
+    `columns` are the row's as text, `present` its keys that hold something; `at` is when the job may begin, 0 at once.
+    """
+    names = [t.kind.column(suffix) for suffix in _EMPTIED]
+    actions: list[Action] = [
+        SetColumns(t.kind.table, t.row.record.id, {n: columns[n] for n in names}, dict.fromkeys(names))
+    ]
+    actions += [QuarantineFile(f.key, quarantine_key(run, f.key, key_prefix)) for f in t.files if f.key in present]
+    if job is not None:
+        actions.append(EnqueueJob(job, at))
+    outcome = replace(
+        undecided(t),
+        outcome=Outcome.DEFERRED,
+        source=Source.ORIGIN,
+        reason="reset" if job is None else "handed_over",
+        detail=f"Mastodon fetches it {OCCASIONS[t.kind.name]}" if job is None else f"Mastodon has the job {job.jid}",
+    )
+    return RecordPlan(outcome, tuple(actions))
