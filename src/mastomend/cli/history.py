@@ -14,6 +14,7 @@ from mastomend.cli.progress import progress
 from mastomend.outcomes import Outcome
 
 if TYPE_CHECKING:
+    from mastomend.actions.ledger import Entry
     from mastomend.commands.history import PastRun
     from mastomend.commands.undo import UndoReport
 
@@ -21,6 +22,8 @@ HISTORY_EXAMPLES = """
 Examples:
 
   mastomend history
+
+  mastomend history --lost                what no source has any more: the files of your own users first
 
   mastomend history --json
 """
@@ -33,10 +36,18 @@ Examples:
 """
 
 
-def history_command(ctx: typer.Context, json: Json = False) -> int:
-    """List every run that changed something, and what it did."""
+def history_command(
+    ctx: typer.Context,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="List what is lost for good instead: local files first.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """List every run that changed something, and what it did; or what is lost for good."""
     from mastomend.commands.history import history
 
+    if lost:
+        return _show_lost(ctx, json=json)
     runs = history(cli_context.instance(ctx))
     if json:
         emit_json({"command": "history", "runs": [document(run) for run in runs]})
@@ -54,6 +65,51 @@ def history_command(ctx: typer.Context, json: Json = False) -> int:
         table.add_row(past.run.id, command, past.run.started_at[:19], past.state, outcomes, *numbers)
     result.print(table)
     return 0
+
+
+def _show_lost(ctx: typer.Context, *, json: bool) -> int:
+    from mastomend.commands.history import lost
+
+    entries = lost(cli_context.instance(ctx))
+    if json:
+        emit_json({"command": "history", "lost": [lost_document(entry) for entry in entries]})
+        return 1 if entries else 0
+    if not entries:
+        result.print("Nothing is known to be lost.")
+        return 0
+    local = [entry for entry in entries if entry.is_local]
+    if local:
+        result.print(
+            f"[bold red]{count(len(local), 'file')} of your own users {'is' if len(local) == 1 else 'are'} lost.[/]"
+        )
+        result.print("Look for a backup: [bold]mastomend repair --from DIR --apply[/]\n")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("record", "origin", "reason", "first seen", "origin dead since"):
+        table.add_column(name)
+    for entry in entries:
+        dead = f"{entry.dead_since:%Y-%m-%d}" if entry.dead_since else ""
+        origin = "[bold red]local[/]" if entry.is_local else escape(entry.domain or entry.remote_url or "")
+        table.add_row(f"{entry.kind} {entry.id}", origin, entry.reason, f"{entry.first_seen:%Y-%m-%d}", dead)
+    result.print(table)
+    return 1
+
+
+def lost_document(entry: Entry) -> dict[str, Any]:
+    """One element of `lost`."""
+    return {
+        "kind": entry.kind,
+        "id": str(entry.id),
+        "is_local": entry.is_local,
+        "domain": entry.domain,
+        "remote_url": entry.remote_url,
+        "outcome": entry.outcome.value,
+        "reason": entry.reason,
+        "detail": entry.detail,
+        "tries": entry.tries,
+        "first_seen": entry.first_seen,
+        "last_tried": entry.last_tried,
+        "dead_since": entry.dead_since,
+    }
 
 
 def document(past: PastRun) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +14,7 @@ from mastomend.cli.check import Json, Kinds, MaxMissing
 from mastomend.cli.output import command_line, count, emit_json, escape, result, size
 from mastomend.cli.progress import progress
 from mastomend.commands.settings import parse_percent
-from mastomend.outcomes import Outcome
+from mastomend.outcomes import Engine, Outcome
 
 if TYPE_CHECKING:
     from mastomend.commands.repair import RepairReport
@@ -27,6 +29,12 @@ Examples:
   mastomend repair custom_emojis --apply  only emoji
 
   mastomend repair --apply --max-missing 100%   the whole cache is gone, and that is true
+
+  mastomend repair --from /mnt/backup/public/system --apply     a backup is asked before other servers are
+
+  mastomend repair --engine sidekiq --apply     Mastodon's own workers fetch, on all their machines
+
+  mastomend repair --deferred --apply     what was deferred and is due; what the timer runs
 """
 
 
@@ -38,15 +46,36 @@ def repair_command(
         str | None, typer.Option(metavar="ID", help="Use the findings of that check instead of checking again.")
     ] = None,
     max_missing: MaxMissing = None,
+    backups: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from", metavar="DIR|ENVFILE", help="Also look in another storage, such as a backup. May be repeated."
+        ),
+    ] = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="Who fetches: Mastomend, Mastodon's Sidekiq, or Mastodon on its next occasion."),
+    ] = Engine.DIRECT,
+    max_queue: Annotated[
+        int, typer.Option(metavar="N", min=1, help="sidekiq: how many jobs may wait in the queue `pull`.")
+    ] = 500,
+    wait: Annotated[
+        int, typer.Option(metavar="SECONDS", min=0, help="sidekiq: how long to wait for the last job.")
+    ] = 900,
+    deferred: Annotated[
+        bool, typer.Option("--deferred", help="Only what was deferred before and is due; for a timer.")
+    ] = False,
     json: Json = False,
 ) -> int:
-    """Restore what is broken, from the servers it came from."""
+    """Restore what is broken, from wherever it still is."""
+    from mastomend.commands.handing_over import HandOverLimits
     from mastomend.commands.repair import RepairOptions, repair
 
     given = cli_context.options(ctx)
     instance = cli_context.instance(ctx)
     limit = None if max_missing is None else parse_percent(max_missing, "--max-missing")
-    options = RepairOptions(tuple(kinds or ()), apply, scan, limit)
+    limits = HandOverLimits(max_queue, wait, instance.settings.politeness.rate)
+    options = RepairOptions(tuple(kinds or ()), apply, scan, limit, tuple(backups or ()), engine, deferred, limits)
     with progress() as observer:
         report = repair(instance, options, observer)
     if json:
@@ -57,8 +86,21 @@ def repair_command(
             words.append(f"--scan {scan}")
         if max_missing is not None:
             words.append(f"--max-missing {max_missing}")
+        words += [f"--from {shlex.quote(str(path))}" for path in backups or ()]
+        words += [f"--engine {engine.value}"] if engine is not Engine.DIRECT else []
+        words += ["--deferred"] if deferred else []
         show(report, command_line(given.env, given.state, " ".join(words)))
     return 1 if report.undone else 0
+
+
+_SOURCES = {
+    "original": "can be made from their own original",
+    "elsewhere": "are in the storage under another name",
+    "backup": "are in the backup",
+    "origin": "can be asked for at their origin",
+    "page": "can be asked for at the page they show",
+    "none": "have no source left, or must be left alone; the report says why for each",
+}
 
 
 def document(report: RepairReport) -> dict[str, Any]:
@@ -90,10 +132,10 @@ def show(report: RepairReport, apply_command: str) -> None:
         result.print("[green]Nothing is broken.[/]")
         return
     if not report.applied:
-        origin, none = report.plan["origin"], report.plan["none"]
-        result.print(f"{count(report.records, 'record')} broken; {origin:,} can be fetched from their origin.")
-        if none:
-            result.print(f"{none:,} cannot be fetched; the report says why for each.")
+        result.print(f"{count(report.records, 'record')} broken.")
+        for source, words in _SOURCES.items():
+            if found := report.plan[source]:
+                result.print(f"{found:>9,} {words}")
         result.print(f"Report: {escape(str(report.report))}")
         result.print(f"Nothing was changed. Next: [bold]{escape(apply_command)}[/]")
         return

@@ -11,7 +11,6 @@ import heapq
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor, changed
 from mastomend.commands.parts import Parts
@@ -21,7 +20,7 @@ from mastomend.inventory.rows import read_rows
 from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.jobs import redownload_job
 from mastomend.mastodon.kinds import Kind
-from mastomend.outcomes import Outcome, RecordOutcome, Source
+from mastomend.outcomes import Engine, Outcome, RecordOutcome, Source
 from mastomend.plans.repair import undecided
 from mastomend.plans.reset import OCCASIONS, plan_reset
 
@@ -29,14 +28,6 @@ _POLL_S = 1.0
 #: Sidekiq looks at its schedule every few seconds: so long a due job still counts as scheduled.
 _POLLER_S = 15.0
 _ROWS = 1_000
-
-
-class Engine(StrEnum):
-    """Who fetches."""
-
-    DIRECT = "direct"
-    SIDEKIQ = "sidekiq"
-    RESET = "reset"
 
 
 @dataclass(frozen=True, slots=True)

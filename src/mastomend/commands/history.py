@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass
 
-from mastomend.actions.actions import PreserveFile, PutFile, QuarantineFile, RestoreFile, SetColumns
+from mastomend.actions.actions import (
+    CancelJob,
+    CopyFile,
+    EnqueueJob,
+    ForgetCached,
+    PreserveFile,
+    PutFile,
+    QuarantineFile,
+    RestoreFile,
+    SetColumns,
+)
 from mastomend.actions.journal import Journal, Run
+from mastomend.actions.ledger import Entry, Ledger
 from mastomend.commands.instance import Instance
 from mastomend.outcomes import Outcome
 
@@ -38,6 +50,14 @@ def history(instance: Instance) -> list[PastRun]:
         journal.close()
 
 
+def lost(instance: Instance) -> list[Entry]:
+    """The ledger of permanent losses, local ones first."""
+    if not (instance.state / "journal.sqlite3").exists():
+        return []
+    with contextlib.closing(Journal(instance.state)) as journal:
+        return list(Ledger(journal, instance.settings.deferral).lost())
+
+
 def _past(journal: Journal, run: Run) -> PastRun:
     rows = written = moved = 0
     for plan in journal.plans(run.id):
@@ -47,11 +67,11 @@ def _past(journal: Journal, run: Run) -> PastRun:
             match step.action:
                 case SetColumns():
                     rows += 1
-                case PutFile():
+                case PutFile() | CopyFile():
                     written += 1
                 case QuarantineFile() | RestoreFile():
                     moved += 1
-                case PreserveFile():
+                case PreserveFile() | EnqueueJob() | CancelJob() | ForgetCached():
                     pass
     outcomes = Counter(o.outcome for o in journal.outcomes(run.id) if o.outcome is not None)
     return PastRun(run, outcomes, rows, written, moved)

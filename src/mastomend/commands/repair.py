@@ -20,10 +20,11 @@ import duckdb
 from mastomend import __version__
 from mastomend.actions.executor import Executor
 from mastomend.actions.journal import Journal, Run
+from mastomend.actions.ledger import Ledger
 from mastomend.actions.lock import application_name, changing_run
 from mastomend.commands.check import CheckOptions, CheckReport, check, choose_kinds, new_id
 from mastomend.commands.fetching import Fetching
-from mastomend.commands.handing_over import Engine, HandingOver, HandOverLimits
+from mastomend.commands.handing_over import HandingOver, HandOverLimits
 from mastomend.commands.instance import Instance
 from mastomend.commands.parts import Parts, changing_parts, find_ffmpeg, named_storage, pooled
 from mastomend.commands.progress import Progress, Silent
@@ -34,7 +35,7 @@ from mastomend.inventory.instance_actor import signer
 from mastomend.inventory.rows import kinds_of
 from mastomend.inventory.tables import save_outcomes
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
-from mastomend.outcomes import Outcome, RecordOutcome, Source
+from mastomend.outcomes import Engine, Outcome, RecordOutcome, Source
 from mastomend.plans.repair import undecided
 from mastomend.remote.client import GuardedClient
 from mastomend.sources.copies import Backup, CopySource, Elsewhere
@@ -55,7 +56,7 @@ class RepairOptions:
     """What to repair. `scan` takes an earlier check's findings instead of making a new check.
 
     `backups` are other storages to copy from: directories, or files with Mastodon's storage variables. `engine` says
-    who fetches.
+    who fetches. `deferred` takes up only what was deferred before and is due.
     """
 
     kinds: tuple[str, ...] = ()
@@ -64,12 +65,14 @@ class RepairOptions:
     max_missing_percent: float | None = None
     backups: tuple[Path, ...] = ()
     engine: Engine = Engine.DIRECT
+    deferred: bool = False
     hand_over: HandOverLimits = field(default_factory=HandOverLimits)
 
     @property
     def scope(self) -> str:
         """What makes two runs the same work: an interrupted one is continued by the next of the same scope."""
         kinds = ",".join(sorted(self.kinds)) or "all"
+        kinds = f"deferred of {kinds}" if self.deferred else kinds
         return kinds if self.engine is Engine.DIRECT else f"{kinds} by {self.engine.value}"
 
 
@@ -114,6 +117,7 @@ def repair(
     options: RepairOptions = RepairOptions(),
     progress: Progress = Silent(),
     client: GuardedClient | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> RepairReport:
     """Repair the instance, or say what would be done.
 
@@ -123,23 +127,27 @@ def repair(
     """
     clock = time.monotonic()
     if not options.apply:
-        report = _dry_run(instance, options, progress)
+        report = _dry_run(instance, options, progress, now)
     else:
         run = new_id(datetime.now(UTC))
         connection = connect(instance.configuration.database, application_name(run), read_only=False)
         with contextlib.closing(connection), changing_run(connection, instance.state, run, pooled=pooled(instance)):
-            report = _applied(instance, options, progress, run, client)
+            report = _applied(instance, options, progress, run, client, now)
     report.duration_s = time.monotonic() - clock
     return report
 
 
-def _dry_run(instance: Instance, options: RepairOptions, progress: Progress) -> RepairReport:
+def _dry_run(
+    instance: Instance, options: RepairOptions, progress: Progress, now: Callable[[], datetime]
+) -> RepairReport:
     scan, findings = _findings(instance, options, progress)
+    with contextlib.closing(Journal(instance.state)) as journal:
+        due = _due(options, Ledger(journal, instance.settings.deferral), now())
     report = RepairReport(new_id(datetime.now(UTC)), False, scan)
     report.report = instance.state / "runs" / report.run / "outcomes.parquet"
     with _work(instance, options, report.run, None, progress) as work:
         rows = []
-        for batch in _batches(findings, work.kinds):
+        for batch in _batches(findings, work.kinds, due):
             for item in work.restorer.look(batch):
                 # nothing is decided before it is tried
                 outcome = (
@@ -154,9 +162,15 @@ def _dry_run(instance: Instance, options: RepairOptions, progress: Progress) -> 
 
 
 def _applied(
-    instance: Instance, options: RepairOptions, progress: Progress, run: str, client: GuardedClient | None
+    instance: Instance,
+    options: RepairOptions,
+    progress: Progress,
+    run: str,
+    client: GuardedClient | None,
+    now: Callable[[], datetime],
 ) -> RepairReport:
     journal = Journal(instance.state)
+    ledger = Ledger(journal, instance.settings.deferral)
     try:
         recovered = _recover(instance, journal, progress)
         # also a run that goes on is checked first: what was true when it was cut off need not be true now
@@ -172,17 +186,20 @@ def _applied(
         report.report = instance.state / "runs" / report.run / "outcomes.parquet"
         with _work(instance, options, report.run, journal, progress) as work:
             decided = journal.decided(report.run)
-            progress.start("repair", max(0, _records(findings, work.kinds) - len(decided)))
+            broken = _records(findings, work.kinds)
+            if options.scan is None:
+                ledger.keep_only([k.name for k in work.kinds], broken)
+            wanted = _due(options, ledger, now())
+            wanted = (broken if wanted is None else broken & wanted) - decided
+            progress.start("repair", len(wanted))
 
             def close(outcome: RecordOutcome | None) -> None:
                 if outcome is not None:
-                    journal.outcome(report.run, outcome)
+                    journal.outcome(report.run, ledger.settle(outcome, now()))
                 progress.advance(1)
 
             def left(kinds: Sequence[Kind]) -> Iterator[list[Broken]]:
-                for batch in _batches(findings, kinds):
-                    if fresh := [b for b in batch if (b.kind.name, b.id) not in decided]:
-                        yield fresh
+                return _batches(findings, kinds, wanted)
 
             handed = [k for k in work.kinds if HandingOver.takes(options.engine, k)]
             if handed:
@@ -362,19 +379,31 @@ def _recover(instance: Instance, journal: Journal, progress: Progress) -> int:
     return recovered
 
 
-def _batches(findings: Path, kinds: Sequence[Kind]) -> Iterator[list[Broken]]:
-    """The scan's broken records, hosts interleaved, in batches."""
+def _due(options: RepairOptions, ledger: Ledger, now: datetime) -> set[tuple[str, int]] | None:
+    """The records to take up again; None means all that is broken."""
+    return ledger.due(now) if options.deferred else None
+
+
+def _batches(findings: Path, kinds: Sequence[Kind], wanted: set[tuple[str, int]] | None) -> Iterator[list[Broken]]:
+    """The scan's broken records, hosts interleaved, in batches; only those wanted."""
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET enable_progress_bar = false")
         result = connection.execute(_BROKEN_SQL, [str(findings), [k.name for k in kinds]])
         while rows := result.fetchmany(_BATCH):
-            yield [Broken(KIND_BY_NAME[kind], id_, frozenset(corrupt or ())) for kind, id_, _, corrupt in rows]
+            batch = [
+                Broken(KIND_BY_NAME[kind], id_, frozenset(corrupt or ()))
+                for kind, id_, _, corrupt in rows
+                if wanted is None or (kind, id_) in wanted
+            ]
+            if batch:
+                yield batch
 
 
-def _records(findings: Path, kinds: Sequence[Kind]) -> int:
+def _records(findings: Path, kinds: Sequence[Kind]) -> set[tuple[str, int]]:
+    """The broken records of those kinds."""
     with duckdb.connect(":memory:") as connection:
-        row = connection.execute(
-            "SELECT count(DISTINCT (kind, id)) FROM read_parquet(?) WHERE list_contains(?, kind)",
+        rows = connection.execute(
+            "SELECT DISTINCT kind, id FROM read_parquet(?) WHERE list_contains(?, kind)",
             [str(findings), [k.name for k in kinds]],
-        ).fetchone()
-    return int(row[0]) if row else 0
+        ).fetchall()
+    return {(kind, id_) for kind, id_ in rows}

@@ -9,10 +9,11 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mastomend.errors import ConfigurationError
 from mastomend.inventory.workspace import default_budget
+from mastomend.plans.deferral import Deferral
 from mastomend.remote.admission import Politeness
 
 _SIZES = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
@@ -26,6 +27,7 @@ class Settings:
     settle_s: float = 2.0
     max_missing_percent: float = 25.0
     politeness: Politeness = field(default_factory=Politeness)
+    deferral: Deferral = field(default_factory=Deferral)
 
 
 def load(path: Path) -> Settings:
@@ -50,23 +52,27 @@ def load(path: Path) -> Settings:
             case "max_missing":
                 settings = replace(settings, max_missing_percent=parse_percent(value, f"{path}: max_missing"))
             case "politeness" if isinstance(value, dict):
-                settings = replace(settings, politeness=_politeness(value, path))
+                settings = replace(settings, politeness=_numbers(Politeness(), value, f"{path}: politeness"))
+            case "deferred" if isinstance(value, dict):
+                settings = replace(settings, deferral=_numbers(Deferral(), value, f"{path}: deferred"))
             case _:
                 raise ConfigurationError(f"{path}: unknown setting {name!r}.", hint="See docs/reference/settings.md.")
     return settings
 
 
-def _politeness(table: dict[str, Any], path: Path) -> Politeness:
-    known = {f.name: f for f in fields(Politeness)}
+_Table = TypeVar("_Table", Politeness, Deferral)
+
+
+def _numbers(defaults: _Table, table: dict[str, Any], where: str) -> _Table:
+    """A table of numbers over its defaults."""
+    known = {f.name: f for f in fields(defaults)}
     changes: dict[str, Any] = {}
     for name, value in table.items():
         if name not in known:
-            raise ConfigurationError(
-                f"{path}: unknown setting politeness.{name}.", hint="See docs/reference/settings.md."
-            )
-        number = _number(value, f"{path}: politeness.{name}")
+            raise ConfigurationError(f"{where}.{name} is not a setting.", hint="See docs/reference/settings.md.")
+        number = _number(value, f"{where}.{name}")
         changes[name] = int(number) if isinstance(known[name].default, int) else number
-    return replace(Politeness(), **changes)
+    return replace(defaults, **changes)
 
 
 def _number(value: Any, where: str) -> float:

@@ -18,11 +18,16 @@ _TIMEOUT_S = 5
 def connect(settings: Redis) -> redis.Redis:
     """A client that connects when it is first used."""
     import redis
+    from redis.backoff import ExponentialBackoff
+    from redis.retry import Retry
     from redis.sentinel import Sentinel
 
     password = settings.password.reveal() or None
+    patience: Any = {"retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2)}
     if settings.url:
-        return redis.Redis.from_url(settings.url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+        return redis.Redis.from_url(
+            settings.url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, **patience
+        )
     if settings.sentinels:
         places = []
         for sentinel in settings.sentinels:
@@ -50,6 +55,7 @@ def connect(settings: Redis) -> redis.Redis:
         password=password,
         socket_timeout=_TIMEOUT_S,
         socket_connect_timeout=_TIMEOUT_S,
+        **patience,
     )
 
 

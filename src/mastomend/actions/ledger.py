@@ -1,0 +1,135 @@
+"""What is still broken, across runs: since when, how often it was tried, when it is due again.
+
+A record enters the ledger with its first outcome that is not a success and leaves it when it is whole. It lives in the
+journal's file; an entry is written with the outcome it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from mastomend.actions.journal import Journal
+from mastomend.outcomes import Outcome, RecordOutcome
+from mastomend.plans.deferral import GAVE_UP, Deferral, counts, is_dead
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS ledger (
+  kind TEXT NOT NULL, id INTEGER NOT NULL, is_local INTEGER NOT NULL, domain TEXT, remote_url TEXT,
+  outcome TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, tries INTEGER NOT NULL, first_seen TEXT NOT NULL,
+  last_tried TEXT NOT NULL, next_try TEXT, dead_since TEXT, PRIMARY KEY (kind, id)
+) STRICT
+"""
+_SUCCESS = (Outcome.RESTORED, Outcome.REFRESHED)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record that is still broken. Times in UTC; `next_try` None: it is not tried again by itself."""
+
+    kind: str
+    id: int
+    is_local: bool
+    domain: str | None
+    remote_url: str | None
+    outcome: Outcome
+    reason: str
+    detail: str
+    tries: int
+    first_seen: datetime
+    last_tried: datetime
+    next_try: datetime | None
+    dead_since: datetime | None
+
+
+class Ledger:
+    """The entries in a journal's file."""
+
+    def __init__(self, journal: Journal, policy: Deferral) -> None:
+        self._journal = journal
+        self._policy = policy
+        journal.commit((_SCHEMA, ()))
+
+    def settle(self, outcome: RecordOutcome, now: datetime) -> RecordOutcome:
+        """Note what became of a record. Returns the outcome to report: one deferral too many is `lost`."""
+        if outcome.outcome is None:
+            return outcome
+        old = self.entry(outcome.kind, outcome.id)
+        if outcome.outcome in _SUCCESS:
+            if old is not None:
+                self._journal.commit(("DELETE FROM ledger WHERE kind = ? AND id = ?", (outcome.kind, outcome.id)))
+            return outcome
+        tries = (old.tries if old else 0) + counts(outcome)
+        since = old.first_seen if old else now
+        if counts(outcome) and tries >= self._policy.tries:
+            detail = f"deferred {tries} times since {since:%Y-%m-%d}; the last time: {outcome.reason}, {outcome.detail}"
+            outcome = replace(outcome, outcome=Outcome.LOST, reason=GAVE_UP, detail=detail)
+        due = None
+        if outcome.outcome is Outcome.DEFERRED:
+            due = now + timedelta(seconds=self._policy.wait_s(max(tries, 1)))
+        dead = (old.dead_since if old and old.dead_since else now) if is_dead(outcome) else None
+        assert outcome.outcome is not None
+        self._journal.commit(
+            (
+                "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    outcome.kind,
+                    outcome.id,
+                    int(outcome.is_local),
+                    outcome.domain,
+                    outcome.remote_url,
+                    outcome.outcome.value,
+                    outcome.reason,
+                    outcome.detail,
+                    tries,
+                    _text(since),
+                    _text(now),
+                    _text(due) if due else None,
+                    _text(dead) if dead else None,
+                ),
+            )
+        )
+        return outcome
+
+    def entry(self, kind: str, record_id: int) -> Entry | None:
+        """The record's entry."""
+        return next(iter(self._read("WHERE kind = ? AND id = ?", (kind, record_id))), None)
+
+    def due(self, now: datetime) -> set[tuple[str, int]]:
+        """Deferred records whose time has come."""
+        found = self._read("WHERE next_try IS NOT NULL AND next_try <= ?", (_text(now),))
+        return {(entry.kind, entry.id) for entry in found}
+
+    def lost(self) -> Iterator[Entry]:
+        """Permanent losses: `lost` and `gone`, local ones first, then by age."""
+        return self._read("WHERE outcome IN ('lost', 'gone') ORDER BY is_local DESC, first_seen, kind, id", ())
+
+    def keep_only(self, kinds: Iterable[str], broken: set[tuple[str, int]]) -> None:
+        """After a check of those kinds: what it no longer found broken is whole, or gone from the database."""
+        for kind in kinds:
+            for entry in list(self._read("WHERE kind = ?", (kind,))):
+                if (entry.kind, entry.id) not in broken:
+                    self._journal.commit(("DELETE FROM ledger WHERE kind = ? AND id = ?", (entry.kind, entry.id)))
+
+    def _read(self, condition: str, parameters: tuple[object, ...]) -> Iterator[Entry]:
+        for row in self._journal.query(f"SELECT * FROM ledger {condition}", parameters):  # noqa: S608 - our own words
+            yield Entry(
+                row["kind"],
+                row["id"],
+                bool(row["is_local"]),
+                row["domain"],
+                row["remote_url"],
+                Outcome(row["outcome"]),
+                row["reason"],
+                row["detail"],
+                row["tries"],
+                datetime.fromisoformat(row["first_seen"]),
+                datetime.fromisoformat(row["last_tried"]),
+                datetime.fromisoformat(row["next_try"]) if row["next_try"] else None,
+                datetime.fromisoformat(row["dead_since"]) if row["dead_since"] else None,
+            )
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()
