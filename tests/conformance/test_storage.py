@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from azurite import container
 
 from mastomend.demo.services import S3Server
 from mastomend.errors import ConfigurationError, StorageError
@@ -28,7 +30,7 @@ def s3_settings(server: S3Server, bucket: str, secret: str | None = None) -> S3S
     )  # fmt: skip
 
 
-@pytest.fixture(params=["memory", "disk", "s3"])
+@pytest.fixture(params=["memory", "disk", "s3", "azure"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made: Store
     if request.param == "memory":
@@ -36,6 +38,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     elif request.param == "disk":
         (tmp_path / "media").mkdir()
         made = build(FilesystemStorage(str(tmp_path / "media")))
+    elif request.param == "azure":
+        made = build(container(request.getfixturevalue("azure"), f"conformance{next(_numbers)}"))
     else:
         server: S3Server = request.getfixturevalue("s3")
         bucket = f"conformance-{next(_numbers)}"
@@ -93,6 +97,27 @@ def test_disk_has_mastodon_s_modes_and_leaves_nothing_behind(tmp_path: Path) -> 
         os.umask(old)
         store.close()
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["x"]
+
+
+def test_files_too_large_for_memory(store: Store, tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(bytes(range(256)) * 80_000)
+    key = Key("a/large.bin")
+    store.put(key, large, "application/zip")
+    assert list(store.sizes([key])) == [large.stat().st_size]
+    assert store.digest(key) == hashlib.sha256(large.read_bytes()).hexdigest()
+    fetched = store.fetch(key, tmp_path / "spare")
+    assert (fetched if isinstance(fetched, bytes) else fetched.read_bytes()) == large.read_bytes()
+    assert store.digest(Key("a/none")) is None
+    with pytest.raises(StorageError, match="does not exist"):
+        store.fetch(Key("a/none"), tmp_path / "spare")
+
+
+def test_folders(store: Store) -> None:
+    for key in ("cache/x/1", "old/cache/x/1", "old/y/2", "top"):
+        store.put(Key(key), b"1", PNG)
+    assert (list(store.folders()), list(store.folders("old/"))) == (["cache", "old"], ["cache", "y"])
+    assert list(store.folders("absent/")) == []
 
 
 def test_clearing_touches_no_whole_file(store: Store) -> None:

@@ -1,0 +1,52 @@
+"""`check` and `repair` on Azure, against a real blob server."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+from azurite import ContainerMedia, container
+from conftest import MakeInstance, opened
+
+from mastomend.commands.check import check
+from mastomend.commands.repair import RepairOptions, repair
+from mastomend.commands.undo import undo
+from mastomend.demo.fediverse import Fediverse
+from mastomend.demo.pictures import picture
+from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS
+
+_numbers = itertools.count()
+
+
+def test_check_and_repair_on_azure(make_instance: MakeInstance, network: Fediverse, azure: str) -> None:
+    instance = make_instance("4.5")
+    settings = container(azure, f"media{next(_numbers)}")
+    media = instance.media = ContainerMedia(settings)
+    ours = opened(instance)
+    ours = replace(ours, configuration=replace(ours.configuration, storage=settings))
+    origin = network.add("s.example")
+    keys = []
+    for n, kind in enumerate((AVATARS, HEADERS, EMOJIS)):
+        data = picture(n, 300, 200, "png")
+        origin.files[f"/{n}"] = data
+        identity = {"shortcode": "a"} if kind is EMOJIS else {"username": f"u{n}", "uri": f"x:{n}"}
+        keys += instance.add_image(kind, data, remote_url=origin.url(f"/{n}"), domain="s.example", **identity)[1]
+    assert check(ours).broken == 0
+    media.delete(keys[0])
+    media.write(keys[1], b"half")
+    media.write(keys[2], b"")
+    moved = instance.files[keys[0]]
+    report = check(ours)
+    found = {k.kind: {s.value: n for s, n in k.states.items() if n} for k in report.kinds if k.records_broken}
+    assert found == {
+        "accounts/avatars": {"missing": 1}, "accounts/headers": {"truncated": 1}, "custom_emojis/images": {"empty": 1}
+    }  # fmt: skip
+    media.write(keys[0].removeprefix("cache/"), moved)
+    mended = repair(ours, RepairOptions(apply=True, max_missing_percent=100))
+    assert (mended.outcomes, mended.sources) == ({"restored": 3}, {"elsewhere": 1, "origin": 2})
+    assert check(ours).broken == 0
+    assert all(media.read(key) == instance.files[key] for key in keys[:3])
+    assert media.content_type(keys[1]) == "image/png"
+    taken = undo(ours, mended.run, apply=True)
+    assert (taken.reverted, taken.conflicts) == (3, 0)
+    assert media.read(keys[1]) == b"half" and media.read(keys[0]) is None
