@@ -18,7 +18,8 @@ from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.pictures import picture
 from mastomend.images.decode import UnusableImage, header
 from mastomend.mastodon.configuration import Limits
-from mastomend.mastodon.kinds import MEDIA_FILES
+from mastomend.mastodon.keys import Record
+from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS
 from mastomend.mastodon.processing import moving_rules
 from mastomend.mastodon.versions import Version
 
@@ -189,3 +190,27 @@ def test_without_ffmpeg_it_is_deferred_by_name(
     report = repair(opened(instance), APPLY)
     assert {(o.value, reason) for o, reason in report.reasons} == {("deferred", "needs_ffmpeg")}
     assert not network.requests
+
+
+@needs_ffmpeg
+def test_a_cover_is_taken_out_of_its_sound(
+    make_instance: MakeInstance, network: Fediverse, clips: dict[str, bytes]
+) -> None:
+    instance = make_instance("4.6")
+    origin = network.add("films.example")
+    origin.files = {f"/{name}": data for name, data in clips.items()}
+    keys = {}
+    for name in ("song.mp3", "sound.ogg"):
+        made = instance.produced(MEDIA_THUMBNAILS, clips["cover.png"])
+        columns = instance.attachment(MEDIA_THUMBNAILS, made, "cover.png", 1)
+        new = instance.insert("media_attachments", remote_url=origin.url(f"/{name}"), type=4, **columns)
+        record = Record(new, False, "cover.png", made.content_type, len(made.original), 1)
+        keys[name] = instance.store(MEDIA_THUMBNAILS, record, made.files)
+        instance.media.delete(keys[name][0])
+    report = repair(opened(instance), APPLY)
+    assert {(o.value, reason) for o, reason in report.reasons} == {
+        ("refreshed", "other_picture"),
+        ("gone", "no_picture"),
+    }
+    cover = instance.media.read(keys["song.mp3"][0])
+    assert cover is not None and (header(cover).width, header(cover).height) == (300, 300)

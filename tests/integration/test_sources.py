@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from mastomend.actions.actions import quarantine_key
 from mastomend.commands.check import check
 from mastomend.commands.history import history
+from mastomend.commands.progress import Silent
 from mastomend.commands.repair import RepairOptions, RepairReport, repair
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse, Origin
@@ -36,6 +37,7 @@ from mastomend.mastodon.kinds import (
 )
 
 APPLY = RepairOptions(apply=True, max_missing_percent=100)
+GOLDEN = Path(__file__).parents[1] / "golden" / "active_record_encryption.json"
 ON_BOTH = pytest.mark.parametrize("storage", ["disk", "s3"])
 
 
@@ -323,3 +325,59 @@ def test_an_address_the_row_never_had(make_instance: MakeInstance, network: Fedi
     rows = rows_of(report)
     assert (rows["accounts/avatars", new]["outcome"], rows["accounts/avatars", new]["source"]) == ("restored", "actor")
     assert (rows["accounts/avatars", lost]["outcome"], rows["accounts/avatars", lost]["reason"]) == ("lost", "no_url")
+
+
+def test_the_encrypted_key_of_4_7_signs(make_instance: MakeInstance, network: Fediverse, tmp_path: Path) -> None:
+    vector = next(v for v in json.loads(GOLDEN.read_text()) if "RSA" in v["text"])
+    instance = make_instance("4.7")
+    with instance.env.open("a") as file:
+        file.write(f"ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY={vector['primary_key']}\n")
+        file.write(f"ACTIVE_RECORD_ENCRYPTION_KEY_DERIVATION_SALT={vector['salt']}\n")
+    instance.insert("accounts", id=-99, username="mastodon.internal", uri="x:actor")
+    common = {"account_id": -99, "type": 0, "public_key": "x"}
+    instance.insert("keypairs", **common, local_fragment="#old", private_key="unreadable", revoked=True)
+    instance.insert("keypairs", **common, local_fragment="#main-key", private_key=vector["column"])
+    origin = network.add("secure.example")
+    origin.files["/now"] = picture(1)
+    uri = origin.publish("/actor", {"icon": {"url": origin.url("/now")}})
+    _, keys = instance.add_image(AVATARS, picture(1), remote_url="", domain="secure.example", username="l", uri=uri)
+    instance.media.delete(keys[0])
+    assert repair(opened(instance), APPLY).outcomes == {"restored": 1}
+    (signed,) = [r for r in network.requests if "Signature" in r.headers]
+    private, public = tmp_path / "private.pem", tmp_path / "public.pem"
+    private.write_text(vector["text"])
+    subprocess.run(
+        ["openssl", "rsa", "-in", str(private), "-pubout", "-out", str(public)], check=True, capture_output=True
+    )
+    verify_by_openssl(dict(signed.headers), signed.path, public, tmp_path)
+
+
+def test_a_key_that_cannot_be_read_is_said_so_and_repair_goes_on(
+    make_instance: MakeInstance, network: Fediverse
+) -> None:
+    instance = make_instance("4.7")
+    instance.insert("accounts", id=-99, username="mastodon.internal", uri="x:actor")
+    vector = json.loads(GOLDEN.read_text())[0]
+    instance.insert(
+        "keypairs", account_id=-99, type=0, public_key="x", local_fragment="#main-key", private_key=vector["column"]
+    )
+    origin = network.add("s.example")
+    origin.files["/a"] = picture(1)
+    _, keys = instance.add_image(
+        AVATARS, picture(1), remote_url=origin.url("/a"), domain="s.example", username="a", uri="x:a"
+    )
+    instance.media.delete(keys[0])
+    notes = Notes()
+    assert repair(opened(instance), APPLY, notes).outcomes == {"restored": 1}
+    (said,) = [note for note in notes.said if "not signed" in note]
+    assert "ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY" in said and vector["text"] not in said
+
+
+class Notes(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)

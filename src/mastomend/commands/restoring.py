@@ -40,6 +40,7 @@ from mastomend.mastodon.processing import ImageRules, MovingRules, image_rules, 
 from mastomend.mastodon.urls import public_url
 from mastomend.outcomes import Outcome, RecordOutcome, Source
 from mastomend.plans.repair import (
+    AUDIO,
     IMAGE,
     UNKNOWN,
     Naming,
@@ -228,6 +229,8 @@ class Restorer:
         failed = replace(
             undecided(t), outcome=Outcome.LOST, reason="no_url", detail="the database knows no address it came from"
         )
+        if is_blank(url) and t.kind is MEDIA_THUMBNAILS:
+            return (yield from self._from_sound(case, failed, tried))
         if not is_blank(url):
             answer = yield Ask(url, self._max_bytes(t))
             ended = self._take(case, answer, Source.ORIGIN)
@@ -238,6 +241,38 @@ class Restorer:
                 return ended.outcome
             failed = ended.outcome
         return (yield from self._from_document(case, failed, tried))
+
+    def _from_sound(self, case: Case, failed: RecordOutcome, tried: Tried) -> Way:
+        """A thumbnail without an address of its own was the cover embedded in a sound (facts §3.3)."""
+        t = case.target
+        place = read_addresses(self._database, t.kind, t.row.record.id).place
+        if self._ffmpeg is None or t.row.media_type != AUDIO or place is None or is_blank(place.remote_url):
+            return failed
+        answer = yield Ask(place.remote_url, self._moving.max_bytes)
+        if isinstance(answer, Fetched):
+            try:
+                cover = self._cover(answer.data)
+            except UnusableImage as error:
+                tried.add(Source.ORIGIN, error.reason)
+                return replace(
+                    failed, outcome=Outcome.REFUSED, source=Source.ORIGIN, reason=error.reason, detail=str(error)
+                )
+            if cover is None:
+                tried.add(Source.ORIGIN, "no_picture")
+                return replace(
+                    failed, outcome=Outcome.GONE, source=Source.ORIGIN, reason="no_picture", detail="no cover in it"
+                )
+            answer = replace(answer, data=cover)
+        ended = self._take(case, answer, Source.ORIGIN)
+        return ended.outcome if isinstance(ended, _Failed) else ended
+
+    def _cover(self, sound: bytes) -> bytes | None:
+        assert self._ffmpeg is not None
+        with tempfile.TemporaryDirectory(prefix="mastomend-") as folder:
+            source = Path(folder) / "sound"
+            source.write_bytes(sound)
+            cover = self._ffmpeg.cover(source, Path(folder))
+            return None if cover is None else cover.read_bytes()
 
     def _from_document(self, case: Case, failed: RecordOutcome, tried: Tried) -> Way:
         """Ask the origin for the actor, emoji or note, and restore from the address it names now."""

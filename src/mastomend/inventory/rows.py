@@ -133,7 +133,7 @@ SELECT s.uri AS document, NULL AS page, t.blurhash, t.remote_url,
                 (SELECT count(*) FROM media_attachments m WHERE m.status_id = t.status_id AND m.id <= t.id)) - 1 AS position,
        coalesce(cardinality(s.ordered_media_attachment_ids),
                 (SELECT count(*) FROM media_attachments m WHERE m.status_id = t.status_id)) AS total
-FROM media_attachments t JOIN statuses s ON s.id = t.status_id WHERE t.id = %s""",
+FROM media_attachments t LEFT JOIN statuses s ON s.id = t.status_id WHERE t.id = %s""",
 }
 
 
