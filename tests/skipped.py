@@ -5,5 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-missing = [name for name, there in (("ffprobe", shutil.which("ffprobe")), ("root", os.geteuid() == 0)) if not there]
+PROGRAMS = ("ffmpeg", "ffprobe", "sidekiq", "npm", "vipsthumbnail", "openssl", "systemd-analyze")
+
+missing = [name for name in PROGRAMS if not shutil.which(name)] + (["root"] if os.geteuid() else [])
 print(f"skipped for want of: {', '.join(missing)}" if missing else "nothing was skipped")

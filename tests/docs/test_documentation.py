@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 import typer
 
+from mastomend.actions.ledger import Entry
 from mastomend.cli.app import app
 from mastomend.cli.check import document as check_document
 from mastomend.cli.history import document as history_document
-from mastomend.cli.history import undo_document
+from mastomend.cli.history import lost_document, undo_document
 from mastomend.cli.repair import document as repair_document
 from mastomend.commands.check import CheckReport, KindReport
 from mastomend.commands.history import PastRun
 from mastomend.commands.repair import RepairReport
 from mastomend.commands.undo import UndoReport
 from mastomend.mastodon.versions import Version
-from mastomend.outcomes import RecordOutcome
+from mastomend.outcomes import Outcome, RecordOutcome
+from mastomend.plans.deferral import Deferral
 from mastomend.remote.admission import Politeness
 from mastomend.vocabulary import Finding
 
@@ -58,9 +60,12 @@ def test_every_exit_code_is_documented() -> None:
 def test_every_setting_is_documented() -> None:
     reference = text("docs/reference/settings.md")
     names = {"memory", "settle_seconds", "max_missing"} | {f"politeness.{f.name}" for f in fields(Politeness)}
+    names |= {f"deferred.{f.name}" for f in fields(Deferral)}
     assert set(re.findall(r"^\| `([a-z_.]+)`", reference, re.MULTILINE)) == names
     for f in fields(Politeness):
         assert f"| `politeness.{f.name}` | {f.default} |" in reference
+    for f in fields(Deferral):
+        assert f"| `deferred.{f.name}` | {f.default} |" in reference
 
 
 def section(name: str) -> str:
@@ -79,13 +84,15 @@ def test_every_json_field_is_documented() -> None:
         CheckReport("s", datetime.now(UTC), "d", version, "file:///", [KindReport("k")], Requests(), Path("f"))
     )
     run = Run("r", "repair", "all", None, "t", None, {}, None)
+    now = datetime.now(UTC)
+    entry = Entry("k", 1, False, None, None, Outcome.LOST, "r", "d", 1, now, now, None, None)
     documents = {
         "check": [check, check["instance"], check["kinds"][0], check["kinds"][0]["files"], check["totals"]],
         "repair": [
             repair_document(RepairReport("r", True, "s")),
             repair_document(RepairReport("r", True, "s"))["outcomes"],
         ],
-        "history": [history_document(PastRun(run, Counter(), 0, 0, 0))],
+        "history": [history_document(PastRun(run, Counter(), 0, 0, 0)), lost_document(entry)],
         "undo": [undo_document(UndoReport("u", "r", True))],
     }
     for name, found in documents.items():
