@@ -16,7 +16,7 @@ demo: $(STAMP)
 	$(BIN)/mastomend demo
 
 test: $(STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --maxprocesses=4
 	@$(BIN)/python tests/skipped.py
 
 check: $(STAMP)

@@ -106,7 +106,7 @@ def story(folder: Path, storage: str, progress: Progress) -> Iterator[Event]:
         yield Told(
             "repair --apply",
             "Derived styles come from an original that is still there; the rest is fetched once from where it came from, at "
-            "most two requests a second from each server.",
+            "most two requests a second from each server. Where an address is dead, its server is asked for the new one.",
         )
         network.requests.clear()
         repaired = repair(instance, RepairOptions(apply=True), progress)
@@ -140,6 +140,11 @@ def _populate(simulated: SimulatedInstance, network: Fediverse) -> None:
             simulated.add_image(EMOJIS, data, remote_url=url, domain=domain, shortcode=f"blob{n}")
         if manners is Manners.MOVED:
             origin.files = {f"/new{path}": data for path, data in origin.files.items()}
+        moved = "/new" if manners is Manners.MOVED else ""
+        for n in range(_ACCOUNTS_PER_ORIGIN):  # what the origin itself says about its people now
+            pictures = {"icon": f"{moved}/avatars/user{n}", "image": f"{moved}/headers/user{n}"}
+            shown = {p: {"type": "Image", "url": origin.url(u)} for p, u in pictures.items() if u in origin.files}
+            origin.publish(f"/users/user{n}", {"type": "Person", **shown})
     for name in ("alice", "bob", "carol"):
         seed += 1
         owner, _ = simulated.add_image(AVATARS, picture(seed), username=name, uri=f"https://example.social/{name}")
@@ -156,7 +161,7 @@ def _account(simulated: SimulatedInstance, origin: Origin, name: str, seed: int,
     avatar = picture(seed, 400, 400, form)
     identity: dict[str, Any] = {
         "username": name,
-        "uri": f"https://{origin.domain}/users/{name}",
+        "uri": origin.url(f"/users/{name}"),
         "domain": origin.domain,
     }
     url = _serve(origin, f"/avatars/{name}", avatar)

@@ -18,8 +18,8 @@ from mastomend.outcomes import Source
 from mastomend.storage.ports import MISSING, UNREADABLE, Store
 from mastomend.vocabulary import Finding, Target
 
-#: So many earlier runs' quarantines are looked into, newest first; each costs a look-up per broken file.
-_RUNS = 20
+#: So many files in quarantine are known by name, those of the newest runs; about 20 MB.
+_QUARANTINED = 100_000
 _PREFIXES = 8
 _CACHE = "cache/"
 
@@ -57,17 +57,30 @@ class Elsewhere:
     def __init__(self, store: Store, key_prefix: str) -> None:
         self.store = store
         self._prefix = f"{key_prefix}/" if key_prefix else ""
-        self._key_prefix = key_prefix
         known = {kind.name.split("/")[0] for kind in KINDS} | {"cache", QUARANTINE_FOLDER.split("/")[0]}
         others = [f"{name}/" for name in store.folders() if name not in known]
         self._prefixes = list(dict.fromkeys([self._prefix, "", *others[:_PREFIXES]]))
-        self._runs = sorted(store.folders(f"{self._prefix}{QUARANTINE_FOLDER}/"), reverse=True)[:_RUNS]
+        self._quarantined = _quarantined(store, f"{self._prefix}{QUARANTINE_FOLDER}/")
 
     def candidates(self, key: Key) -> Sequence[Key]:
         plain = key.removeprefix(self._prefix)
         found = [Key(prefix + form) for prefix in self._prefixes for form in _forms(plain)]
-        found += [quarantine_key(run, key, self._key_prefix) for run in self._runs]
+        found += self._quarantined.get(quarantine_key("", key).rpartition("/")[2], ())
         return [candidate for candidate in found if candidate != key]
+
+
+def _quarantined(store: Store, folder: str) -> dict[str, list[Key]]:
+    """What is in quarantine, by its flat name, newest run first: asked for once rather than for every record."""
+    found: dict[str, list[Key]] = {}
+    known = 0
+    for run in sorted(store.folders(folder), reverse=True):
+        for chunk in store.list(f"{folder}{run}/"):
+            for held in chunk:
+                found.setdefault(held.key.rpartition("/")[2], []).append(Key(held.key))
+            known += len(chunk)
+        if known >= _QUARANTINED:
+            break
+    return found
 
 
 class Backup:
