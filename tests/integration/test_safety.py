@@ -202,3 +202,19 @@ def test_behind_a_pooler_reading_is_still_read_only_and_the_lock_holds(make_inst
         pass
     with MastodonDatabase(settings) as database, pytest.raises(DatabaseError, match="read-only"):
         database.query("UPDATE accounts SET username = 'x' RETURNING id")
+
+
+def test_a_crash_never_takes_a_local_file_away_again(make_instance: MakeInstance) -> None:
+    """A plan that only writes what its rows expect leaves what it wrote where it is."""
+    instance = make_instance()
+    _, (original, static) = instance.add_image(AVATARS, picture(3, 400, 400, "gif"), username="alice", uri="x:alice")
+    data = {key: instance.files[key] for key in (original, static)}
+    instance.media.delete(original)
+    instance.media.delete(static)
+    with executor(instance) as (run, journal):
+        actions = [PutFile.of(Key(key), content, "image/gif") for key, content in data.items()]
+        journal.plan("run", OUTCOME, actions)
+        instance.media.write(original, data[original])  # written, by us or by hand, and then the crash
+        (plan,) = journal.open_plans("run")
+        assert run.recover(plan) is None
+    assert instance.media.read(original) == data[original]

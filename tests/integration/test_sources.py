@@ -381,3 +381,60 @@ class Notes(Silent):
 
     def note(self, text: str) -> None:
         self.said.append(text)
+
+
+def test_strangers_may_send_anything(make_instance: MakeInstance, network: Fediverse) -> None:
+    """Nothing a server sends ends the run for the others, or enters the database as it is."""
+    instance = make_instance("4.5")
+    origin = network.add("odd.example")
+    origin.files["/good"] = picture(1)
+    icons: list[object] = [
+        origin.url("/good") + "\u0000", origin.url("/good") + "\ud800", "http://[x", {"url": {"href": [1]}}, 7, [[["x"]]],
+        {"type": "Image", "url": "ftp://x/y"}, {"url": "javascript:1"},
+    ]  # fmt: skip
+    for n, icon in enumerate(icons):
+        uri = origin.publish(f"/a{n}", {"icon": icon})
+        _, keys = instance.add_image(
+            AVATARS, picture(1), remote_url=origin.url("/dead"), domain="odd.example", username=f"a{n}", uri=uri
+        )
+        instance.media.delete(keys[0])
+    heads = [
+        "<![foo[", "<![ ", '<meta property="og:image" content="http://[x">', "<!DOCTYPE [", '<meta property="og:image">',
+        '<link rel="alternate" type="application/json+oembed" href="http://[y">', "\x00\x01",
+    ]  # fmt: skip
+    charsets = ["undefined", "idna", "punycode", "no-such", "utf-7", "zip", ""]
+    for n, (head, charset) in enumerate(zip(heads, charsets, strict=True)):
+        origin.files[f"/p{n}"] = f"<html>{head}<body>".encode()
+        origin.types[f"/p{n}"] = f"text/html; charset={charset}"
+        _, keys = instance.add_image(PREVIEW_CARDS, picture(2), url=origin.url(f"/p{n}"), type=0)
+        instance.media.delete(keys[0])
+    report = repair(opened(instance), APPLY)
+    assert set(report.outcomes) == {"gone"} and report.records == len(icons) + len(heads), report.reasons
+    assert not [reason for _, reason in report.reasons if reason == "internal_error"]
+
+
+def test_a_useless_source_does_not_hide_the_next(make_instance: MakeInstance, tmp_path: Path) -> None:
+    instance = make_instance("4.5")
+    shown = picture(7, 1000, 700, "jpeg")
+    _, keys = instance.add_image(MEDIA_FILES, shown, remote_url="")
+    for key in keys:
+        path = tmp_path / "backup" / key
+        path.parent.mkdir(parents=True)
+        path.write_bytes(instance.files[key])
+    instance.media.write(keys[0], b"?" * len(instance.files[keys[0]]))  # as long as it should be, and no picture
+    instance.media.delete(keys[1])
+    options = RepairOptions(apply=True, max_missing_percent=100, backups=(tmp_path / "backup",))
+    report = repair(opened(instance), options)
+    assert (report.outcomes, report.sources) == ({"restored": 1}, {"backup": 1})
+    assert [instance.media.read(key) for key in keys] == [instance.files[key] for key in keys]
+
+
+def test_pages_of_blocked_hosts_are_not_asked(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance("4.5")
+    origin = network.add("blocked.example")
+    instance.insert("domain_blocks", domain=origin.address, severity=0, reject_media=True)
+    _, keys = instance.add_image(PREVIEW_CARDS, picture(2), url=origin.url("/page"), type=0)
+    instance.media.delete(keys[0])
+    report = repair(opened(instance), APPLY)
+    assert {(o.value, r) for o, r in report.reasons} == {("refused", "reject_media")}
+    assert not network.requests

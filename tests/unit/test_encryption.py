@@ -52,5 +52,8 @@ def test_the_signature_is_draft_cavage_s() -> None:
 
     signature = base64.b64decode(fields["signature"].strip('"'))
     key.public_key().verify(signature, signed.encode(), padding.PKCS1v15(), SHA256())
+    for address, host in (("https://h.example/a", "h.example"), ("http://h.example:80/", "h.example"),
+                          ("https://müller.example/a", "xn--mller-kva.example")):  # fmt: skip
+        assert signer.headers(URL(address), datetime(2014, 1, 5, tzinfo=UTC))["Host"] == host, "as servers compare it"
     assert Signer.from_pem("x", "no key at all") is None
     assert pem not in repr(signer)

@@ -147,7 +147,7 @@ def test_what_is_left_alone_whatever_could_be_done(
 
 ACTIONS = [
     PutFile.of(Key("a/b"), b"x", "image/png"),
-    CopyFile(Key("a/b"), Key("c/d"), 3),
+    CopyFile(Key("a/b"), Key("c/d"), 3, "0" * 64),
     PreserveFile(Key("a/b"), Key("q/1")),
     QuarantineFile(Key("a/b"), Key("q/2")),
     RestoreFile(Key("a/b"), Key("q/3")),

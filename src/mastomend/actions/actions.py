@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, assert_never
 
-from mastomend.mastodon.jobs import Job
+from mastomend.mastodon.jobs import CACHE_BUSTER, Job, cache_buster_job
 from mastomend.mastodon.keys import Key
 from mastomend.vocabulary import Content
 
@@ -48,6 +48,7 @@ class CopyFile:
     key: Key
     source: Key
     size: int
+    digest: str
 
     def __str__(self) -> str:
         return f"copy {self.size:,} bytes from {self.source} to {self.key}"
@@ -171,6 +172,8 @@ def inverse(action: Action, run: str, key_prefix: str = "") -> Action:
             return RestoreFile(key, quarantine)
         case RestoreFile(key=key, quarantine=quarantine):
             return QuarantineFile(key, quarantine, even_if_expected=True)
+        case EnqueueJob(job=job) if job.worker == CACHE_BUSTER:
+            return EnqueueJob(cache_buster_job(str(job.argument), run))  # the CDN must forget the new file, too
         case EnqueueJob(job=job):
             return CancelJob(job)
         case CancelJob(job=job):
@@ -190,7 +193,13 @@ def to_json(action: Action) -> dict[str, Any]:
             fields = {"key": action.key, "content_type": action.content_type, "size": action.size}
             return {"action": "put", **fields, "digest": action.digest}
         case CopyFile():
-            return {"action": "copy", "key": action.key, "source": action.source, "size": action.size}
+            return {
+                "action": "copy",
+                "key": action.key,
+                "source": action.source,
+                "size": action.size,
+                "digest": action.digest,
+            }
         case PreserveFile():
             return {"action": "preserve", "key": action.key, "quarantine": action.quarantine}
         case QuarantineFile():
@@ -223,7 +232,9 @@ def from_json(document: Mapping[str, Any]) -> Action:
                 Key(document["key"]), document["content_type"], int(document["size"]), str(document["digest"])
             )
         case "copy":
-            return CopyFile(Key(document["key"]), Key(document["source"]), int(document["size"]))
+            return CopyFile(
+                Key(document["key"]), Key(document["source"]), int(document["size"]), str(document["digest"])
+            )
         case "preserve":
             return PreserveFile(Key(document["key"]), Key(document["quarantine"]))
         case "quarantine":

@@ -140,9 +140,12 @@ class Executor:
     def _roll_back(self, kind: str, record_id: int, actions: Sequence[Action], done: Sequence[Action]) -> None:
         """Back to the old truth: what was overwritten comes back, what was not there before goes to the quarantine.
 
-        Once the row is changed the new truth holds and nothing is taken back. May be repeated after a crash.
+        Once the row is changed the new truth holds and nothing is taken back. Where no row was to be changed, every file
+        written is what its row already expects: it stays. May be repeated after a crash.
         """
         if any(isinstance(action, SetColumns) for action in done):
+            return
+        if not any(isinstance(action, SetColumns) for action in actions):
             return
         if not any(isinstance(action, Writing) for action in actions):
             return  # nothing was written: what was moved stays journaled as moved
@@ -153,7 +156,7 @@ class Executor:
             kept = preserved.get(action.key)
             if kept is not None and self._store.sizes([kept])[0] != MISSING:
                 self._store.move(kept, action.key, private=False)
-            elif kept is None:
+            elif kept is None and not self._expectations.expected_by(action.key)[0]:
                 target = quarantine_key(self.run, action.key, self._key_prefix)
                 self._store.move(action.key, target, private=True)
         self._journal.rolled_back(self.run, kind, record_id)
@@ -194,8 +197,8 @@ class Executor:
                 if data is None:
                     raise Conflict(f"{key} is not there as journaled")
                 self._store.put(key, data, content_type)
-            case CopyFile(key=key, source=source, size=size):
-                if self._store.sizes([source])[0] != size:
+            case CopyFile(key=key, source=source, digest=digest):
+                if self._store.digest(source) != digest:
                     raise Conflict(f"{source} is no longer the file that was to be copied")
                 self._store.copy(source, key, private=False)
             case PreserveFile(key=key, quarantine=quarantine):
@@ -215,8 +218,9 @@ class Executor:
             case EnqueueJob(job=job, at=at):
                 self._jobs.hand_over(job, self._clock(), at or None)
             case CancelJob(job=job):
-                if not self._jobs.take_back(job):
-                    raise Conflict(f"Mastodon has begun {job.worker}({job.argument})")
+                self._jobs.take_back(
+                    job
+                )  # one that was begun is left to it: whether the row is still ours is asked there
             case ForgetCached(keys=keys):
                 self._caches.forget(keys)
             case _:
@@ -243,6 +247,10 @@ class Executor:
             with self._pool.connection() as connection:
                 done = connection.execute(statement, [*action.after.values(), action.id, *action.before.values()])
                 changed_rows = done.rowcount
+        except (psycopg.DataError, psycopg.IntegrityError, UnicodeError) as error:
+            raise Conflict(
+                f"{action.table} {action.id} does not take it: {' '.join(str(error).split())[:200]}"
+            ) from None
         except (psycopg.Error, PoolTimeout) as error:
             raise DatabaseError(f"PostgreSQL: {' '.join(str(error).split())[:300]}") from None
         if changed_rows != 1:
@@ -254,8 +262,7 @@ class Executor:
         """Whether exactly the bytes that action writes are under its key."""
         if not isinstance(action, Writing) or self._store.sizes([action.key])[0] != action.size:
             return False
-        wanted = action.digest if isinstance(action, PutFile) else self._store.digest(action.source)
-        return wanted is not None and self._store.digest(action.key) == wanted
+        return self._store.digest(action.key) == action.digest
 
     def _happened(self, action: Action) -> bool:
         match action:

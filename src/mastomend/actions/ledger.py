@@ -105,6 +105,11 @@ class Ledger:
         """Permanent losses: `lost` and `gone`, local ones first, then by age."""
         return self._read("WHERE outcome IN ('lost', 'gone') ORDER BY is_local DESC, first_seen, kind, id", ())
 
+    def handed_over(self, kind: str) -> list[int]:
+        """Records of that kind that were emptied for Mastodon to fetch."""
+        found = self._read("WHERE kind = ? AND reason IN ('handed_over', 'reset')", (kind,))
+        return [entry.id for entry in found]
+
     def keep_only(self, kinds: Iterable[str], broken: set[tuple[str, int]]) -> None:
         """After a check of those kinds: what it no longer found broken is whole, or gone from the database."""
         for kind in kinds:

@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from mastomend.commands.restoring import Answer, Broken, Case, Restorer, Way
+from mastomend.errors import MastomendError, UnreadableError
 from mastomend.mastodon.configuration import origin_host
 from mastomend.outcomes import RecordOutcome
 from mastomend.remote.admission import Admission, Host, Politeness
@@ -22,12 +24,17 @@ from mastomend.remote.client import Ask, Failure, Fetched, GuardedClient, NotFet
 WORKERS = 4
 _QUEUED = 20_000
 _BACKLOG = 24
+#: Bodies that may be larger than this are asked for a few at a time: they are held in memory.
+_LARGE_BYTES = 16 * 1024 * 1024
+_LARGE = 3
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class _Journey:
     """A record on its way, what it waits for, and how often that was tried."""
 
+    case: Case
     way: Way
     ask: Ask
     tries: int = 0
@@ -58,12 +65,11 @@ class Fetching:
         self._last_failure: dict[Host, NotFetched] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._working = 0
+        self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="restore")
+        self._large = asyncio.Semaphore(_LARGE)
 
     async def run(self) -> None:
         """Until everything has an outcome; the first error that stops the run is raised after what is under way ends."""
-        loop = asyncio.get_running_loop()
-        threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="restore")
-        loop.set_default_executor(threads)
         try:
             async with self._client:
                 while await self._feed() or self._tasks or self._admission.queued:
@@ -75,7 +81,11 @@ class Fetching:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            threads.shutdown(wait=True)
+            self._threads.shutdown(wait=True)
+
+    async def _in_thread(self, work: Callable[..., _T], *arguments: object) -> _T:
+        """In a thread of our own: names are resolved in asyncio's, which must never wait for ffmpeg."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     @property
     def _hungry(self) -> bool:
@@ -90,18 +100,18 @@ class Fetching:
     async def _feed(self) -> bool:
         """Look at one more batch if there is room; False when there are none left."""
         if self._hungry and self._batches is not None:
-            batch = await asyncio.to_thread(next, self._batches, None)
+            batch = await self._in_thread(next, self._batches, None)
             if batch is None:
                 self._batches = None
                 return False
-            items = await asyncio.to_thread(self._restorer.look, batch)
+            items = await self._in_thread(self._restorer.look, batch)
             for _ in range(len(batch) - len(items)):
                 self._close(None)
             for item in items:
                 if isinstance(item, Case):
-                    self._begin(self._advance(self._restorer.restore(item), None))
+                    self._begin(self._advance(item, self._restorer.restore(item), None))
                 else:
-                    await asyncio.to_thread(self._close, item)
+                    await self._in_thread(self._close, item)
         return self._batches is not None
 
     def _begin(self, work: Callable[[], RecordOutcome | _Journey | None]) -> None:
@@ -111,22 +121,26 @@ class Fetching:
     async def _work(self, work: Callable[[], RecordOutcome | _Journey | None]) -> None:
         """One stretch of a record's way in a thread; then it is done, or waits for a stranger again."""
         try:
-            step = await asyncio.to_thread(work)
+            step = await self._in_thread(work)
             if not isinstance(step, _Journey):
-                await asyncio.to_thread(self._close, step)
+                await self._in_thread(self._close, step)
         finally:
             self._working -= 1
         if isinstance(step, _Journey):
             self._admission.submit(Host(origin_host(step.ask.url)), step)
 
-    def _advance(self, way: Way, answer: Answer | None) -> Callable[[], RecordOutcome | _Journey | None]:
+    def _advance(self, case: Case, way: Way, answer: Answer | None) -> Callable[[], RecordOutcome | _Journey | None]:
         def work() -> RecordOutcome | _Journey | None:
             try:
                 ask = next(way) if answer is None else way.send(answer)
             except StopIteration as end:
                 outcome: RecordOutcome | None = end.value
                 return outcome
-            return _Journey(way, ask)
+            except (UnreadableError, Exception) as error:
+                if isinstance(error, MastomendError) and not isinstance(error, UnreadableError):
+                    raise  # the database, the storage or the journal: the run cannot go on
+                return self._restorer.failed(case, error)
+            return _Journey(case, way, ask)
 
         return work
 
@@ -152,11 +166,18 @@ class Fetching:
             task.result()
 
     async def _fetch(self, host: Host, journey: _Journey) -> None:
+        if journey.ask.max_bytes <= _LARGE_BYTES:
+            await self._ask(host, journey)
+            return
+        async with self._large:  # until the body is dealt with
+            await self._ask(host, journey)
+
+    async def _ask(self, host: Host, journey: _Journey) -> None:
         answer = await self._client.get(journey.ask)
         if isinstance(answer, Fetched) or not answer.failure.host_in_trouble:
             self._admission.succeeded(host)
             self._working += 1
-            await self._work(self._advance(journey.way, answer))
+            await self._work(self._advance(journey.case, journey.way, answer))
             return
         self._last_failure[host] = answer
         self._admission.failed(host, self._now(), answer.retry_after_s)
@@ -166,11 +187,11 @@ class Fetching:
             self._admission.submit(host, replace(journey, tries=tries), first=True)
         else:
             self._working += 1
-            await self._work(self._advance(journey.way, answer))
+            await self._work(self._advance(journey.case, journey.way, answer))
 
     def _take_returned(self) -> None:
         """Records whose host was given up hear so, and go on to what else they know."""
         for host, journey in self._admission.returned():
             last = self._last_failure[host]
             detail = f"{host} is left alone after repeated trouble; the last was: {last.detail}"
-            self._begin(self._advance(journey.way, NotFetched(last.failure, detail, last.retry_after_s)))
+            self._begin(self._advance(journey.case, journey.way, NotFetched(last.failure, detail, last.retry_after_s)))

@@ -19,10 +19,11 @@ from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.rows import read_rows
 from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.jobs import redownload_job
-from mastomend.mastodon.kinds import Kind
+from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind
 from mastomend.outcomes import Engine, Outcome, RecordOutcome, Source
 from mastomend.plans.repair import undecided
 from mastomend.plans.reset import OCCASIONS, plan_reset
+from mastomend.vocabulary import Target
 
 _POLL_S = 1.0
 #: Sidekiq looks at its schedule every few seconds: so long a due job still counts as scheduled.
@@ -73,8 +74,11 @@ class HandingOver:
         """Whether that engine works on that kind; the others are repaired directly."""
         return engine is Engine.RESET or (engine is Engine.SIDEKIQ and redownload_job(kind, 0, "") is not None)
 
-    def take(self, case: Case) -> None:
+    def take(self, case: Case) -> bool:
         """Empty the record's columns and hand it over; waits while the queue is full.
+
+        False if it is better repaired directly: there is no address a worker could use, or the worker, which downloads a
+        medium's file and thumbnail together, could lose the one that is sound (facts §0.6, §6.2).
 
         Raises:
             SourceError: Redis does not answer. DatabaseError, StorageError, JournalError: as everywhere.
@@ -83,16 +87,23 @@ class HandingOver:
         if self._engine is Engine.RESET and t.kind.name not in OCCASIONS:
             detail = f"nothing in Mastodon would ever fetch {t.kind.name} again; use the engine direct"
             self._close(replace(undecided(t), outcome=Outcome.REFUSED, reason="nothing_fetches", detail=detail))
-            return
+            return True
+        if t.kind is not PREVIEW_CARDS and not (t.row.remote_url or "").startswith(("https://", "http://")):
+            return False
+        if self._engine is Engine.SIDEKIQ and self._has_sound_sibling(t):
+            return False
         job, at = None, 0.0
         if self._engine is Engine.SIDEKIQ:
             job = redownload_job(t.kind, t.row.record.id, self._run)
-            self._wait_for_room()
+            if not self._wait_for_room():
+                detail = f"the queue held {self._limits.max_queue} jobs or more for {self._limits.wait_s:g} s"
+                self._close(replace(undecided(t), outcome=Outcome.DEFERRED, reason="queue_full", detail=detail))
+                return True
             at = self._moment(origin_host(t.row.remote_url or ""))
         fresh = self._restorer.look_again(case)
         if not isinstance(fresh, Fresh):
             self._close(fresh)
-            return
+            return True
         t = fresh.target
         columns, present = self._restorer.columns(t), self._restorer.present(t)
         plan = plan_reset(t, columns, present, job, at, self._run, self._parts.instance.key_prefix)
@@ -100,13 +111,22 @@ class HandingOver:
             self._executor.apply(plan.outcome, plan.actions)
         except Conflict as conflict:
             self._close(changed(plan.outcome, Outcome.DEFERRED, ROW_CHANGED, str(conflict)))
-            return
+            return True
         if job is None:
             self._close(plan.outcome)
-            return
+            return True
         self._executor.close(plan.outcome)  # should we be cut off while watching, this is what is known
         self._last_start = max(self._last_start, at, self._clock())
         self._watched.setdefault(t.kind, {})[t.row.record.id] = plan.outcome
+        return True
+
+    def _has_sound_sibling(self, t: Target) -> bool:
+        sibling = {MEDIA_FILES: MEDIA_THUMBNAILS, MEDIA_THUMBNAILS: MEDIA_FILES}.get(t.kind)
+        if sibling is None:
+            return False
+        prefix = self._parts.instance.key_prefix
+        rows = read_rows(self._parts.database, sibling, [t.row.record.id]).values()
+        return any(not found for found in broken_files([target(sibling, r, prefix) for r in rows], self._parts.store))
 
     def watch(self) -> None:
         """Until every record handed over is filled, or has had its time."""
@@ -138,13 +158,16 @@ class HandingOver:
                 done = changed(outcome, Outcome.REFRESHED, "by_mastodon", "")
                 self._close(replace(done, source=Source.ORIGIN, files=len(t.files), bytes=t.row.record.file_size or 0))
 
-    def _wait_for_room(self) -> None:
-        """While queue and schedule hold as much as they may."""
+    def _wait_for_room(self) -> bool:
+        """While queue and schedule hold as much as they may; False if that does not end."""
+        patience = self._clock() + self._limits.wait_s
         while True:
             while self._scheduled and self._scheduled[0] < self._clock() - _POLLER_S:
                 heapq.heappop(self._scheduled)
             if self._parts.sidekiq.waiting() + len(self._scheduled) < self._limits.max_queue:
-                return
+                return True
+            if self._clock() > patience:
+                return False
             for kind, waiting in self._watched.items():
                 self._look(kind, waiting)
             self._sleep(_POLL_S)

@@ -99,9 +99,13 @@ def _read(path: Path) -> str | None:
 
 
 def default_state(domain: str, process: Mapping[str, str]) -> Path:
-    """`/var/lib/mastomend/DOMAIN` for root, else `$XDG_STATE_HOME` or `~/.local/state`."""
+    """`/var/lib/mastomend/DOMAIN` where this user may write it, else below `$XDG_STATE_HOME` or `~/.local/state`.
+
+    The timer's service and a command by hand so share one journal, once /var/lib/mastomend belongs to Mastodon's user.
+    """
     folder = "".join(c if c.isalnum() or c in ".-" else "_" for c in domain.lower()).strip(".") or "instance"
-    if os.geteuid() == 0 and not process.get("XDG_STATE_HOME"):
-        return Path("/var/lib/mastomend") / folder
+    shared = Path("/var/lib/mastomend")
+    if not process.get("XDG_STATE_HOME") and (os.geteuid() == 0 or os.access(shared, os.W_OK)):
+        return shared / folder
     base = Path(process.get("XDG_STATE_HOME") or Path.home() / ".local/state")
     return base / "mastomend" / folder

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -29,10 +30,10 @@ from mastomend.commands.instance import Instance
 from mastomend.commands.parts import Parts, changing_parts, find_ffmpeg, named_storage, pooled
 from mastomend.commands.progress import Progress, Silent
 from mastomend.commands.restoring import Broken, Case, Restorer, Tools
-from mastomend.errors import ConfigurationError, SafetyStop
+from mastomend.errors import ConfigurationError, SafetyStop, UnreadableError
 from mastomend.inventory.database import MastodonDatabase, connect
 from mastomend.inventory.instance_actor import signer
-from mastomend.inventory.rows import kinds_of
+from mastomend.inventory.rows import kinds_of, read_emptied
 from mastomend.inventory.tables import save_outcomes
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
 from mastomend.outcomes import Engine, Outcome, RecordOutcome, Source
@@ -188,7 +189,8 @@ def _applied(
             decided = journal.decided(report.run)
             broken = _records(findings, work.kinds)
             if options.scan is None:
-                ledger.keep_only([k.name for k in work.kinds], broken)
+                emptied = _still_empty(work.parts.database, ledger, work.kinds)
+                ledger.keep_only([k.name for k in work.kinds], broken | emptied)
             wanted = _due(options, ledger, now())
             wanted = (broken if wanted is None else broken & wanted) - decided
             progress.start("repair", len(wanted))
@@ -202,11 +204,10 @@ def _applied(
                 return _batches(findings, kinds, wanted)
 
             handed = [k for k in work.kinds if HandingOver.takes(options.engine, k)]
-            if handed:
-                _hand_over(work, options, report.run, left(handed), close)
-            direct = [k for k in work.kinds if k not in handed]
+            returned = _hand_over(work, options, report.run, left(handed), close) if handed else []
+            direct = itertools.chain(left([k for k in work.kinds if k not in handed]), _batched(returned))
             own = client or _client(instance, work.parts.database, progress)
-            asyncio.run(Fetching(work.restorer, own, instance.settings.politeness, left(direct), close).run())
+            asyncio.run(Fetching(work.restorer, own, instance.settings.politeness, direct, close).run())
         for outcome in journal.outcomes(report.run):
             report.count(outcome)
         save_outcomes(report.report, journal.outcomes(report.run))
@@ -224,9 +225,18 @@ def _hand_over(
     run: str,
     batches: Iterator[list[Broken]],
     close: Callable[[RecordOutcome | None], None],
-) -> None:
-    """What the storage or a backup has is restored here; for the rest Mastodon is asked to fetch."""
+) -> list[Broken]:
+    """What the storage or a backup has is restored here; for the rest Mastodon is asked to fetch.
+
+    Returns the records that are better repaired directly.
+    """
     assert work.executor is not None
+    returned: list[Broken] = []
+
+    def hand(case: Case) -> None:
+        if not handing.take(case):
+            returned.append(Broken(case.target.kind, case.target.row.record.id, case.corrupt))
+
     handing = HandingOver(options.engine, run, work.parts, work.restorer, work.executor, options.hand_over, close)
     for batch in batches:
         items = work.restorer.look(batch)
@@ -236,17 +246,25 @@ def _hand_over(
             if isinstance(item, RecordOutcome):
                 close(item)
             elif item.source in (Source.ORIGIN, Source.PAGE):
-                handing.take(item)
+                hand(item)
             else:
                 way = work.restorer.restore(item)
                 try:
                     next(way)
                 except StopIteration as end:
                     close(end.value)
+                except UnreadableError as error:
+                    close(work.restorer.failed(item, error))
                 else:  # what was stored turned out to be useless
                     way.close()
-                    handing.take(replace(item, source=Source.ORIGIN, copies={}))
+                    hand(replace(item, source=Source.ORIGIN, copies={}))
     handing.watch()
+    return returned
+
+
+def _batched(records: list[Broken]) -> Iterator[list[Broken]]:
+    for start in range(0, len(records), _BATCH):
+        yield records[start : start + _BATCH]
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +400,16 @@ def _recover(instance: Instance, journal: Journal, progress: Progress) -> int:
 def _due(options: RepairOptions, ledger: Ledger, now: datetime) -> set[tuple[str, int]] | None:
     """The records to take up again; None means all that is broken."""
     return ledger.due(now) if options.deferred else None
+
+
+def _still_empty(database: MastodonDatabase, ledger: Ledger, kinds: Sequence[Kind]) -> set[tuple[str, int]]:
+    """Records that were handed to Mastodon and that it has not filled: a check cannot see them, and they are not whole."""
+    found: set[tuple[str, int]] = set()
+    for kind in kinds:
+        ids = ledger.handed_over(kind.name)
+        for start in range(0, len(ids), _BATCH):
+            found |= {(kind.name, id_) for id_ in read_emptied(database, kind, ids[start : start + _BATCH])}
+    return found
 
 
 def _batches(findings: Path, kinds: Sequence[Kind], wanted: set[tuple[str, int]] | None) -> Iterator[list[Broken]]:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import contextlib
 import secrets
 import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,17 +26,19 @@ from psycopg import sql
 from mastomend.actions.actions import Action, CopyFile, EnqueueJob, ForgetCached, PutFile, SetColumns
 from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor, changed
 from mastomend.commands.parts import Parts
-from mastomend.errors import DatabaseError
+from mastomend.errors import DatabaseError, UnreadableError
 from mastomend.images.decode import UnusableImage, header, verify
 from mastomend.images.moving import Ffmpeg
 from mastomend.images.styles import produce
-from mastomend.inventory.deep import DeepReader
+from mastomend.inventory.deep import DeepReader, find_ffprobe
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.rows import read_addresses, read_cached_under, read_rows
 from mastomend.inventory.sample import Sample
+from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.jobs import busted_address, cache_buster_job, media_lock
 from mastomend.mastodon.keys import ORIGINAL, Key
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, is_blank
+from mastomend.mastodon.moderation import Moderation
 from mastomend.mastodon.processing import ImageRules, MovingRules, image_rules, moving_rules
 from mastomend.mastodon.urls import public_url
 from mastomend.outcomes import Outcome, RecordOutcome, Source
@@ -63,10 +66,11 @@ from mastomend.sources.copies import CopySource, StoredCopy, find
 from mastomend.sources.note import find_attachment
 from mastomend.sources.origin import outcome_of_failure, outcome_of_image
 from mastomend.storage.ports import Store
-from mastomend.vocabulary import Addresses, Content, Finding, State, Target
+from mastomend.vocabulary import Addresses, Content, Finding, Target
 
 #: The origin's own way of saying that an address leads nowhere any more: then it is asked where the picture is now.
 _DEAD = frozenset({Failure.NOT_FOUND, Failure.GONE})
+_MODERATION_S = 60.0
 _NO_PICTURE = frozenset({"not_an_image", "not_media", "bad_type"})
 
 Answer = Fetched | NotFetched
@@ -130,6 +134,7 @@ class Restorer:
         kinds: Sequence[Kind],
         tools: Tools,
         executor: Executor | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         configuration = parts.instance.configuration
         database, store = parts.database, parts.store
@@ -145,10 +150,13 @@ class Restorer:
         limits = configuration.limits
         self._rules = {k.name: image_rules(k, database.version, limits) for k in kinds}
         self._moving: MovingRules = moving_rules(database.version, limits)
-        self._moderation = database.moderation(limited_federation=limits.limited_federation)
+        self._limited_federation = limits.limited_federation
+        self._clock = clock
+        self._moderation_read = -_MODERATION_S
+        self._moderation = Moderation()
         names = (configuration.local_domain, configuration.web_domain, *configuration.alternate_domains)
         self._own_domains = frozenset(name.lower() for name in names)
-        self._deep = DeepReader(store, Sample(), None, lambda: None)
+        self._deep = DeepReader(store, Sample(), find_ffprobe(dict(parts.instance.variables)), lambda: None)
 
     def close(self) -> None:
         """Give back the threads."""
@@ -183,10 +191,10 @@ class Restorer:
             else:
                 left.append((t, found))
         for source in self._sources:
-            copies = find(source, left) if left else []
+            copies = find(source, [(t, {f.style for f in found}) for t, found in left]) if left else []
             still = []
             for (t, found), copied in zip(left, copies, strict=True):
-                if _is_enough(copied, found):
+                if _is_enough(copied, {f.style for f in found}):
                     yield Case(t, hints[t.row.record.id], source.source, copied)
                 else:
                     still.append((t, found))
@@ -195,12 +203,27 @@ class Restorer:
             yield self._remote(t, hints[t.row.record.id])
 
     def _remote(self, t: Target, corrupt: frozenset[str]) -> RecordOutcome | Case:
-        refused = undownloadable(t, self._moderation, self._own_domains)
+        refused = undownloadable(t, self._current_moderation(), self._own_domains)
         able = self._ffmpeg is not None or self._tools.others_convert
         if refused is None and self._needs_ffmpeg(t) and not able:
             detail = "ffmpeg was not found; Mastodon's own workers have it: --engine sidekiq"
             refused = replace(undecided(t), outcome=Outcome.DEFERRED, reason="needs_ffmpeg", detail=detail)
         return refused or Case(t, corrupt, Source.PAGE if t.kind is PREVIEW_CARDS else Source.ORIGIN)
+
+    def _current_moderation(self) -> Moderation:
+        """The instance's rules, at most a minute old: a run may take hours, and a block holds from when it is made."""
+        if self._clock() - self._moderation_read >= _MODERATION_S:
+            self._moderation = self._database.moderation(limited_federation=self._limited_federation)
+            self._moderation_read = self._clock()
+        return self._moderation
+
+    def failed(self, case: Case, error: Exception) -> RecordOutcome:
+        """What to say of a record that met a defect, or a file that cannot be read: the others go on."""
+        base = replace(undecided(case.target), source=case.source)
+        if isinstance(error, UnreadableError):
+            return changed(base, Outcome.REFUSED, "unreadable", error.message)
+        text = " ".join(str(error).split()).encode("utf-8", "replace").decode()[:200]
+        return changed(base, Outcome.DEFERRED, "internal_error", f"{type(error).__name__}: {text}; please report it")
 
     def _needs_ffmpeg(self, t: Target) -> bool:
         return t.kind is MEDIA_FILES and t.row.media_type not in (None, IMAGE, UNKNOWN)
@@ -211,17 +234,32 @@ class Restorer:
         """The record's way through its sources. Returns its outcome, None if it turned out to be whole, or gone."""
         tried = Tried()
         if case.source in (Source.ORIGINAL, Source.ELSEWHERE, Source.BACKUP):
-            try:
-                return self._from_storage(case)
-            except UnusableImage as error:
-                tried.add(case.source, f"{error.reason} ({error})")
-            remote = self._remote(case.target, case.corrupt)
+            for stored in self._stored(case):
+                try:
+                    return tried.on(self._from_storage(stored))
+                except UnusableImage as error:
+                    tried.add(stored.source, f"{error.reason} ({error})")
+            corrupt = case.corrupt | ({ORIGINAL} if case.source is Source.ORIGINAL else set())
+            remote = self._remote(case.target, corrupt)
             if isinstance(remote, RecordOutcome):
                 return tried.on(remote)
             case = remote
         if case.source is Source.PAGE:
             return tried.on((yield from self._from_page(case, tried)))
         return tried.on((yield from self._from_origin(case, tried)))
+
+    def _stored(self, case: Case) -> Iterator[Case]:
+        """The case, then the same with each further storage, should what the first one holds be useless."""
+        yield case
+        corrupt = case.corrupt | {ORIGINAL}
+        after = [s for s in self._sources if s.source is not case.source]
+        if case.source is Source.BACKUP:
+            after = []
+        bad = corrupt | {f.style for f in case.target.files if self._store.sizes([f.key])[0] <= 0}
+        for source in after:
+            (copies,) = find(source, [(case.target, bad)])
+            if ORIGINAL in copies:
+                yield Case(case.target, corrupt, source.source, copies)
 
     def _from_origin(self, case: Case, tried: Tried) -> Way:
         t = case.target
@@ -336,6 +374,8 @@ class Restorer:
         """A preview card's picture, from its page (facts §6.5)."""
         t = case.target
         url = read_addresses(self._database, t.kind, t.row.record.id).page or ""
+        if refused := self._refused_host(t, url):
+            return refused
         answer = yield Ask(url, page.MAX_BYTES, accept=page.ACCEPT, truncate=True, crawler=True)
         if isinstance(answer, NotFetched):
             return _failure(t, Source.PAGE, answer)
@@ -358,10 +398,23 @@ class Restorer:
             last = ended.outcome
         return last
 
+    def _refused_host(self, t: Target, url: str) -> RecordOutcome | None:
+        """Moderation for what belongs to no account and no server, such as a page: its host decides."""
+        host = origin_host(url)
+        reason = (
+            "own_domain" if host in self._own_domains else self._current_moderation().refusal(host, suspended=False)
+        )
+        if reason is None:
+            return None
+        base = replace(undecided(t), source=Source.PAGE)
+        return changed(base, Outcome.REFUSED, reason, f"{host} is not to be asked")
+
     def _max_bytes(self, t: Target) -> int:
+        """What may be large is asked for as such, so that not many large bodies are held at once."""
         rules = self._rules[t.kind.name]
         assert rules is not None
-        return max(rules.max_bytes, self._moving.max_bytes) if t.kind is MEDIA_FILES else rules.max_bytes
+        large = t.kind is MEDIA_FILES and t.row.media_type not in (None, IMAGE)
+        return max(rules.max_bytes, self._moving.max_bytes) if large else rules.max_bytes
 
     def _take(
         self, case: Case, answer: Answer, source: Source, url: str | None = None
@@ -397,10 +450,18 @@ class Restorer:
             if ORIGINAL in missing:
                 return changed(undecided(t), Outcome.DEFERRED, ROW_CHANGED, "the files changed meanwhile")
             if missing:
-                made = self._derive(case, Path(name))
-                if made is None or not missing <= made.files.keys():
+                try:
+                    made = self._derive(case, Path(name))
+                except UnusableImage:
+                    if not writing:
+                        raise
+                    made = None  # what was found is restored all the same; the record then stays deferred
+                if made is not None:
+                    writing |= {
+                        f.style: put(t.kind, f, made) for f in t.files if f.style in missing & made.files.keys()
+                    }
+                if not writing:
                     return changed(undecided(t), Outcome.DEFERRED, ROW_CHANGED, "the original is gone meanwhile")
-                writing |= {f.style: put(t.kind, f, made) for f in t.files if f.style in missing}
             plan = plan_stored(t, case.source, writing, self.present(t), self._naming())
             return self._execute(plan, t, case)
 
@@ -411,7 +472,11 @@ class Restorer:
             data = copy.store.read(copy.key)
             if data is None:
                 raise UnusableImage("not_an_image", f"{copy.key} is gone meanwhile")
-            verify(data)
+            try:
+                verify(data)
+            except UnusableImage as error:
+                if error.reason != "too_many_pixels":  # it was stored once: whether it may be made is not asked here
+                    raise
 
     def _derive(self, case: Case, folder: Path) -> NewFiles | None:
         """Everything the surviving (or copied) original gives; None if it is gone."""
@@ -422,7 +487,8 @@ class Restorer:
         if data is None:
             return None
         if self._needs_ffmpeg(t):
-            assert self._ffmpeg is not None
+            if self._ffmpeg is None:
+                raise UnusableImage("needs_ffmpeg", "ffmpeg was not found")
             source = folder / "stored"
             source.write_bytes(data)
             small = self._ffmpeg.poster(source, folder)
@@ -494,8 +560,11 @@ class Restorer:
         (broken,) = broken_files([t], self._store, self._deep, {(row.record.id, s) for s in case.corrupt})
         if not broken:
             return None
-        if any(f.state is State.UNSERVABLE for f in broken):
-            return changed(base, Outcome.DEFERRED, ROW_CHANGED, "the files changed meanwhile")
+        if refused := untouchable(t, broken):
+            return refused
+        asked = case.source in (Source.ORIGIN, Source.PAGE)
+        if asked and (refused := undownloadable(t, self._current_moderation(), self._own_domains)):
+            return refused
         return Fresh(t, broken)
 
     def _naming(self) -> Naming:
@@ -573,15 +642,17 @@ class _Failed:
 _DECODED = frozenset({"jpeg", "jpg", "png", "gif", "webp"})
 
 
-def _is_enough(copied: Mapping[str, StoredCopy], found: Sequence[Finding]) -> bool:
+def _is_enough(copied: Mapping[str, StoredCopy], broken: set[str]) -> bool:
     """Whether those copies mend the record: its original is there or among them."""
-    broken = {finding.style for finding in found}
     return bool(copied) and (ORIGINAL in copied or ORIGINAL not in broken)
 
 
 def _copying(copy: StoredCopy, key: Key, t: Target, store: Store, folder: Path) -> PutFile | CopyFile:
     if copy.store is store:
-        return CopyFile(key, copy.key, copy.size)
+        digest = store.digest(copy.key)
+        if digest is None:
+            raise UnusableImage("not_an_image", f"{copy.key} is gone meanwhile")
+        return CopyFile(key, copy.key, copy.size, digest)
     content = copy.store.fetch(copy.key, folder / f"copy-{copy.style}")
     return PutFile.of(key, content, _content_type(content, t))
 

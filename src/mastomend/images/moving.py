@@ -18,7 +18,7 @@ from typing import Any
 from mastomend.images.decode import UnusableImage, header
 from mastomend.images.styles import Size, blurhash
 from mastomend.mastodon.keys import ORIGINAL
-from mastomend.mastodon.processing import MovingRules
+from mastomend.mastodon.processing import MAX_PIXELS, MovingRules
 
 #: Containers that hold media themselves; playlists and device formats are left out on purpose.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,gif,mp3,wav,flac,aac,asf"
@@ -51,7 +51,7 @@ class _Probe:
     bitrate: int
     video: Mapping[str, Any] | None
     audio: Mapping[str, Any] | None
-    has_cover: bool
+    cover: Mapping[str, Any] | None
 
 
 class Ffmpeg:
@@ -69,7 +69,7 @@ class Ffmpeg:
         """
         probe = self._probe(source)
         if probe.video is None:
-            return self._audio(source, probe, folder)
+            return self._audio(source, probe, rules, folder)
         return self._video(source, probe, rules, folder)
 
     def poster(self, source: Path, folder: Path) -> Path:
@@ -89,10 +89,13 @@ class Ffmpeg:
         Raises:
             UnusableImage: as `make`.
         """
-        if not self._probe(source).has_cover:
+        cover = self._probe(source).cover
+        if cover is None:
             return None
+        if int(cover.get("width", 0)) * int(cover.get("height", 0)) > MAX_PIXELS:
+            raise UnusableImage("too_many_pixels", f"a cover of {cover.get('width')}×{cover.get('height')} pixels")
         target = folder / "cover.png"
-        self._run(source, ["-map", "0:v:0", "-frames:v", "1", "-an"], target)
+        self._run(source, ["-map", f"0:{cover['index']}", "-frames:v", "1", "-an"], target)
         return target
 
     def _video(self, source: Path, probe: _Probe, rules: MovingRules, folder: Path) -> Moving:
@@ -112,11 +115,13 @@ class Ffmpeg:
             options = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "192k"]
             options += ["-vf", "crop=floor(iw/2)*2:floor(ih/2)*2", "-b:v", str(bits), "-maxrate", str(bits)]
             options += ["-bufsize", str(2 * bits), "-frames:v", str(_MAX_FRAMES)]
-        streams = ["-map", "0:v:0", "-map", "0:a:0?", "-map_metadata", "-1", "-movflags", "+faststart"]
+        streams = ["-map", f"0:{video['index']}", "-map", "0:a:0?", "-map_metadata", "-1", "-movflags", "+faststart"]
+        streams += ["-fs", str(rules.max_bytes)]
         self._run(source, [*streams, *options], original)
         small = self.poster(original, folder)
         made = self._probe(original)
-        assert made.video is not None
+        if made.video is None:
+            raise UnusableImage("not_convertible", "what ffmpeg made of it shows nothing")
         return Moving(
             "video/mp4",
             {ORIGINAL: original, "small": small},
@@ -125,11 +130,12 @@ class Ffmpeg:
             VIDEO if probe.audio is not None else GIFV,
         )
 
-    def _audio(self, source: Path, probe: _Probe, folder: Path) -> Moving:
+    def _audio(self, source: Path, probe: _Probe, rules: MovingRules, folder: Path) -> Moving:
         if probe.audio is None:
             raise UnusableImage("not_media", "neither moving pictures nor sound")
         original = folder / "original.mp3"
-        self._run(source, ["-map", "0:a:0", "-vn", "-map_metadata", "-1", "-c:a", "libmp3lame", "-q:a", "2"], original)
+        options = ["-map", "0:a:0", "-vn", "-map_metadata", "-1", "-c:a", "libmp3lame", "-q:a", "2"]
+        self._run(source, [*options, "-fs", str(rules.max_bytes)], original)
         made = self._probe(original)
         meta = {ORIGINAL: {"duration": made.duration, "bitrate": made.bitrate}}
         return Moving("audio/mpeg", {ORIGINAL: original}, meta, None, AUDIO)
@@ -150,7 +156,7 @@ class Ffmpeg:
             int(container.get("bit_rate") or 0),
             next((s for s in pictures if s not in covers), None),
             next(iter(sounds), None),
-            bool(covers),
+            next(iter(covers), None),
         )
 
     def _run(self, source: Path, options: Sequence[str], target: Path) -> None:

@@ -161,3 +161,12 @@ def read_cached_under(database: MastodonDatabase, kind: Kind, record_id: int) ->
         )
         return tuple(key for row in rows for key in status_cache_keys(row["status_id"], database.version))
     return ()
+
+
+def read_emptied(database: MastodonDatabase, kind: Kind, ids: Sequence[int]) -> list[int]:
+    """Those of the records that exist and name no file."""
+    name = kind.column("file_name")
+    rows = database.query(
+        f"SELECT id::int8 AS id FROM {kind.table} WHERE id = ANY(%s) AND coalesce({name}, '') = ''", [list(ids)]
+    )
+    return [row["id"] for row in rows]

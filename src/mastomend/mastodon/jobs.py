@@ -11,6 +11,7 @@ from mastomend.mastodon.kinds import AVATARS, HEADERS, MEDIA_FILES, MEDIA_THUMBN
 from mastomend.mastodon.versions import Version
 
 QUEUE = "pull"
+CACHE_BUSTER = "CacheBusterWorker"
 #: How long Mastodon's own media download may hold its lock.
 MEDIA_LOCK_S = 900
 
@@ -52,7 +53,7 @@ def redownload_job(kind: Kind, record_id: int, run: str) -> Job | None:
 
 def cache_buster_job(url: str, run: str) -> Job:
     """The job that asks the CDN to forget one address (facts §4.3)."""
-    return Job("CacheBusterWorker", url, 3, _jid(run, "CacheBusterWorker", url))
+    return Job(CACHE_BUSTER, url, 3, _jid(run, CACHE_BUSTER, url))
 
 
 def busted_address(key: str, public_url: str, storage: Storage, version: Version) -> str:

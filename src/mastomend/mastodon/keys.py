@@ -69,6 +69,12 @@ def is_safe_name(file_name: str) -> bool:
     return "/" not in file_name and "\0" not in file_name and file_name not in ("", ".", "..")
 
 
+def is_private(key: str, key_prefix: str = "") -> bool:
+    """Whether Mastodon hides that file from the public: the archives people asked for (facts §4.2)."""
+    prefix = f"{key_prefix}/" if key_prefix else ""
+    return key.removeprefix(prefix).startswith("backups/")
+
+
 def split_name(file_name: str) -> tuple[str, str]:
     """Base and extension (without dot) as Ruby's `File.extname` sees them: leading dots never start an extension."""
     stem = file_name.lstrip(".")

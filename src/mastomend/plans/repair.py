@@ -22,6 +22,7 @@ from mastomend.actions.actions import (
     SetColumns,
     quarantine_key,
 )
+from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.keys import ORIGINAL, ExpectedFile, expected_files, is_safe_name, split_name, styles
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, RemoteRule
 from mastomend.mastodon.moderation import Moderation
@@ -121,7 +122,8 @@ def undownloadable(t: Target, moderation: Moderation, own_domains: frozenset[str
         return _no(t, Outcome.LOST, "local", "a local file: it needs a backup, or `mastomend rescue`")
     if row.domain is not None and row.domain.lower() in own_domains:
         return _no(t, Outcome.REFUSED, "own_domain", "the row claims to be remote but names this server")
-    if (refused := moderation.refusal(row.domain, suspended=row.suspended)) is not None:
+    domain = row.domain or origin_host(row.remote_url or "") or None  # what belongs to nobody belongs to its host
+    if (refused := moderation.refusal(domain, suspended=row.suspended)) is not None:
         return _no(t, Outcome.REFUSED, refused, "moderation forbids downloading this")
     return None
 
@@ -276,7 +278,8 @@ def _merged_meta(text: str | None, made: Mapping[str, Mapping[str, object]]) -> 
         old: Any = json.loads(text or "{}")
     except ValueError:
         old = {}
-    kept = {k: v for k, v in old.items() if k in ("focus", "colors")} if isinstance(old, dict) else {}
+    stays = {"focus", "colors"} | ({"small"} if "small" not in made else set())  # a sound's `small` is its cover's
+    kept = {k: v for k, v in old.items() if k in stays} if isinstance(old, dict) else {}
     return json.dumps(kept | {style: dict(values) for style, values in made.items() if style in (ORIGINAL, "small")})
 
 

@@ -284,7 +284,8 @@ class GuardedClient:
                         return too_big
                     break
         body = b"".join(parts)
-        return Fetched(body[: ask.max_bytes], str(response.url), response.headers.get("Content-Type", ""))
+        kind = response.headers.get("Content-Type", "").encode("ascii", "replace").decode("ascii")
+        return Fetched(body[: ask.max_bytes], str(response.url), kind)
 
 
 def _status_failure(response: aiohttp.ClientResponse) -> NotFetched | None:
@@ -318,4 +319,5 @@ def retry_after(value: str | None, now: datetime) -> float | None:
 
 
 def _words(error: BaseException) -> str:
-    return re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:200]
+    text = " ".join(str(error).split()).encode("utf-8", "replace").decode()
+    return re.sub(r"//[^/@\s]*@", "//", text)[:200]

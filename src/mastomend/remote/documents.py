@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from yarl import URL
+
 ACCEPT = "application/activity+json, application/ld+json"
 MAX_BYTES = 1024 * 1024
 _TYPES = ("application/activity+json", "application/ld+json")
@@ -88,7 +90,8 @@ def address(document: Document) -> str | None:
 def _picture(value: Any) -> Picture | None:
     for item in _listed(value):
         if isinstance(item, str):
-            return Picture(item, is_document=True)
+            url = usable_url(item)
+            return Picture(url, is_document=True) if url else None
         if isinstance(item, dict) and (url := _address(item.get("url"))) is not None:
             return Picture(url)
         return None
@@ -100,9 +103,20 @@ def _address(value: Any) -> str | None:
     for item in _listed(value):
         if isinstance(item, dict):
             item = item.get("href")
-        if isinstance(item, str) and item:
-            return item
+        if isinstance(item, str) and (url := usable_url(item)) is not None:
+            return url
     return None
+
+
+def usable_url(text: str) -> str | None:
+    """An address as it may be asked and stored: http or https with a host, percent-encoded; None for anything else."""
+    if any(not c.isprintable() or "\ud800" <= c <= "\udfff" for c in text):
+        return None
+    try:
+        url = URL(text)
+    except ValueError:
+        return None
+    return str(url) if url.scheme in ("http", "https") and url.host else None
 
 
 def _listed(value: Any) -> Iterator[Any]:

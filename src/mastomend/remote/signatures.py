@@ -38,7 +38,7 @@ class Signer:
 
     def headers(self, url: URL, now: datetime) -> Mapping[str, str]:
         """Host, Date and Signature for a GET of that URL; `now` in UTC."""
-        host = url.authority.rpartition("@")[2]
+        host = url.host_port_subcomponent or ""  # without a default port, as every server compares it
         date = format_datetime(now, usegmt=True)
         lines = f"(request-target): get {url.raw_path_qs}\nhost: {host}\ndate: {date}"
         signed = self.key.sign(lines.encode(), padding.PKCS1v15(), hashes.SHA256())

@@ -7,7 +7,7 @@ for together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from mastomend.mastodon.keys import Key
 from mastomend.mastodon.kinds import KINDS
 from mastomend.outcomes import Source
 from mastomend.storage.ports import MISSING, UNREADABLE, Store
-from mastomend.vocabulary import Finding, Target
+from mastomend.vocabulary import Target
 
 #: So many files in quarantine are known by name, those of the newest runs; about 20 MB.
 _QUARANTINED = 100_000
@@ -104,15 +104,14 @@ def _forms(plain: str) -> Iterator[str]:
     yield plain.removeprefix(_CACHE) if plain.startswith(_CACHE) else _CACHE + plain
 
 
-def find(source: CopySource, broken: Sequence[tuple[Target, Sequence[Finding]]]) -> list[dict[str, StoredCopy]]:
-    """For each record the copies of its broken files, by style; one bulk look-up for all.
+def find(source: CopySource, broken: Sequence[tuple[Target, Set[str]]]) -> list[dict[str, StoredCopy]]:
+    """For each record, given with its broken styles, the copies of those files; one bulk look-up for all.
 
     Raises:
         StorageError: that storage does not answer.
     """
     asked: list[tuple[int, str, int | None, Key]] = []
-    for number, (target, findings) in enumerate(broken):
-        bad = {finding.style for finding in findings}
+    for number, (target, bad) in enumerate(broken):
         for file in target.files:
             if file.style in bad:
                 asked += [(number, file.style, file.size, key) for key in source.candidates(file.key)]

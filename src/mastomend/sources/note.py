@@ -21,5 +21,7 @@ def find_attachment(found: Sequence[Attached], place: Place) -> Attached | None:
     if len(same_look) == 1:
         return same_look[0]
     if len(found) == place.total and place.position < place.total:
-        return found[place.position]
+        there = found[place.position]
+        contradicts = place.blurhash and there.blurhash and place.blurhash != there.blurhash
+        return None if contradicts else there
     return None

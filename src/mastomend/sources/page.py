@@ -6,10 +6,13 @@ tags are looked at and nothing is run, and every address found is fetched by the
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from urllib.parse import urljoin
+
+from mastomend.remote.documents import usable_url
 
 ACCEPT = "text/html"
 MAX_BYTES = 1024 * 1024
@@ -48,8 +51,10 @@ class _Head(HTMLParser):
 def parse(data: bytes, content_type: str, url: str) -> PageImages:
     """The addresses in a page fetched from `url`."""
     head = _Head()
-    head.feed(data.decode(_charset(content_type), errors="replace"))
-    return PageImages(*(urljoin(url, found) if found else None for found in (head.oembed, head.image)))
+    # a page may be anything: what the parser had found when it gave up still counts
+    with contextlib.suppress(AssertionError, ValueError):
+        head.feed(_text(data, content_type))
+    return PageImages(_absolute(url, head.oembed), _absolute(url, head.image))
 
 
 def parse_oembed(data: bytes, url: str) -> str | None:
@@ -61,15 +66,21 @@ def parse_oembed(data: bytes, url: str) -> str | None:
     if not isinstance(document, dict):
         return None
     found = document.get("url") if document.get("type") == "photo" else document.get("thumbnail_url")
-    return urljoin(url, found) if isinstance(found, str) and found else None
+    return _absolute(url, found) if isinstance(found, str) else None
 
 
-def _charset(content_type: str) -> str:
+def _absolute(base: str, address: str | None) -> str | None:
+    try:
+        return usable_url(urljoin(base, address)) if address else None
+    except ValueError:
+        return None
+
+
+def _text(data: bytes, content_type: str) -> str:
+    """The page as text, in the charset it names if that is one."""
     for part in content_type.split(";")[1:]:
         name, _, value = part.strip().partition("=")
         if name.lower() == "charset":
-            try:
-                return value.strip("\"' ") if "".encode(value.strip("\"' ")) == b"" else "utf-8"
-            except LookupError:
-                return "utf-8"
-    return "utf-8"
+            with contextlib.suppress(LookupError, ValueError):
+                return data.decode(value.strip("\"' "), errors="replace")
+    return data.decode("utf-8", errors="replace")

@@ -17,7 +17,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mastomend.errors import StorageError
+from mastomend.errors import StorageError, UnreadableError
 from mastomend.mastodon.keys import Key
 from mastomend.storage.lookup import LookupPool
 from mastomend.storage.ports import MISSING, UNREADABLE, Held, Requests
@@ -103,12 +103,14 @@ class FilesystemStore:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
-            raise StorageError(f"{key} cannot be read: {error.strerror}.") from None
+            raise UnreadableError(f"{key} cannot be read: {error.strerror}.") from None
 
     def fetch(self, key: Key, spare: Path) -> Content:
         path = self._path(key)
         if not path.is_file():
             raise StorageError(f"{path} does not exist.")
+        if not os.access(path, os.R_OK):
+            raise UnreadableError(f"{path} cannot be read by this user.")
         return path
 
     def digest(self, key: Key) -> str | None:
@@ -118,7 +120,7 @@ class FilesystemStore:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
-            raise StorageError(f"{key} cannot be read: {error.strerror}.") from None
+            raise UnreadableError(f"{key} cannot be read: {error.strerror}.") from None
 
     def folders(self, prefix: str = "") -> Sequence[str]:
         try:

@@ -22,7 +22,7 @@ from obstore.store import AzureStore, S3Store
 
 from mastomend.errors import ConfigurationError, StorageError
 from mastomend.mastodon.configuration import AzureStorage, S3Storage
-from mastomend.mastodon.keys import Key
+from mastomend.mastodon.keys import Key, is_private
 from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Held, Requests
 from mastomend.vocabulary import Content
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 _CONCURRENCY = 32
+_MAY_BE_REFUSED = frozenset({"AccessDenied", "NotImplemented", "MethodNotAllowed"})
 _IN_MEMORY = 8 * 1024 * 1024
 _CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
 
@@ -144,7 +145,8 @@ def failure(name: str, code: str, text: str, key: str = "") -> StorageError | Co
     if code in ("AccessDenied", "AllAccessDisabled") or " 403 " in text:
         return StorageError(
             f"{name} refuses access ({code or '403'}).",
-            hint="The key needs ListBucket, GetObject, PutObject, PutObjectAcl and DeleteObject on this bucket.",
+            hint="The key needs ListBucket, GetObject, PutObject, PutObjectAcl and DeleteObject on this bucket; "
+            "ListBucketMultipartUploads and AbortMultipartUpload help to clean up after a crash.",
         )
     where = f" at {key}" if key else ""
     first = text.splitlines()[0][:300] if text else code
@@ -217,8 +219,9 @@ class S3ObjectStore(ObjectStore):
             ),
         )
 
-    def _write_options(self, *, private: bool) -> Any:
+    def _write_options(self, key: Key, *, private: bool) -> Any:
         options: dict[str, str] = {}
+        private = private or is_private(key, self._settings.key_prefix)
         if self._settings.permission is not None:
             options["ACL"] = "private" if private else self._settings.permission
         if self._settings.storage_class:
@@ -240,7 +243,11 @@ class S3ObjectStore(ObjectStore):
             raise failure(self._name, "", str(error), key) from None
 
     def put(self, key: Key, data: Content, content_type: str) -> None:
-        options = {"ContentType": content_type, "CacheControl": CACHE_CONTROL, **self._write_options(private=False)}
+        options = {
+            "ContentType": content_type,
+            "CacheControl": CACHE_CONTROL,
+            **self._write_options(key, private=False),
+        }
 
         def put() -> None:
             if isinstance(data, bytes):
@@ -255,9 +262,15 @@ class S3ObjectStore(ObjectStore):
 
     def clear(self, key: Key) -> None:
         """A cut-off upload in parts is invisible, but its parts are kept, and paid for, until somebody ends it."""
+        from botocore.exceptions import ClientError
 
         def end() -> None:
-            found = self._client.list_multipart_uploads(Bucket=self._settings.bucket, Prefix=key)
+            try:
+                found = self._client.list_multipart_uploads(Bucket=self._settings.bucket, Prefix=key)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in _MAY_BE_REFUSED:
+                    return  # the parts cost a little; this is no reason to stop
+                raise
             for upload in found.get("Uploads", []):
                 if upload.get("Key") == key:
                     self._client.abort_multipart_upload(
@@ -273,7 +286,7 @@ class S3ObjectStore(ObjectStore):
                 Key=target,
                 CopySource={"Bucket": self._settings.bucket, "Key": source},
                 MetadataDirective="COPY",
-                **self._write_options(private=private),
+                **self._write_options(target, private=private),
             )
 
         self._call(copy, source)
