@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from mastomend.errors import ConfigurationError
-from mastomend.mastodon.configuration import AzureStorage, FilesystemStorage, S3Storage, Secret, configuration
+from mastomend.mastodon.configuration import (
+    AzureStorage,
+    FilesystemStorage,
+    S3Storage,
+    Secret,
+    configuration,
+    redis_group,
+)
 from mastomend.mastodon.moderation import DomainBlock, Moderation
 from mastomend.mastodon.versions import version
 
@@ -20,7 +27,6 @@ def test_defaults() -> None:
     }  # fmt: skip
     assert found.web_domain == "example.social"
     assert (found.redis.host, found.redis.port, found.redis.db) == ("localhost", 6379, 0)
-    assert found.redis_cache is found.redis
 
 
 def test_database_url_wins_and_rails_own_options_are_dropped() -> None:
@@ -91,11 +97,13 @@ def test_clear_refusals(variables: dict[str, str], words: str) -> None:
 
 
 def test_redis_groups() -> None:
-    found = configuration(
-        BASE | {"REDIS_HOST": "r", "SIDEKIQ_REDIS_DB": "3", "CACHE_REDIS_HOST": "c", "REDIS_NAMESPACE": "ns"}, "/x"
-    )
-    assert found.redis_sidekiq is found.redis, "a group takes effect only with its URL or host (4.3+)"
-    assert (found.redis_cache.host, found.redis_cache.namespace) == ("c", "ns")
+    variables = {"REDIS_HOST": "r", "SIDEKIQ_REDIS_DB": "3", "CACHE_REDIS_HOST": "c", "REDIS_NAMESPACE": "ns"}
+    base = redis_group(variables, "")
+    assert redis_group(variables, "SIDEKIQ_", base) is base, "a group takes effect only with its URL or host (4.3+)"
+    cache = redis_group(variables, "CACHE_", base)
+    assert (cache.host, cache.port, cache.namespace) == ("c", 6379, "ns")
+    old = redis_group(variables, "SIDEKIQ_", base, before_4_3=True)
+    assert (old.host, old.port, old.db) == ("localhost", 6379, 3), "4.2 builds it from just what is set"
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ class Ledger:
         self._journal = journal
         self._policy = policy
         journal.commit((_SCHEMA, ()))
+        # asking costs a wait for the journal's next sync, and nearly every record of a run is not in here
+        self._known = {(row["kind"], row["id"]) for row in journal.query("SELECT kind, id FROM ledger")}
 
     def settle(self, outcome: RecordOutcome, now: datetime) -> RecordOutcome:
         """Note what became of a record. Returns the outcome to report: one deferral too many is `lost`."""
@@ -58,7 +60,7 @@ class Ledger:
         old = self.entry(outcome.kind, outcome.id)
         if outcome.outcome in _SUCCESS:
             if old is not None:
-                self._journal.commit(("DELETE FROM ledger WHERE kind = ? AND id = ?", (outcome.kind, outcome.id)))
+                self._drop(outcome.kind, outcome.id)
             return outcome
         tries = (old.tries if old else 0) + counts(outcome)
         since = old.first_seen if old else now
@@ -70,6 +72,7 @@ class Ledger:
             due = now + timedelta(seconds=self._policy.wait_s(max(tries, 1)))
         dead = (old.dead_since if old and old.dead_since else now) if is_dead(outcome) else None
         assert outcome.outcome is not None
+        self._known.add((outcome.kind, outcome.id))
         self._journal.commit(
             (
                 "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -94,6 +97,8 @@ class Ledger:
 
     def entry(self, kind: str, record_id: int) -> Entry | None:
         """The record's entry."""
+        if (kind, record_id) not in self._known:
+            return None
         return next(iter(self._read("WHERE kind = ? AND id = ?", (kind, record_id))), None)
 
     def due(self, now: datetime) -> set[tuple[str, int]]:
@@ -115,7 +120,11 @@ class Ledger:
         for kind in kinds:
             for entry in list(self._read("WHERE kind = ?", (kind,))):
                 if (entry.kind, entry.id) not in broken:
-                    self._journal.commit(("DELETE FROM ledger WHERE kind = ? AND id = ?", (entry.kind, entry.id)))
+                    self._drop(entry.kind, entry.id)
+
+    def _drop(self, kind: str, record_id: int) -> None:
+        self._journal.commit(("DELETE FROM ledger WHERE kind = ? AND id = ?", (kind, record_id)))
+        self._known.discard((kind, record_id))
 
     def _read(self, condition: str, parameters: tuple[object, ...]) -> Iterator[Entry]:
         for row in self._journal.query(f"SELECT * FROM ledger {condition}", parameters):  # noqa: S608 - our own words

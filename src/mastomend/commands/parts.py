@@ -20,7 +20,7 @@ from mastomend.inventory.database import MastodonDatabase, conninfo
 from mastomend.inventory.expectations import DatabaseExpectations
 from mastomend.jobs.caches import Caches
 from mastomend.jobs.sidekiq import Sidekiq
-from mastomend.mastodon.configuration import FilesystemStorage, Storage, storage
+from mastomend.mastodon.configuration import FilesystemStorage, Storage, redis_group, storage
 from mastomend.mastodon.kinds import KINDS
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
@@ -71,12 +71,12 @@ def changing_parts(instance: Instance) -> Iterator[Parts]:
         )
         try:
             store.probe()
-            configuration = instance.configuration
-            sidekiq, caches = (
-                Sidekiq(configuration.redis_sidekiq),
-                Caches(configuration.redis_cache, configuration.redis),
+            application = instance.configuration.redis
+            jobs, cache = (
+                redis_group(instance.variables, prefix, application, before_4_3=database.version.number < (4, 3))
+                for prefix in ("SIDEKIQ_", "CACHE_")
             )
-            yield Parts(instance, database, store, pool, sidekiq, caches)
+            yield Parts(instance, database, store, pool, Sidekiq(jobs), Caches(cache, application))
         finally:
             pool.close()
             store.close()

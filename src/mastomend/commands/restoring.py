@@ -28,7 +28,7 @@ from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor, changed
 from mastomend.commands.parts import Parts
 from mastomend.errors import DatabaseError, UnreadableError
 from mastomend.images.decode import UnusableImage, header, verify
-from mastomend.images.moving import Ffmpeg
+from mastomend.images.moving import Ffmpeg, Moving
 from mastomend.images.styles import produce
 from mastomend.inventory.deep import DeepReader, find_ffprobe
 from mastomend.inventory.inspect import broken_files, target
@@ -531,13 +531,9 @@ class Restorer:
         try:
             return _images(kind, rules, data, source, url)
         except UnusableImage as error:
-            is_moving = kind is MEDIA_FILES and error.reason in ("needs_ffmpeg", "not_an_image")
-            if not is_moving or self._ffmpeg is None:
+            if kind is not MEDIA_FILES or self._ffmpeg is None or error.reason not in ("needs_ffmpeg", "not_an_image"):
                 raise
-        assert self._ffmpeg is not None
-        path = folder / "fetched"
-        path.write_bytes(data)
-        moving = self._ffmpeg.make(path, self._moving, folder)
+            moving = self._move(self._ffmpeg, data, folder, error)
         files: dict[str, Content] = dict(moving.files)
         size = moving.files[ORIGINAL].stat().st_size
         if size > self._moving.max_bytes:
@@ -546,6 +542,15 @@ class Restorer:
             moving.content_type, files, moving.meta, moving.blurhash, size,
             media_type=moving.media_type, source=source, url=url,
         )  # fmt: skip
+
+    def _move(self, ffmpeg: Ffmpeg, data: bytes, folder: Path, no_image: UnusableImage) -> Moving:
+        """What is no picture may be a film or a sound; if it is neither, it is what it was before."""
+        path = folder / "fetched"
+        path.write_bytes(data)
+        try:
+            return ffmpeg.make(path, self._moving, folder)
+        except UnusableImage as error:
+            raise no_image if error.reason == "not_media" else error from None
 
     def look_again(self, case: Case) -> RecordOutcome | Fresh | None:
         """The record as it is now; an outcome if it must be left alone, None if it is whole or gone."""

@@ -128,6 +128,7 @@ def _prepare(folder: Path) -> None:
 def _populate(simulated: SimulatedInstance, network: Fediverse) -> None:
     chance = random.Random(2023)
     seed = 0
+    simulated.insert("accounts", id=-99, username="mastodon.internal", uri="", private_key=_new_key())
     for domain, manners, delay in _ORIGINS:
         origin = network.add(domain, manners, delay_s=delay)
         for n in range(_ACCOUNTS_PER_ORIGIN):
@@ -149,6 +150,16 @@ def _populate(simulated: SimulatedInstance, network: Fediverse) -> None:
         seed += 1
         owner, _ = simulated.add_image(AVATARS, picture(seed), username=name, uri=f"https://example.social/{name}")
         simulated.add_image(MEDIA_FILES, picture(seed + 1000, 600, 400, "jpeg"), account_id=owner, shortcode=name)
+
+
+def _new_key() -> str:
+    """A key for the instance actor, which signs what is asked of others."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form, bare = serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, form, bare).decode()
 
 
 def _serve(origin: Origin, path: str, data: bytes) -> str:

@@ -139,8 +139,6 @@ class Configuration:
     replica: Database | None
     storage: Storage
     redis: Redis
-    redis_sidekiq: Redis
-    redis_cache: Redis
     limits: Limits
     http_proxy: str | None = field(default=None, repr=False)
 
@@ -156,7 +154,6 @@ def configuration(variables: Mapping[str, str], rails_root: str) -> Configuratio
         raise ConfigurationError(
             "LOCAL_DOMAIN is not set.", hint="Point --env at Mastodon's .env.production (see `mastomend --help`)."
         )
-    base = redis_group(variables, "")
     return Configuration(
         local_domain=local_domain,
         web_domain=variables.get("WEB_DOMAIN") or local_domain,
@@ -164,9 +161,7 @@ def configuration(variables: Mapping[str, str], rails_root: str) -> Configuratio
         database=database(variables),
         replica=replica(variables),
         storage=storage(variables, rails_root),
-        redis=base,
-        redis_sidekiq=redis_group(variables, "SIDEKIQ_", base),
-        redis_cache=redis_group(variables, "CACHE_", base),
+        redis=redis_group(variables, ""),
         limits=limits(variables),
         http_proxy=variables.get("http_proxy") or None,
     )
@@ -317,13 +312,19 @@ def _s3(variables: Mapping[str, str]) -> S3Storage:
 # --- Redis and the rest -------------------------------------------------------------------------------------------
 
 
-def redis_group(variables: Mapping[str, str], prefix: str, base: Redis | None = None) -> Redis:
-    """One Redis group. A prefixed group counts only if its URL, host or sentinels are set (facts §4.3, 4.3+)."""
+def redis_group(
+    variables: Mapping[str, str], prefix: str, base: Redis | None = None, *, before_4_3: bool = False
+) -> Redis:
+    """One Redis group. A prefixed group counts only if its URL, host or sentinels are set (facts §4.3).
+
+    Before 4.3 any part of it was enough, and what it did not name was left at the driver's default.
+    """
 
     def get(name: str) -> str:
         return variables.get(f"{prefix}REDIS_{name}", "")
 
-    if base is not None and not (get("URL") or get("HOST") or get("SENTINELS")):
+    enough = ["URL", "HOST", *(("PASSWORD", "PORT", "DB") if before_4_3 else ("SENTINELS",))]
+    if base is not None and not any(get(name) for name in enough):
         return base
     sentinel_port = _integer(variables, f"{prefix}REDIS_SENTINEL_PORT", 26379)
     sentinels = tuple(s if ":" in s else f"{s}:{sentinel_port}" for s in _words(get("SENTINELS")))
