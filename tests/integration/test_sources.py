@@ -252,7 +252,9 @@ def verify_by_openssl(headers: dict[str, str] | object, path: str, public: Path,
     assert done.stdout.strip() == "Verified OK", done
 
 
-def test_a_deleted_actor_is_gone_and_nothing_else_changes(make_instance: MakeInstance, network: Fediverse) -> None:
+def test_a_deleted_actor_or_note_is_gone_and_nothing_else_changes(
+    make_instance: MakeInstance, network: Fediverse
+) -> None:
     instance = make_instance("4.7")
     origin = network.add("away.example")
     tomb = origin.publish("/tomb", {"type": "Tombstone"})
@@ -266,12 +268,21 @@ def test_a_deleted_actor_is_gone_and_nothing_else_changes(make_instance: MakeIns
             AVATARS, picture(1), remote_url=origin.url("/dead"), domain="away.example", username=uri[-5:], uri=uri
         )
         instance.media.delete(made[uri][1][0])
-    before = instance.db.execute("SELECT * FROM accounts ORDER BY id").fetchall()
+    status = instance.insert("statuses", uri=origin.url("/deleted"), account_id=1)
+    media, keys = instance.add_image(MEDIA_FILES, picture(1), remote_url=origin.url("/dead"), status_id=status)
+    instance.media.delete(keys[0])
+    before = [
+        instance.db.execute(f"SELECT * FROM {t} ORDER BY id").fetchall() for t in ("accounts", "media_attachments")
+    ]
     report = repair(opened(instance), APPLY)
     reasons = {new: (row["outcome"], row["reason"]) for (_, new), row in rows_of(report).items()}
+    assert reasons[media] == ("gone", "note_gone")
     assert reasons[made[tomb][0]] == reasons[made[origin.url("/deleted")][0]] == ("gone", "actor_gone")
     assert reasons[made[fake][0]] == ("gone", "not_found"), "a document that claims to be another is not believed"
-    assert instance.db.execute("SELECT * FROM accounts ORDER BY id").fetchall() == before
+    after = [
+        instance.db.execute(f"SELECT * FROM {t} ORDER BY id").fetchall() for t in ("accounts", "media_attachments")
+    ]
+    assert after == before
     (past,) = history(opened(instance))
     assert (past.rows_changed, past.files_written, past.files_moved) == (0, 0, 0)
 
@@ -423,14 +434,19 @@ def test_a_useless_source_does_not_hide_the_next(make_instance: MakeInstance, tm
     shown = picture(7, 1000, 700, "jpeg")
     _, keys = instance.add_image(MEDIA_FILES, shown, remote_url="")
     for key in keys:
-        path = tmp_path / "backup" / key
-        path.parent.mkdir(parents=True)
-        path.write_bytes(instance.files[key])
+        for name, data in (("worse", b"!" * len(instance.files[key])), ("backup", instance.files[key])):
+            path = tmp_path / name / key
+            path.parent.mkdir(parents=True)
+            path.write_bytes(data)
     instance.media.write(keys[0], b"?" * len(instance.files[keys[0]]))  # as long as it should be, and no picture
     instance.media.delete(keys[1])
-    options = RepairOptions(apply=True, max_missing_percent=100, backups=(tmp_path / "backup",))
+    options = RepairOptions(apply=True, max_missing_percent=100, backups=(tmp_path / "worse", tmp_path / "backup"))
     report = repair(opened(instance), options)
     assert (report.outcomes, report.sources) == ({"restored": 1}, {"backup": 1})
+    (row,) = rows_of(report).values()
+    assert [said.split(" ")[:2] for said in str(row["tried"]).split("; ")] == [
+        ["original:", "not_an_image"], ["backup:", "not_an_image"]
+    ]  # fmt: skip
     assert [instance.media.read(key) for key in keys] == [instance.files[key] for key in keys]
 
 

@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from mastomend.commands.restoring import Answer, Broken, Case, Restorer, Way
+from mastomend.commands.mending import Case
+from mastomend.commands.restoring import Answer, Broken, Restorer, Way
 from mastomend.errors import MastomendError, UnreadableError
 from mastomend.mastodon.configuration import origin_host
 from mastomend.outcomes import RecordOutcome

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor, changed
+from mastomend.commands.mending import Case, Fresh, Mender
 from mastomend.commands.parts import Parts
-from mastomend.commands.restoring import Case, Fresh, Restorer
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.rows import read_rows
 from mastomend.mastodon.configuration import origin_host
@@ -48,7 +48,7 @@ class HandingOver:
         engine: Engine,
         run: str,
         parts: Parts,
-        restorer: Restorer,
+        mender: Mender,
         executor: Executor,
         limits: HandOverLimits,
         close: Callable[[RecordOutcome | None], None],
@@ -58,7 +58,7 @@ class HandingOver:
         self._engine = engine
         self._run = run
         self._parts = parts
-        self._restorer = restorer
+        self._mender = mender
         self._executor = executor
         self._limits = limits
         self._close = close
@@ -100,12 +100,12 @@ class HandingOver:
                 self._close(replace(undecided(t), outcome=Outcome.DEFERRED, reason="queue_full", detail=detail))
                 return True
             at = self._moment(origin_host(t.row.remote_url or ""))
-        fresh = self._restorer.look_again(case)
+        fresh = self._mender.look_again(case)
         if not isinstance(fresh, Fresh):
             self._close(fresh)
             return True
         t = fresh.target
-        columns, present = self._restorer.columns(t), self._restorer.present(t)
+        columns, present = self._mender.columns(t), self._mender.present(t)
         plan = plan_reset(t, columns, present, job, at, self._run, self._parts.instance.key_prefix)
         try:
             self._executor.apply(plan.outcome, plan.actions)

@@ -27,9 +27,10 @@ from mastomend.commands.check import CheckOptions, CheckReport, check, choose_ki
 from mastomend.commands.fetching import Fetching
 from mastomend.commands.handing_over import HandingOver, HandOverLimits
 from mastomend.commands.instance import Instance
+from mastomend.commands.mending import Case, Mender, Tools
 from mastomend.commands.parts import Parts, changing_parts, find_ffmpeg, named_storage, pooled
 from mastomend.commands.progress import Progress, Silent
-from mastomend.commands.restoring import Broken, Case, Restorer, Tools
+from mastomend.commands.restoring import Broken, Restorer
 from mastomend.errors import ConfigurationError, SafetyStop, UnreadableError
 from mastomend.inventory.database import MastodonDatabase, connect
 from mastomend.inventory.instance_actor import signer
@@ -237,7 +238,7 @@ def _hand_over(
         if not handing.take(case):
             returned.append(Broken(case.target.kind, case.target.row.record.id, case.corrupt))
 
-    handing = HandingOver(options.engine, run, work.parts, work.restorer, work.executor, options.hand_over, close)
+    handing = HandingOver(options.engine, run, work.parts, work.mender, work.executor, options.hand_over, close)
     for batch in batches:
         items = work.restorer.look(batch)
         for _ in range(len(batch) - len(items)):
@@ -272,6 +273,7 @@ class _Work:
     """What one run works with."""
 
     parts: Parts
+    mender: Mender
     restorer: Restorer
     executor: Executor | None
     kinds: tuple[Kind, ...]
@@ -296,9 +298,9 @@ def _work(
             others_convert=options.engine is not Engine.DIRECT,
             caches=caches,
         )
-        restorer = Restorer(run, parts, kinds, tools, executor)
-        stack.callback(restorer.close)
-        yield _Work(parts, restorer, executor, kinds)
+        mender = Mender(run, parts, kinds, tools, executor)
+        stack.callback(mender.close)
+        yield _Work(parts, mender, Restorer(mender, parts, tools), executor, kinds)
 
 
 def _copy_sources(

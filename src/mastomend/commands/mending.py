@@ -1,0 +1,369 @@
+"""Changing one record, whatever its new bytes come from: make the files, look again, plan, journal, act, verify.
+
+Everything a command knows about the record is a hint until `look_again` has read row and files once more, right before
+the change; what has changed meanwhile is an outcome, not an error. After the change the record is looked at like a
+check would look at it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from mastomend.actions.actions import Action, CopyFile, EnqueueJob, ForgetCached, PutFile, SetColumns
+from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor, changed
+from mastomend.commands.parts import Parts
+from mastomend.errors import DatabaseError
+from mastomend.images.decode import UnusableImage, header, verify
+from mastomend.images.moving import Ffmpeg, Moving
+from mastomend.images.styles import produce
+from mastomend.inventory.deep import DeepReader, find_ffprobe
+from mastomend.inventory.inspect import broken_files, target
+from mastomend.inventory.rows import read_cached_under, read_rows
+from mastomend.inventory.sample import Sample
+from mastomend.mastodon.jobs import busted_address, cache_buster_job, media_lock
+from mastomend.mastodon.keys import ORIGINAL, Key
+from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, Kind
+from mastomend.mastodon.moderation import Moderation
+from mastomend.mastodon.processing import ImageRules, MovingRules, image_rules, moving_rules
+from mastomend.mastodon.urls import public_url
+from mastomend.outcomes import Outcome, RecordOutcome, Source
+from mastomend.plans.repair import (
+    IMAGE,
+    UNKNOWN,
+    Naming,
+    NewFiles,
+    RecordPlan,
+    Situation,
+    plan_record,
+    plan_stored,
+    put,
+    undecided,
+    undownloadable,
+    untouchable,
+)
+from mastomend.sources.copies import CopySource, StoredCopy
+from mastomend.storage.ports import Store
+from mastomend.vocabulary import Content, Finding, Target
+
+_MODERATION_S = 60.0
+_DECODED = frozenset({"jpeg", "jpg", "png", "gif", "webp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A record that is to be restored, as it was when it was looked at, and the source it begins with."""
+
+    target: Target
+    corrupt: frozenset[str]
+    source: Source
+    copies: Mapping[str, StoredCopy] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a run has at hand. `others_convert`: Mastodon's own workers are to fetch, and they have ffmpeg.
+
+    `caches` says whether Mastodon's Redis can be reached: without it nothing cached is forgotten and no lock is taken.
+    """
+
+    sources: Sequence[CopySource]
+    ffmpeg: Ffmpeg | None
+    others_convert: bool = False
+    caches: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A record looked at again just before it is changed."""
+
+    target: Target
+    broken: Sequence[Finding]
+
+
+class Mender:
+    """Everything one run needs to change records; used from several threads."""
+
+    def __init__(
+        self,
+        run: str,
+        parts: Parts,
+        kinds: Sequence[Kind],
+        tools: Tools,
+        executor: Executor | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        configuration = parts.instance.configuration
+        database, store = parts.database, parts.store
+        self._run = run
+        self._parts = parts
+        self._database = database
+        self._store = store
+        self._key_prefix = parts.instance.key_prefix
+        self._tools = tools
+        self.ffmpeg = tools.ffmpeg
+        self._executor = executor
+        limits = configuration.limits
+        self.rules = {k.name: image_rules(k, database.version, limits) for k in kinds}
+        self.moving: MovingRules = moving_rules(database.version, limits)
+        self._limited_federation = limits.limited_federation
+        self._clock = clock
+        self._moderation_read = -_MODERATION_S
+        self._last_moderation = Moderation()
+        names = (configuration.local_domain, configuration.web_domain, *configuration.alternate_domains)
+        self.own_domains = frozenset(name.lower() for name in names)
+        self.deep = DeepReader(store, Sample(), find_ffprobe(dict(parts.instance.variables)), lambda: None)
+
+    def close(self) -> None:
+        """Give back the threads."""
+        self.deep.close()
+
+    def moderation(self) -> Moderation:
+        """The instance's rules, at most a minute old: a run may take hours, and a block holds from when it is made."""
+        if self._clock() - self._moderation_read >= _MODERATION_S:
+            self._last_moderation = self._database.moderation(limited_federation=self._limited_federation)
+            self._moderation_read = self._clock()
+        return self._last_moderation
+
+    def needs_ffmpeg(self, t: Target) -> bool:
+        """Whether that record is a film or a sound."""
+        return t.kind is MEDIA_FILES and t.row.media_type not in (None, IMAGE, UNKNOWN)
+
+    def undownloadable(self, t: Target) -> RecordOutcome | None:
+        """Why nothing may be fetched for that record now; None if it may be."""
+        return undownloadable(t, self.moderation(), self.own_domains)
+
+    def from_storage(self, case: Case) -> RecordOutcome | None:
+        """Restore from what is stored somewhere; what is broken and was not found is made from the original."""
+        t = case.target
+        with tempfile.TemporaryDirectory(prefix="mastomend-") as name:
+            fresh = self.look_again(case)
+            if not isinstance(fresh, Fresh):
+                return fresh
+            writing: dict[str, PutFile | CopyFile] = {}
+            bad = {f.style for f in fresh.broken}
+            for style, copy in case.copies.items():
+                if style not in bad:
+                    continue
+                key = next(f.key for f in t.files if f.style == style)
+                self._examine(t.kind, copy)
+                writing[style] = _copying(copy, key, t, self._store, Path(name))
+            missing = bad - writing.keys()
+            if ORIGINAL in missing:
+                return changed(undecided(t), Outcome.DEFERRED, ROW_CHANGED, "the files changed meanwhile")
+            if missing:
+                try:
+                    made = self._derive(case, Path(name))
+                except UnusableImage:
+                    if not writing:
+                        raise
+                    made = None  # what was found is restored all the same; the record then stays deferred
+                if made is not None:
+                    writing |= {
+                        f.style: put(t.kind, f, made) for f in t.files if f.style in missing & made.files.keys()
+                    }
+                if not writing:
+                    return changed(undecided(t), Outcome.DEFERRED, ROW_CHANGED, "the original is gone meanwhile")
+            plan = plan_stored(t, case.source, writing, self.present(t), self._naming())
+            return self._execute(plan, t, case)
+
+    def _examine(self, kind: Kind, copy: StoredCopy) -> None:
+        """A copy has the right size; an image must also decode."""
+        extension = copy.key.rpartition(".")[2].lower()
+        if kind.is_image and extension in _DECODED:
+            data = copy.store.read(copy.key)
+            if data is None:
+                raise UnusableImage("not_an_image", f"{copy.key} is gone meanwhile")
+            try:
+                verify(data)
+            except UnusableImage as error:
+                if error.reason != "too_many_pixels":  # it was stored once: whether it may be made is not asked here
+                    raise
+
+    def _derive(self, case: Case, folder: Path) -> NewFiles | None:
+        """Everything the surviving (or copied) original gives; None if it is gone."""
+        t = case.target
+        copy = case.copies.get(ORIGINAL)
+        key, store = (copy.key, copy.store) if copy else (t.files[0].key, self._store)
+        data = store.read(key)
+        if data is None:
+            return None
+        if self.needs_ffmpeg(t):
+            if self.ffmpeg is None:
+                raise UnusableImage("needs_ffmpeg", "ffmpeg was not found")
+            source = folder / "stored"
+            source.write_bytes(data)
+            small = self.ffmpeg.poster(source, folder)
+            return NewFiles(
+                t.row.record.content_type or "video/mp4", {ORIGINAL: data, "small": small}, {}, None, len(data)
+            )
+        rules = self.rules[t.kind.name]
+        if rules is None:
+            raise UnusableImage("not_an_image", "nothing is made from files of this kind")
+        return _images(t.kind, rules, data, case.source, None)
+
+    def install(self, case: Case, data: bytes, source: Source, url: str | None) -> RecordOutcome | None:
+        """Make the files from what the origin sent, look again, change, verify. None if the record is whole by now.
+
+        Raises:
+            UnusableImage: what came is not what the record needs.
+        """
+        with tempfile.TemporaryDirectory(prefix="mastomend-") as folder:
+            made = self._make(case.target, data, source, url, Path(folder))
+            with self._locked(case.target) as held:
+                if not held:
+                    base = replace(undecided(case.target), source=source)
+                    return changed(base, Outcome.DEFERRED, "in_flight", "Mastodon is downloading it right now")
+                fresh = self.look_again(case)
+                if not isinstance(fresh, Fresh):
+                    return fresh
+                situation = Situation(self.present(fresh.target), self.columns(fresh.target))
+                plan = plan_record(fresh.target, fresh.broken, made, situation, self._naming())
+                return self._execute(plan, fresh.target, case)
+
+    def _locked(self, t: Target) -> contextlib.AbstractContextManager[bool]:
+        """The lock Mastodon's media proxy takes, so that nothing is downloaded twice (facts §10)."""
+        if t.kind not in (MEDIA_FILES, MEDIA_THUMBNAILS) or not self._tools.caches:
+            return contextlib.nullcontext(True)
+        return self._parts.caches.lock(media_lock(t.row.record.id))
+
+    def _make(self, t: Target, data: bytes, source: Source, url: str | None, folder: Path) -> NewFiles:
+        kind, rules = t.kind, self.rules[t.kind.name]
+        assert rules is not None
+        try:
+            return _images(kind, rules, data, source, url)
+        except UnusableImage as error:
+            if kind is not MEDIA_FILES or self.ffmpeg is None or error.reason not in ("needs_ffmpeg", "not_an_image"):
+                raise
+            moving = self._move(self.ffmpeg, data, folder, error)
+        files: dict[str, Content] = dict(moving.files)
+        size = moving.files[ORIGINAL].stat().st_size
+        if size > self.moving.max_bytes:
+            raise UnusableImage("too_big", f"{size} bytes are more than {self.moving.max_bytes}")
+        return NewFiles(
+            moving.content_type, files, moving.meta, moving.blurhash, size,
+            media_type=moving.media_type, source=source, url=url,
+        )  # fmt: skip
+
+    def _move(self, ffmpeg: Ffmpeg, data: bytes, folder: Path, no_image: UnusableImage) -> Moving:
+        """What is no picture may be a film or a sound; if it is neither, it is what it was before."""
+        path = folder / "fetched"
+        path.write_bytes(data)
+        try:
+            return ffmpeg.make(path, self.moving, folder)
+        except UnusableImage as error:
+            raise no_image if error.reason == "not_media" else error from None
+
+    def look_again(self, case: Case) -> RecordOutcome | Fresh | None:
+        """The record as it is now; an outcome if it must be left alone, None if it is whole or gone."""
+        old = case.target
+        row = read_rows(self._database, old.kind, [old.row.record.id]).get(old.row.record.id)
+        if row is None:
+            return None
+        t = target(old.kind, row, self._key_prefix)
+        base = replace(undecided(old), source=case.source)
+        if row.in_flight or row.record != old.row.record:
+            return changed(base, Outcome.DEFERRED, ROW_CHANGED, "Mastodon changed the record meanwhile")
+        (broken,) = broken_files([t], self._store, self.deep, {(row.record.id, s) for s in case.corrupt})
+        if not broken:
+            return None
+        if refused := untouchable(t, broken):
+            return refused
+        asked = case.source in (Source.ORIGIN, Source.PAGE)
+        if asked and (refused := self.undownloadable(t)):
+            return refused
+        return Fresh(t, broken)
+
+    def _naming(self) -> Naming:
+        return Naming(self._run, self._key_prefix, secrets.token_hex(8), datetime.now(UTC))
+
+    def present(self, t: Target) -> dict[str, int]:
+        """The record's keys that hold something, with their sizes."""
+        sizes = self._store.sizes([f.key for f in t.files])
+        return {str(f.key): n for f, n in zip(t.files, sizes, strict=True) if n >= 0}
+
+    def columns(self, t: Target) -> dict[str, str | None]:
+        """The row's columns a repair may change, as text."""
+        kind = t.kind
+        wanted = [kind.column(s) for s in ("file_name", "content_type", "file_size", "updated_at")]
+        wanted += [kind.version_column, "updated_at", "file_meta", "blurhash", "type", "width", "height"]
+        wanted += [kind.remote_url] if kind.remote_url else []
+        names = [n for n in wanted if n in self._database.columns(kind.table)]
+        selected = sql.SQL(", ").join(sql.SQL("{0}::text AS {0}").format(sql.Identifier(n)) for n in names)
+        statement = sql.SQL("SELECT {} FROM {} WHERE id = %s").format(selected, sql.Identifier(kind.table))
+        try:
+            with self._parts.pool.connection() as connection:
+                row: dict[str, Any] | None = connection.execute(statement, [t.row.record.id]).fetchone()
+        except psycopg.Error as error:
+            raise DatabaseError(f"PostgreSQL: {' '.join(str(error).split())[:300]}") from None
+        return row or {}
+
+    def _execute(self, plan: RecordPlan, t: Target, case: Case) -> RecordOutcome:
+        assert self._executor is not None, "a dry run changes nothing"
+        try:
+            self._executor.apply(plan.outcome, (*plan.actions, *self._told(plan, t)))
+        except Conflict as conflict:
+            return changed(plan.outcome, Outcome.DEFERRED, ROW_CHANGED, str(conflict))
+        row = read_rows(self._database, t.kind, [t.row.record.id]).get(t.row.record.id)
+        if row is not None:
+            styles = {(row.record.id, style) for style in case.corrupt}
+            (still,) = broken_files([target(t.kind, row, self._key_prefix)], self._store, self.deep, styles)
+            if still:
+                return changed(plan.outcome, Outcome.DEFERRED, "verify_failed", f"{still[0].key} is {still[0].state}")
+        return plan.outcome
+
+    def _told(self, plan: RecordPlan, t: Target) -> list[Action]:
+        """What Mastodon's caches and the CDN must hear about a change (facts §10)."""
+        if not self._tools.caches:
+            return []
+        actions: list[Action] = []
+        if any(isinstance(action, SetColumns) for action in plan.actions):
+            keys = read_cached_under(self._database, t.kind, t.row.record.id)
+            actions += [ForgetCached(keys)] if keys else []
+        variables, configuration = self._parts.instance.variables, self._parts.instance.configuration
+        if variables.get("CACHE_BUSTER_ENABLED") == "true":
+            for action in plan.actions:
+                if isinstance(action, PutFile | CopyFile):
+                    url = public_url(action.key, configuration, variables)
+                    address = busted_address(action.key, url, configuration.storage, self._database.version)
+                    actions.append(EnqueueJob(cache_buster_job(address, self._run)))
+        return actions
+
+
+def _copying(copy: StoredCopy, key: Key, t: Target, store: Store, folder: Path) -> PutFile | CopyFile:
+    if copy.store is store:
+        digest = store.digest(copy.key)
+        if digest is None:
+            raise UnusableImage("not_an_image", f"{copy.key} is gone meanwhile")
+        return CopyFile(key, copy.key, copy.size, digest)
+    content = copy.store.fetch(copy.key, folder / f"copy-{copy.style}")
+    return PutFile.of(key, content, _content_type(content, t))
+
+
+def _content_type(content: Content, t: Target) -> str:
+    """What the bytes are, as Mastodon would find (facts §4.2); what the row says where they are no image."""
+    data = content if isinstance(content, bytes) else content.read_bytes() if t.kind.is_image else b""
+    try:
+        return header(data).content_type
+    except UnusableImage:
+        return t.row.record.content_type or "application/octet-stream"
+
+
+def _images(kind: Kind, rules: ImageRules, data: bytes, source: Source, url: str | None) -> NewFiles:
+    made = produce(kind, rules, data)
+    meta = {style: size.meta() for style, size in made.sizes.items()}
+    return NewFiles(
+        made.content_type, dict(made.files), meta, made.blurhash, len(made.original),
+        unchanged=made.original is data or made.original == data,
+        media_type=IMAGE if kind is MEDIA_FILES else None, source=source, url=url,
+    )  # fmt: skip
