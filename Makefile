@@ -33,6 +33,7 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python bench/check_local.py
 	$(BIN)/python bench/repair_many.py
+	$(BIN)/python bench/list_latency.py
 
 clean:
 	rm -rf $(VENV) mastomend-demo bench/results

@@ -11,6 +11,7 @@ from population import populate
 
 from mastomend.commands.check import CheckOptions, check
 from mastomend.demo.instance import VERSIONS
+from mastomend.inventory import reconcile
 from mastomend.inventory.findings import load
 
 
@@ -53,6 +54,23 @@ def test_check_is_exact(make_instance: MakeInstance, version: str, storage: str)
     assert report.broken == records
     local = duckdb.sql(f"SELECT count(DISTINCT (kind, id)) FROM '{report.findings}' WHERE is_local").fetchall()[0][0]
     assert sum(k.records_broken_local for k in report.kinds) == local
+
+
+def test_a_bucket_listed_in_ranges_is_the_same_bucket(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = make_instance("4.5", "s3", key_prefix="some/prefix")
+    populate(instance)
+    monkeypatch.setattr(reconcile, "_RANGE", 1)
+    whole = check(opened(instance), CheckOptions(list_concurrency=1))
+    parts = check(opened(instance), CheckOptions(list_concurrency=8))
+    assert (whole.broken, parts.broken) == (0, 0)
+    assert parts.requests.list > 2 * whole.requests.list, "it was listed in parts"
+    lost = sorted(instance.files)[::7]
+    for key in lost:
+        instance.media.delete(key)
+    report = check(opened(instance), CheckOptions(list_concurrency=8))
+    assert sorted(finding.key for finding in load(report.findings)) == lost
 
 
 def test_some_kinds_only(make_instance: MakeInstance) -> None:

@@ -54,6 +54,9 @@ def check_command(
         int | None, typer.Option(metavar="N", help="Which sample --deep takes. Default: the one after the last.")
     ] = None,
     max_missing: MaxMissing = None,
+    list_concurrency: Annotated[
+        int, typer.Option(metavar="N", min=1, max=256, help="How many connections list a bucket at once.")
+    ] = 32,
     json: Json = False,
 ) -> int:
     """Compare database and storage, and report what is broken. Changes nothing."""
@@ -66,7 +69,10 @@ def check_command(
             raise ConfigurationError("--deep needs a percentage above 0.")
         sample = Sample(percent, next_seed(instance.state) if seed is None else seed)
     options = CheckOptions(
-        tuple(kinds or ()), sample, None if max_missing is None else parse_percent(max_missing, "--max-missing")
+        tuple(kinds or ()),
+        sample,
+        None if max_missing is None else parse_percent(max_missing, "--max-missing"),
+        list_concurrency=list_concurrency,
     )
     with progress() as observer:
         report = check(instance, options, observer)

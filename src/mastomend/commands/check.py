@@ -40,11 +40,15 @@ MASS_LOSS_FILES = 100
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """What to check. `kinds` empty means all; `deep` None means sizes only."""
+    """What to check. `kinds` empty means all; `deep` None means sizes only.
+
+    `list_concurrency` is how many connections list a bucket at once.
+    """
 
     kinds: tuple[str, ...] = ()
     deep: Sample | None = None
     max_missing_percent: float | None = None
+    list_concurrency: int = 32
 
 
 @dataclass(slots=True)
@@ -204,7 +208,8 @@ class _Scan:
             counts = reconcile.by_lookup(*shared, self.store, kinds, self.progress.advance, deep)
         else:
             prefix = self.instance.key_prefix
-            counts = reconcile.by_listing(*shared, self.store, kinds, prefix, self.progress.advance, deep)
+            connections = self.options.list_concurrency
+            counts = reconcile.by_listing(*shared, self.store, kinds, prefix, connections, self.progress.advance, deep)
         if deep:
             reconcile.add_candidates(self.connection, deep.drain())
         for kind, count in counts.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,13 @@ from mastomend.inventory.rows import scan_sql
 from mastomend.mastodon.columnar import expected_files_sql, quote, styles
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import Kind, RemoteRule
-from mastomend.storage.ports import BulkLookup, Listing
+from mastomend.storage.ports import BulkLookup, Held, Listing
+from mastomend.storage.ranges import RangedListing, list_in_ranges
 
 _CHUNK = 4_096
 _IN_FLIGHT = 2
+#: A range of fewer keys is not worth a connection of its own: each reads up to a page too much.
+_RANGE = 4_000
 _DIFFERENT_SQL = Path(__file__).with_name("reconcile.sql").read_text(encoding="utf-8")
 
 
@@ -131,10 +134,11 @@ def by_listing(
     store: Listing,
     kinds: Sequence[Kind],
     key_prefix: str,
+    connections: int,
     advance: Callable[[int], None],
     sampler: Sampler | None,
 ) -> Counts:
-    """List the kinds' prefixes, then join."""
+    """List the kinds' prefixes over that many connections, then join."""
     counts: Counts = {kind: KindCount() for kind in kinds}
     names = styles(kinds)
     connection.execute("CREATE OR REPLACE TABLE expected (n BIGINT, id BIGINT, key VARCHAR, expected_bytes BIGINT)")
@@ -145,7 +149,7 @@ def by_listing(
             connection.execute(f"INSERT INTO expected SELECT n, id, key, expected_bytes FROM ({sql})")
     connection.execute("CREATE OR REPLACE TABLE held (key VARCHAR, size BIGINT)")
     for prefix in (prefix for kind in kinds for prefix in prefixes(kind, key_prefix)):
-        for chunk in store.list(prefix):
+        for chunk in _listing(connection, store, prefix, connections):
             if chunk:
                 batch = Table.from_pydict(
                     {
@@ -178,6 +182,23 @@ def by_listing(
     connection.execute("DROP TABLE expected")
     connection.execute("DROP TABLE held")
     return counts
+
+
+def _listing(
+    connection: duckdb.DuckDBPyConnection, store: Listing, prefix: str, connections: int
+) -> Iterator[Sequence[Held]]:
+    """The listing of a prefix; cut where the database says that as many keys lie before as behind."""
+    if not isinstance(store, RangedListing) or connections < 2:
+        return store.list(prefix)
+    found = connection.execute("SELECT count(*) FROM expected WHERE starts_with(key, ?)", [prefix]).fetchone()
+    parts = min(connections, (found[0] if found else 0) // _RANGE)
+    if parts < 2:
+        return store.list(prefix)
+    shares = [n / parts for n in range(1, parts)]
+    cut = connection.execute(
+        "SELECT quantile_disc(key, ?) FROM expected WHERE starts_with(key, ?)", [shares, prefix]
+    ).fetchone()
+    return list_in_ranges(store, prefix, cut[0] if cut else (), connections)
 
 
 def _candidate(name: tuple[Kind, str], record_id: int, key: str) -> tuple[Kind, int, str, str]:

@@ -36,6 +36,14 @@ class MemoryStore:
         folder = prefix.rstrip("/") + "/" if prefix else ""
         yield [Held(key, len(data)) for key, data in self.objects.items() if key.startswith(folder)]
 
+    def list_between(self, prefix: str, after: str | None, until: str | None) -> Iterator[Sequence[Held]]:
+        low, high = (after or "").encode(), None if until is None else until.encode()
+        for chunk in self.list(prefix):
+            for held in sorted(chunk, key=lambda h: h.key.encode()):
+                key = held.key.encode()
+                if key > low and (high is None or key <= high):
+                    yield [held]
+
     def read(self, key: Key) -> bytes | None:
         return self.objects.get(key)
 

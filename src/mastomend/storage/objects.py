@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -44,6 +45,7 @@ class ObjectStore:
         self._name = name
         self.requests = Requests()
         self._threads = ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="objects")
+        self._counting = threading.Lock()
 
     def probe(self) -> bool:
         try:
@@ -195,6 +197,23 @@ class S3ObjectStore(ObjectStore):
             **credentials,
         )
         super().__init__(store, str(settings))
+
+    def list_between(self, prefix: str, after: str | None, until: str | None) -> Iterator[Sequence[Held]]:
+        end = None if until is None else until.encode()
+        listed = 0
+        try:
+            for batch in obstore.list(self._store, prefix.rstrip("/") or None, offset=after, chunk_size=_PAGE):
+                listed += len(batch)
+                held = [Held(entry["path"], entry["size"]) for entry in batch]
+                if end is not None and held and held[-1].key.encode() > end:
+                    yield [h for h in held if h.key.encode() <= end]
+                    return
+                yield held
+        except BaseError as error:
+            raise self._failure(error) from None
+        finally:
+            with self._counting:
+                self.requests.list += max(1, -(-listed // _PAGE))
 
     @cached_property
     def _client(self) -> S3Client:
