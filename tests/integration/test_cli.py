@@ -179,9 +179,21 @@ def test_wrong_usage(make_instance: MakeInstance, tmp_path: Path) -> None:
                       ["check", "imports/data"], ["repair", "--scan", "../x"], ["nocommand"]):  # fmt: skip
         assert run(instance.env, *arguments).returncode == 2, arguments
     assert run(tmp_path / "missing.env", "check").returncode == 2
-    (instance.folder / "mastomend.toml").write_text("[politeness]\nrait = 1\n")
-    done = run(instance.env, "check")
-    assert done.returncode == 2 and "politeness.rait" in done.stderr
+    for settings, words in (
+        ("[politeness]\nrait = 1", "politeness.rait"), ("[politeness]\nper_host = 0", "at least 1"),
+        ("[politeness]\nrate = nan", "politeness.rate"), ("[deferred]\ntries = 1.5", "whole number"),
+    ):  # fmt: skip
+        (instance.folder / "mastomend.toml").write_text(settings + "\n")
+        done = run(instance.env, "check")
+        assert done.returncode == 2 and words in done.stderr, settings
+
+
+def test_a_dry_run_says_what_its_engine_would_do(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    instance.media.delete(one_avatar(instance, network))
+    assert "handed to Mastodon's workers" in run(instance.env, "repair", "--engine", "sidekiq").stdout
+    assert "on its next occasion" in run(instance.env, "repair", "--engine", "reset").stdout
+    assert "Nothing that was deferred is due." in run(instance.env, "repair", "--deferred").stdout
 
 
 def test_mass_loss_in_words_and_exit_4(make_instance: MakeInstance, network: Fediverse) -> None:

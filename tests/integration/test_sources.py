@@ -130,7 +130,12 @@ def test_a_backup_that_is_none_is_said_to_be_none(make_instance: MakeInstance, t
     local_avatar(instance, 2)
     instance.media.delete(keys[0])
     (tmp_path / "empty").mkdir()
-    for path, words in ((tmp_path / "empty", "no media of Mastodon"), (tmp_path / "absent", "does not exist")):
+    (tmp_path / "notes.txt").write_text("FOO=bar\n")
+    own = instance.folder / "public" / "system"
+    for path, words in (
+        (tmp_path / "empty", "no media of Mastodon"), (tmp_path / "absent", "does not exist"),
+        (tmp_path / "notes.txt", "names no storage"), (own, "own storage"), (instance.env, "own storage"),
+    ):  # fmt: skip
         with pytest.raises(ConfigurationError, match=words):
             repair(opened(instance), RepairOptions(apply=True, max_missing_percent=100, backups=(path,)))
 

@@ -79,7 +79,7 @@ def check_command(
     if json:
         emit_json(document(report))
     else:
-        show(report, command_line(given.env, given.state, "repair"))
+        show(report, command_line(given.env, given.state, " ".join(["repair", *(kinds or ())])))
     return 1 if report.broken or report.mass_loss else 0
 
 
@@ -158,8 +158,8 @@ def show(report: CheckReport, next_command: str) -> None:
     result.print(f"\n[bold]{count(report.broken, 'record')} {verb} broken.[/] ({report.duration_s:.1f} s)")
     if local:
         result.print(
-            f"[bold red]{count(local, 'local record')}[/] among them: no other server has the original. "
-            "They need a backup or `mastomend rescue`."
+            f"[bold red]{count(local, 'local record')}[/] among them. What cannot be made from what is still there needs a "
+            "backup: no other server has the original (repair --from)."
         )
     if report.top_domains:
         origins = ", ".join(f"{escape(domain)} ({n:,})" for domain, n in report.top_domains)

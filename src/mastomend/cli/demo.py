@@ -54,6 +54,7 @@ def demo_command(
 
 
 def _show(event: Event) -> None:
+    from mastomend.commands.repair import RepairOptions
     from mastomend.demo.story import Checked, Repaired, Running, Told
 
     match event:
@@ -63,7 +64,11 @@ def _show(event: Event) -> None:
             result.print("\n[bold cyan]check[/]")
             check_cli.show(report, command_line(env, env.parent / "state", "repair"))
         case Repaired(report=report, env=env):
-            repair_cli.show(report, command_line(env, env.parent / "state", "repair --apply"))
+            again, undo = (
+                command_line(env, env.parent / "state", words)
+                for words in ("repair --apply", f"undo {report.run} --apply")
+            )
+            repair_cli.show(report, RepairOptions(apply=True), again, undo)
         case Running():
             pass
         case _:

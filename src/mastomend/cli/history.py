@@ -57,7 +57,8 @@ def history_command(
         return 0
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("run", "command", "started", "state", "records", "rows changed", "files written", "files moved"):
-        table.add_column(name, justify="right" if name in ("rows changed", "files written", "files moved") else "left")
+        right = name in ("rows changed", "files written", "files moved")
+        table.add_column(name, justify="right" if right else "left", min_width=21 if name == "run" else None)
     for past in runs:
         outcomes = ", ".join(f"{n:,} {outcome.value}" for outcome, n in past.outcomes.most_common())
         command = f"undo of {past.run.undoes}" if past.run.undoes else past.run.command
@@ -84,8 +85,9 @@ def _show_lost(ctx: typer.Context, *, json: bool) -> int:
         )
         result.print("Look for a backup: [bold]mastomend repair --from DIR --apply[/]\n")
     table = Table(box=None, pad_edge=False, header_style="bold")
+    widest = max(len(f"{entry.kind} {entry.id}") for entry in entries)
     for name in ("record", "origin", "reason", "first seen", "origin dead since"):
-        table.add_column(name)
+        table.add_column(name, min_width=widest if name == "record" else None)
     for entry in entries:
         dead = f"{entry.dead_since:%Y-%m-%d}" if entry.dead_since else ""
         origin = "[bold red]local[/]" if entry.is_local else escape(entry.domain or entry.remote_url or "")
@@ -170,4 +172,4 @@ def show(report: UndoReport, apply_command: str) -> None:
     for detail in report.details[:20]:
         result.print(f"[yellow]conflict:[/] {escape(detail)}")
     if report.conflicts:
-        result.print(f"{count(report.conflicts, 'record')} had changed since and stayed as they are.")
+        result.print(f"{count(report.conflicts, 'record')} stayed as they are, for the reasons above.")

@@ -17,7 +17,7 @@ from mastomend.commands.settings import parse_percent
 from mastomend.outcomes import Engine, Outcome
 
 if TYPE_CHECKING:
-    from mastomend.commands.repair import RepairReport
+    from mastomend.commands.repair import RepairOptions, RepairReport
 
 EXAMPLES = """
 Examples:
@@ -89,7 +89,8 @@ def repair_command(
         words += [f"--from {shlex.quote(str(path))}" for path in backups or ()]
         words += [f"--engine {engine.value}"] if engine is not Engine.DIRECT else []
         words += ["--deferred"] if deferred else []
-        show(report, command_line(given.env, given.state, " ".join(words)))
+        undo = command_line(given.env, given.state, f"undo {report.run} --apply")
+        show(report, options, command_line(given.env, given.state, " ".join(words)), undo)
     return 1 if report.undone else 0
 
 
@@ -100,6 +101,12 @@ _SOURCES = {
     "origin": "can be asked for at their origin",
     "page": "can be asked for at the page they show",
     "none": "have no source left, or must be left alone; the report says why for each",
+}
+
+
+_BY_OTHERS = {
+    Engine.SIDEKIQ: "are emptied and handed to Mastodon's workers, where its kind has one; else asked for directly",
+    Engine.RESET: "are emptied, for Mastodon to fetch on its next occasion",
 }
 
 
@@ -126,16 +133,17 @@ def document(report: RepairReport) -> dict[str, Any]:
     }
 
 
-def show(report: RepairReport, apply_command: str) -> None:
+def show(report: RepairReport, options: RepairOptions, apply_command: str, undo_command: str) -> None:
     """What a person reads: how much, what became of it and why, what to do next."""
     if not report.records:
-        result.print("[green]Nothing is broken.[/]")
+        result.print("Nothing that was deferred is due." if options.deferred else "[green]Nothing is broken.[/]")
         return
     if not report.applied:
         result.print(f"{count(report.records, 'record')} broken.")
         for source, words in _SOURCES.items():
             if found := report.plan[source]:
-                result.print(f"{found:>9,} {words}")
+                by_others = _BY_OTHERS.get(options.engine) if source in ("origin", "page") else None
+                result.print(f"{found:>9,} {by_others or words}")
         result.print(f"Report: {escape(str(report.report))}")
         result.print(f"Nothing was changed. Next: [bold]{escape(apply_command)}[/]")
         return
@@ -159,4 +167,5 @@ def show(report: RepairReport, apply_command: str) -> None:
         result.print(
             f"{count(report.outcomes[Outcome.DEFERRED], 'record')} may succeed later: run the same command again."
         )
-    result.print(f"To take this back: [bold]mastomend undo {report.run} --apply[/]")
+    if mended:
+        result.print(f"To take this back: [bold]{escape(undo_command)}[/]")

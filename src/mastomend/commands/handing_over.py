@@ -40,6 +40,13 @@ class HandOverLimits:
     rate: float = 2.0
 
 
+def resettable(item: object) -> bool:
+    """Whether something in Mastodon would ever fetch that record once it is emptied; true of what is not fetched at all."""
+    if not isinstance(item, Case) or item.source not in (Source.ORIGIN, Source.PAGE):
+        return True
+    return item.target.kind.name in OCCASIONS
+
+
 class HandingOver:
     """Hands records over one by one, then watches their rows until they are filled or time is up."""
 
@@ -84,7 +91,7 @@ class HandingOver:
             SourceError: Redis does not answer. DatabaseError, StorageError, JournalError: as everywhere.
         """
         t = case.target
-        if self._engine is Engine.RESET and t.kind.name not in OCCASIONS:
+        if self._engine is Engine.RESET and not resettable(case):
             detail = f"nothing in Mastodon would ever fetch {t.kind.name} again; use the engine direct"
             self._close(replace(undecided(t), outcome=Outcome.REFUSED, reason="nothing_fetches", detail=detail))
             return True

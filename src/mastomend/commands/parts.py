@@ -91,7 +91,13 @@ def named_storage(path: Path) -> Storage:
         ConfigurationError: neither, or no media in it.
     """
     if path.is_file():
-        return storage(storage_variables(path), str(path.parent))
+        variables = storage_variables(path)
+        if not variables.keys() & {"S3_ENABLED", "AZURE_ENABLED", "SWIFT_ENABLED", "PAPERCLIP_ROOT_PATH"}:
+            raise ConfigurationError(
+                f"{path} names no storage: neither S3_ENABLED nor AZURE_ENABLED nor PAPERCLIP_ROOT_PATH is in it.",
+                hint="Name a directory with media, or a file with Mastodon's storage variables.",
+            )
+        return storage(variables, str(path.parent))
     if not path.is_dir():
         raise ConfigurationError(f"{path} does not exist.", hint="Name a directory with media, or a settings file.")
     known = {kind.name.split("/")[0] for kind in KINDS} | {"cache"}

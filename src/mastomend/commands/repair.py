@@ -25,7 +25,7 @@ from mastomend.actions.ledger import Ledger
 from mastomend.actions.lock import application_name, changing_run
 from mastomend.commands.check import CheckOptions, CheckReport, check, choose_kinds, new_id
 from mastomend.commands.fetching import Fetching
-from mastomend.commands.handing_over import HandingOver, HandOverLimits
+from mastomend.commands.handing_over import HandingOver, HandOverLimits, resettable
 from mastomend.commands.instance import Instance
 from mastomend.commands.mending import Case, Mender, Tools
 from mastomend.commands.parts import Parts, changing_parts, find_ffmpeg, named_storage, pooled
@@ -152,8 +152,9 @@ def _dry_run(
         for batch in _batches(findings, work.kinds, due):
             for item in work.restorer.look(batch):
                 # nothing is decided before it is tried
+                is_refused = options.engine is Engine.RESET and not resettable(item)
                 outcome = (
-                    replace(undecided(item.target), source=item.source)
+                    replace(undecided(item.target), source=None if is_refused else item.source)
                     if isinstance(item, Case)
                     else replace(item, outcome=None)
                 )
@@ -309,6 +310,8 @@ def _copy_sources(
     sources: list[CopySource] = [Elsewhere(store, instance.key_prefix)]
     for path in options.backups:
         settings = named_storage(path)
+        if str(settings) == str(instance.configuration.storage):
+            raise ConfigurationError(f"{path} is this server's own storage, not a backup of it.")
         backup = build_store(settings)
         stack.callback(backup.close)
         if not backup.probe():
@@ -350,6 +353,8 @@ def _findings(instance: Instance, options: RepairOptions, progress: Progress) ->
     report = check(instance, _check_options(options), progress)
     if options.apply:
         _stop_on_mass_loss(report)
+    elif report.mass_loss:
+        progress.note(" ".join(report.mass_loss) + " With --apply this stops, unless told --max-missing 100%.")
     return report.scan, report.findings
 
 

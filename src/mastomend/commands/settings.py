@@ -6,6 +6,7 @@ that is silently ignored is worse than none.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -71,12 +72,14 @@ def _numbers(defaults: _Table, table: dict[str, Any], where: str) -> _Table:
         if name not in known:
             raise ConfigurationError(f"{where}.{name} is not a setting.", hint="See docs/reference/settings.md.")
         number = _number(value, f"{where}.{name}")
+        if isinstance(known[name].default, int) and (number < 1 or number != int(number)):
+            raise ConfigurationError(f"{where}.{name} must be a whole number of at least 1, not {value!r}.")
         changes[name] = int(number) if isinstance(known[name].default, int) else number
     return replace(defaults, **changes)
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise ConfigurationError(f"{where} must be a number that is not negative, not {value!r}.")
     return float(value)
 
