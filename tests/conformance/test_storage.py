@@ -17,7 +17,8 @@ from mastomend.mastodon.configuration import FilesystemStorage, S3Storage, Secre
 from mastomend.mastodon.keys import Key
 from mastomend.storage.build import build
 from mastomend.storage.memory import MemoryStore
-from mastomend.storage.ports import CACHE_CONTROL, MISSING, Store
+from mastomend.storage.objects import S3ObjectStore
+from mastomend.storage.ports import CACHE_CONTROL, MISSING, Store, held
 
 _numbers = itertools.count()
 PNG = "image/png"
@@ -53,7 +54,7 @@ ODD = Key("cache/accounts/avatars/000/000/001/original/odd näme #1%41?&+=~[x].p
 
 
 def listed(store: Store, prefix: str) -> dict[str, int]:
-    return {held.key: held.size for chunk in store.list(prefix) for held in chunk}
+    return {one.key: one.size for objects in store.list(prefix) for one in held(objects)}
 
 
 def test_put_read_size_list(store: Store) -> None:
@@ -186,3 +187,18 @@ def test_s3_errors_are_words(s3: S3Server) -> None:
         store.probe()
     assert "wrong" not in caught.value.message
     store.close()
+
+
+def test_sizes_of_many_keys_are_those_of_each(store: Store) -> None:
+    """Close together, far apart, beyond the last: however they are asked, the answers are the same."""
+    held_keys = [Key(f"cache/accounts/avatars/{n:03}/original/x.png") for n in range(0, 300, 3)]
+    for n, key in enumerate(held_keys):
+        store.put(key, b"x" * (n % 7 + 1), PNG)
+    store.put(Key("zzz/1"), b"1", PNG)
+    asked = [f"cache/accounts/avatars/{n:03}/original/x.png" for n in range(400)] + ["a", "zzzz/2", "zzz/1", "zzz/1"]
+    known = {key: n % 7 + 1 for n, key in enumerate(held_keys)} | {"zzz/1": 1}
+    before = store.requests.head
+    assert list(store.sizes(asked)) == [known.get(Key(key), MISSING) for key in asked]
+    assert list(store.sizes(asked[::40])) == [known.get(Key(key), MISSING) for key in asked[::40]]
+    if isinstance(store, S3ObjectStore):
+        assert store.requests.head - before == len(asked[::40]), "only the few were asked one by one"

@@ -11,7 +11,7 @@ from population import populate
 
 from mastomend.commands.check import CheckOptions, check
 from mastomend.demo.instance import VERSIONS
-from mastomend.inventory import reconcile
+from mastomend.inventory import expected, held
 from mastomend.inventory.findings import load
 
 
@@ -61,7 +61,8 @@ def test_a_bucket_listed_in_ranges_is_the_same_bucket(
 ) -> None:
     instance = make_instance("4.5", "s3", key_prefix="some/prefix")
     populate(instance)
-    monkeypatch.setattr(reconcile, "_RANGE", 1)
+    monkeypatch.setattr(held, "RANGE", 1)
+    monkeypatch.setattr(expected, "_SAMPLE", 1)
     whole = check(opened(instance), CheckOptions(list_concurrency=1))
     parts = check(opened(instance), CheckOptions(list_concurrency=8))
     assert (whole.broken, parts.broken) == (0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,8 @@ Examples:
   mastomend check accounts                avatars and headers
 
   mastomend check --deep=10               also decode a tenth of all files; the next run takes the next tenth
+
+  mastomend check --listing inventory/2026-11-20T01-00Z/manifest.json
 
   mastomend --env live/.env.production check --json
 """
@@ -57,6 +60,10 @@ def check_command(
     list_concurrency: Annotated[
         int, typer.Option(metavar="N", min=1, max=256, help="How many connections list a bucket at once.")
     ] = 32,
+    listing: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Take what the storage holds from a listing made before. May be repeated."),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Compare database and storage, and report what is broken. Changes nothing."""
@@ -73,6 +80,7 @@ def check_command(
         sample,
         None if max_missing is None else parse_percent(max_missing, "--max-missing"),
         list_concurrency=list_concurrency,
+        listing=tuple(listing or ()),
     )
     with progress() as observer:
         report = check(instance, options, observer)
@@ -104,10 +112,25 @@ def document(report: CheckReport) -> dict[str, Any]:
             "files": {name: sum(k["files"][name] for k in kinds) for name in kinds[0]["files"]} if kinds else {},
         },
         "requests": {"list": report.requests.list, "head": report.requests.head},
+        "cost": cost_document(report),
         "findings": report.findings,
         "deep_read": report.deep_read,
         "unsettled": report.unsettled,
+        "resumed": report.resumed,
         "mass_loss": report.mass_loss,
+    }
+
+
+def cost_document(report: CheckReport) -> dict[str, Any] | None:
+    """What a bucket was asked, in money; None where nothing was listed."""
+    if report.cost is None:
+        return None
+    usd, price = report.cost.usd(report.requests), report.cost.price
+    return {
+        "estimated_list": report.cost.estimated_list,
+        "usd": None if usd is None else round(usd, 6),
+        "provider": None if price is None else price.name,
+        "prices_of": None if price is None else price.read_on.isoformat(),
     }
 
 

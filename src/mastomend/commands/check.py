@@ -1,7 +1,8 @@
 """`check`: compare what the database expects with what the storage holds. Changes nothing outside the state directory.
 
-One snapshot, one pass per kind, a second look at every difference, findings in Parquet. See `inventory.reconcile` for
-the first pass and `inventory.confirm` for why a busy server gives no false alarms.
+One pass per table, one comparison, a second look at every difference, findings in Parquet. See `inventory.expected` for
+what is read, `inventory.reconcile` for the comparison, `inventory.confirm` for why a busy server gives no false alarms,
+and `inventory.workspace` for how a check that was cut off is gone on with.
 """
 
 from __future__ import annotations
@@ -9,25 +10,28 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
+from mastomend.commands.costs import price
 from mastomend.commands.instance import Instance
 from mastomend.commands.progress import Progress, Silent
 from mastomend.errors import ConfigurationError
 from mastomend.inventory import findings as finding_table
-from mastomend.inventory import reconcile
+from mastomend.inventory import held, listing_files, reconcile
 from mastomend.inventory.confirm import candidate_batches, confirm
-from mastomend.inventory.database import MastodonDatabase, Snapshot
+from mastomend.inventory.database import MastodonDatabase
+from mastomend.inventory.expected import Expected, expected
 from mastomend.inventory.rows import kinds_of
 from mastomend.inventory.sample import Sample
-from mastomend.inventory.workspace import workspace
-from mastomend.mastodon.kinds import KIND_BY_NAME, Kind, by_table
+from mastomend.inventory.workspace import Scope, Unfinished, Workspace, unfinished, workspace
+from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
 from mastomend.mastodon.versions import Version
+from mastomend.plans.prices import Price, dollars
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import BulkLookup, Requests, Store
 from mastomend.vocabulary import Finding, State
@@ -42,13 +46,14 @@ MASS_LOSS_FILES = 100
 class CheckOptions:
     """What to check. `kinds` empty means all; `deep` None means sizes only.
 
-    `list_concurrency` is how many connections list a bucket at once.
+    `list_concurrency` is how many connections list a bucket at once; `listing` names files that say what is held.
     """
 
     kinds: tuple[str, ...] = ()
     deep: Sample | None = None
     max_missing_percent: float | None = None
     list_concurrency: int = 32
+    listing: tuple[Path, ...] = ()
 
 
 @dataclass(slots=True)
@@ -68,6 +73,18 @@ class KindReport:
         return self.expected - self.states[State.MISSING]
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a bucket's requests were expected to be before it was listed, and at what price."""
+
+    estimated_list: int
+    price: Price | None
+
+    def usd(self, requests: Requests) -> float | None:
+        """What was really asked costs so much; None if the price is not known."""
+        return None if self.price is None else self.price.of(lists=requests.list, heads=requests.head)
+
+
 @dataclass(slots=True)
 class CheckReport:
     """The result of a check; `findings` is the path of the Parquet file with the details."""
@@ -83,6 +100,8 @@ class CheckReport:
     duration_s: float = 0.0
     unsettled: int = 0
     deep_read: int = 0
+    resumed: bool = False
+    cost: Cost | None = None
     mass_loss: list[str] = field(default_factory=list)
     top_domains: list[tuple[str, int]] = field(default_factory=list)
 
@@ -127,47 +146,100 @@ def check(
     Raises:
         ConfigurationError, DatabaseError, StorageError: nothing could be compared; there is no report then.
     """
-    started, clock = datetime.now(UTC), time.monotonic()
-    scan = new_id(started)
-    with MastodonDatabase(instance.configuration.database, f"mastomend check {scan}") as database:
+    clock = time.monotonic()
+    configuration, settings = instance.configuration, instance.settings
+    begun = _begin(instance, options)
+    if begun.resumed:
+        progress.note(f"Going on with check {begun.scan}, which was cut off.")
+    with MastodonDatabase(
+        configuration.database,
+        f"mastomend check {begun.scan}",
+        replica=configuration.replica,
+        timeout_s=settings.statement_timeout_s,
+        note=progress.note,
+    ) as database:
         if database.version.note:
             progress.note(f"The database's schema is {database.version.note}")
-        store = build_store(instance.configuration.storage)
+        store = build_store(configuration.storage)
         try:
             holds_anything = store.probe()
             available = kinds_of(database)
             chosen = choose_kinds(options.kinds, available)
-            folder = instance.state / "scans" / scan
-            with workspace(folder, instance.settings.memory_bytes) as connection:
-                report = CheckReport(
-                    scan,
-                    started,
-                    instance.configuration.local_domain,
-                    database.version,
-                    str(instance.configuration.storage),
-                    [KindReport(k.name) for k in available],
-                    store.requests,
-                    folder / "findings.parquet",
-                )
-                _Scan(instance, database, store, connection, options, progress, sleep, report).run(chosen)
-                _summarize(connection, report)
+            folder = instance.state / "scans" / begun.scan
+            report = CheckReport(
+                begun.scan,
+                begun.started_at,
+                configuration.local_domain,
+                database.version,
+                str(configuration.storage),
+                [KindReport(k.name) for k in available],
+                store.requests,
+                folder / "findings.parquet",
+                resumed=begun.resumed,
+            )
+            with workspace(folder, settings.memory_bytes, begun.scope, begun.started_at) as work:
+                _Scan(instance, database, store, work, begun.options, progress, sleep, report).run(chosen)
+                _summarize(work.connection, report)
         finally:
             store.close()
         limit = options.max_missing_percent
-        limit = instance.settings.max_missing_percent if limit is None else limit
+        limit = settings.max_missing_percent if limit is None else limit
         report.mass_loss = mass_loss(report, limit, holds_anything=holds_anything)
         report.duration_s = time.monotonic() - clock
     return report
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """The scan to make: a new one, or one that was cut off."""
+
+    scan: str
+    started_at: datetime
+    options: CheckOptions
+    scope: Scope
+    resumed: bool
+
+
+def _begin(instance: Instance, options: CheckOptions) -> _Begun:
+    """A scan that was cut off is gone on with if it looks at the same things in the same way."""
+    now = datetime.now(UTC)
+    same = {
+        "kinds": sorted(options.kinds),
+        "storage": str(instance.configuration.storage),
+        "database": str(instance.configuration.database),
+        "deep": options.deep.percent if options.deep else None,
+        "listing": [[str(file.absolute()), _modified(file)] for file in options.listing],
+    }
+    for earlier in unfinished(instance.state / "scans", now):
+        if all(earlier.scope.get(name) == value for name, value in same.items()):
+            return _Begun(earlier.scan, earlier.started_at, _as_then(options, earlier), earlier.scope, resumed=True)
+    seed = options.deep.seed if options.deep else None
+    return _Begun(new_id(now), now, options, {**same, "seed": seed}, resumed=False)
+
+
+def _as_then(options: CheckOptions, earlier: Unfinished) -> CheckOptions:
+    """The slice a deep check reads stays the one it began with."""
+    seed = earlier.scope.get("seed")
+    if options.deep is None or not isinstance(seed, int):
+        return options
+    return replace(options, deep=replace(options.deep, seed=seed))
+
+
+def _modified(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}.", hint="Check --listing.") from None
+
+
 @dataclass(slots=True)
 class _Scan:
-    """The parts of one scan, and its two passes."""
+    """The parts of one scan, and its passes."""
 
     instance: Instance
     database: MastodonDatabase
     store: Store
-    connection: duckdb.DuckDBPyConnection
+    work: Workspace
     options: CheckOptions
     progress: Progress
     sleep: Callable[[float], None]
@@ -175,46 +247,71 @@ class _Scan:
     last_seen: float = 0.0
 
     def run(self, kinds: Sequence[Kind]) -> None:
-        reconcile.create(self.connection)
-        finding_table.create(self.connection)
-        deep = None
-        if self.options.deep:
-            from mastomend.inventory.deep import DeepReader, find_ffprobe
-
-            ffprobe = find_ffprobe(dict(self.instance.variables))
-            if ffprobe is None:
-                self.progress.note("ffprobe was not found: video and audio are checked by size only.")
-            deep = DeepReader(self.store, self.options.deep, ffprobe, lambda: None)
+        reconcile.create(self.work)
+        held.create(self.work)
+        finding_table.create(self.work.connection)
+        tables = expected(self.work, kinds, self.instance.key_prefix)
         reports = {report.kind: report for report in self.report.kinds}
+        self._read(tables, reports)
+        deep = self._deep_reader()
         try:
-            with self.database.snapshot() as snapshot:
-                for group in by_table(kinds):
-                    self._first_pass(snapshot, group, reports, deep)
+            self._compare(tables, deep)
             for kind in kinds:
                 self._second_look(kind, reports[kind.name], deep)
         finally:
             if deep:
                 self.report.deep_read = deep.read
                 deep.close()
-        finding_table.save(self.connection, self.report.findings)
+        finding_table.save(self.work.connection, self.report.findings)
 
-    def _first_pass(
-        self, snapshot: Snapshot, kinds: tuple[Kind, ...], reports: dict[str, KindReport], deep: DeepReader | None
-    ) -> None:
-        rows = self.database.estimated_rows(kinds[0].table)
-        self.progress.start(" + ".join(k.name for k in kinds), rows * len(kinds))
-        shared = (self.connection, snapshot, self.database)
-        if isinstance(self.store, BulkLookup):
-            counts = reconcile.by_lookup(*shared, self.store, kinds, self.progress.advance, deep)
+    def _deep_reader(self) -> DeepReader | None:
+        if not self.options.deep:
+            return None
+        from mastomend.inventory.deep import DeepReader, find_ffprobe
+
+        ffprobe = find_ffprobe(dict(self.instance.variables))
+        if ffprobe is None:
+            self.progress.note("ffprobe was not found: video and audio are checked by size only.")
+        return DeepReader(self.store, self.options.deep, ffprobe, lambda: None)
+
+    def _read(self, tables: Sequence[Expected], reports: dict[str, KindReport]) -> None:
+        for table in tables:
+            if not table.is_read:
+                self.progress.start(f"{table.table}: rows", self.database.estimated_rows(table.table))
+                table.read(self.database, self.progress.advance)
+            for kind, count in table.count().items():
+                reports[kind.name].records, reports[kind.name].expected = count.records, count.expected
+
+    def _compare(self, tables: Sequence[Expected], deep: DeepReader | None) -> None:
+        advance = self.progress.advance
+        if isinstance(self.store, BulkLookup) and not self.options.listing:
+            files = {report.kind: report.expected for report in self.report.kinds}
+            for table in tables:
+                self.progress.start(f"{table.table}: files", sum(files[kind.name] for kind in table.kinds))
+                reconcile.by_lookup(table, self.store, advance, deep)
         else:
-            prefix = self.instance.key_prefix
-            connections = self.options.list_concurrency
-            counts = reconcile.by_listing(*shared, self.store, kinds, prefix, connections, self.progress.advance, deep)
-        if deep:
-            reconcile.add_candidates(self.connection, deep.drain())
-        for kind, count in counts.items():
-            reports[kind.name].records, reports[kind.name].expected = count.records, count.expected
+            if self.options.listing:
+                self._read_files(tables)
+            else:
+                self._list(tables)
+            self.progress.start("comparing", 0)
+            reconcile.by_join(tables, self.work, deep)
         self.last_seen = time.monotonic()
+
+    def _read_files(self, tables: Sequence[Expected]) -> None:
+        self.progress.start("reading the listing", 0)
+        storage = self.instance.configuration.storage
+        listing = listing_files.read(self.work, self.options.listing, storage, tables)
+        self.progress.advance(listing.objects)
+        if not listing.sized:
+            self.progress.note("The listing has no sizes: only missing files can be found with it.")
+
+    def _list(self, tables: Sequence[Expected]) -> None:
+        listing = held.BucketListing(self.store, tables, self.options.list_concurrency)
+        self.report.cost = Cost(listing.requests, price(self.instance))
+        self.progress.note(_announcement(self.report.cost, self.report.storage))
+        self.progress.start("listing the bucket", listing.expected)
+        listing.read(self.work, self.progress.advance)
 
     def _settle(self) -> None:
         wait = self.last_seen + self.instance.settings.settle_s - time.monotonic()
@@ -226,7 +323,7 @@ class _Scan:
 
     def _second_look(self, kind: Kind, report: KindReport, deep: DeepReader | None) -> None:
         broken: set[int] = set()
-        for number, batch in enumerate(candidate_batches(self.connection, kind)):
+        for number, batch in enumerate(candidate_batches(self.work.connection, kind)):
             if number == 0:
                 self.progress.start(f"{kind.name}: second look", 0)
             self._settle()
@@ -234,7 +331,7 @@ class _Scan:
                 self.database, self.store, kind, batch, self.instance.key_prefix, deep, self._settle_again
             )
             self.report.unsettled += unsettled
-            finding_table.append(self.connection, found)
+            finding_table.append(self.work.connection, found)
             for finding in found:
                 report.states[finding.state] += 1
             self._count_records(report, found, broken)
@@ -247,6 +344,14 @@ class _Scan:
         report.records_broken_local += sum(fresh.values())
         broken.clear()
         broken.update(fresh)
+
+
+def _announcement(cost: Cost, storage: str) -> str:
+    asked = f"About {cost.estimated_list:,} list requests will be made to {storage}"
+    if cost.price is None:
+        return f"{asked}."
+    amount = dollars(cost.price.of(lists=cost.estimated_list))
+    return f"{asked}: {amount} at the prices of {cost.price.name} read on {cost.price.read_on}."
 
 
 def _summarize(connection: duckdb.DuckDBPyConnection, report: CheckReport) -> None:

@@ -55,7 +55,7 @@ class Parts:
 def changing_parts(instance: Instance) -> Iterator[Parts]:
     """A database to look at, a storage, connections that may write, Mastodon's Redis (reached when first needed)."""
     settings = instance.configuration.database
-    with MastodonDatabase(settings) as database:
+    with MastodonDatabase(settings, timeout_s=instance.settings.statement_timeout_s) as database:
         store = build_store(instance.configuration.storage)
         pool: Pool = ConnectionPool(
             conninfo(settings, "mastomend"),

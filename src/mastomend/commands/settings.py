@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mastomend.errors import ConfigurationError
+from mastomend.inventory.database import STATEMENT_TIMEOUT_S
 from mastomend.inventory.workspace import default_budget
 from mastomend.plans.deferral import Deferral
 from mastomend.remote.admission import Politeness
@@ -22,10 +23,13 @@ _SIZES = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All of `mastomend.toml`. `memory_bytes` is the budget of a scan; `settle_s` is how long a candidate rests."""
+    """All of `mastomend.toml`. `memory_bytes` is the budget of a scan; `settle_s` is how long a
+    candidate rests, `statement_timeout_s` how long one statement of PostgreSQL may take.
+    """
 
     memory_bytes: int = field(default_factory=default_budget)
     settle_s: float = 2.0
+    statement_timeout_s: float = STATEMENT_TIMEOUT_S
     max_missing_percent: float = 25.0
     politeness: Politeness = field(default_factory=Politeness)
     deferral: Deferral = field(default_factory=Deferral)
@@ -50,6 +54,8 @@ def load(path: Path) -> Settings:
                 settings = replace(settings, memory_bytes=parse_size(value, f"{path}: memory"))
             case "settle_seconds":
                 settings = replace(settings, settle_s=_number(value, f"{path}: settle_seconds"))
+            case "statement_timeout_seconds":
+                settings = replace(settings, statement_timeout_s=_positive(value, f"{path}: statement_timeout_seconds"))
             case "max_missing":
                 settings = replace(settings, max_missing_percent=parse_percent(value, f"{path}: max_missing"))
             case "politeness" if isinstance(value, dict):
@@ -82,6 +88,12 @@ def _number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise ConfigurationError(f"{where} must be a number that is not negative, not {value!r}.")
     return float(value)
+
+
+def _positive(value: Any, where: str) -> float:
+    if (number := _number(value, where)) <= 0:
+        raise ConfigurationError(f"{where} must be more than 0, not {value!r}.")
+    return number
 
 
 def parse_percent(value: Any, where: str) -> float:

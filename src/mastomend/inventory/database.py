@@ -1,19 +1,22 @@
-"""PostgreSQL, for reading: which Mastodon, which columns, one snapshot as Arrow, single rows looked at again.
+"""PostgreSQL, for reading: which Mastodon, which columns, whole tables as Arrow, single rows looked at again.
 
 Two drivers with two jobs: ADBC streams whole tables as Arrow (binary COPY), psycopg asks the small questions. Every
-session here is read-only by PostgreSQL's own setting, so a defect cannot write. Sources: facts/mastodon-media.md §13.
+transaction here is read-only by PostgreSQL's own setting, so a defect cannot write, and every statement has a limit of
+time. Behind a pooler the session is not ours alone: there both are said with each transaction.
+A replica, where there is one, gives the whole tables; the small questions, whose answers count, go to the primary.
+Sources: facts/mastodon-media.md §13.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import psycopg
 from adbc_driver_manager import Error as AdbcError
 from adbc_driver_postgresql import dbapi
+from arro3.core import RecordBatch, RecordBatchReader
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
@@ -23,6 +26,8 @@ from mastomend.mastodon.moderation import DomainBlock, Moderation, normalize_dom
 from mastomend.mastodon.versions import Version, version
 
 _CONNECT_TIMEOUT_S = "10"
+STATEMENT_TIMEOUT_S = 600.0
+_LOCK_MS = "10000"
 _BATCH_BYTES = 3 * 1024 * 1024  # small enough to begin working on early, large enough to plan rarely
 
 
@@ -47,7 +52,6 @@ def connect(database: Database, application: str, *, read_only: bool) -> psycopg
             row_factory=dict_row,
             prepare_threshold=5 if database.prepared_statements else None,
         )
-        # said with every transaction, not once a session: behind a pooler the session is not ours alone
         connection.read_only = read_only
     except psycopg.Error as error:
         raise connection_failure(database, error) from None
@@ -72,12 +76,27 @@ def connection_failure(database: Database, error: Exception) -> DatabaseError:
 class MastodonDatabase:
     """A Mastodon database, read-only. Close it, or use it as a context manager."""
 
-    def __init__(self, database: Database, application: str = "mastomend") -> None:
+    def __init__(
+        self,
+        database: Database,
+        application: str = "mastomend",
+        *,
+        replica: Database | None = None,
+        timeout_s: float = STATEMENT_TIMEOUT_S,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """Connect. `timeout_s` is how long one statement may take; `note` hears when the replica cannot serve."""
         self.settings = database
+        self._replica = replica
         self._application = application
+        self._limits = {"statement_timeout": str(max(1, int(min(timeout_s, 86_400) * 1000))), "lock_timeout": _LOCK_MS}
+        self._note = note
         self._connection = connect(database, application, read_only=True)
         self._lock = threading.Lock()
         try:
+            if database.prepared_statements:  # no pooler: the session is ours, and a question is one round trip
+                for name, value in {**self._limits, "default_transaction_read_only": "on"}.items():
+                    self._connection.execute(f"SET {name} = {value}")
             self.version = self._read_version()
             self._columns = self._read_columns()
         except BaseException:
@@ -124,10 +143,15 @@ class MastodonDatabase:
             DatabaseError: the connection broke or the statement was refused.
         """
         try:
-            with self._lock, self._connection.transaction():
-                return self._connection.execute(sql, parameters or None).fetchall()
+            with self._lock:
+                if self.settings.prepared_statements:
+                    return self._connection.execute(sql, parameters or None).fetchall()
+                with self._connection.transaction():
+                    for name, value in self._limits.items():
+                        self._connection.execute(f"SET LOCAL {name} = {value}")
+                    return self._connection.execute(sql, parameters or None).fetchall()
         except psycopg.Error as error:
-            raise DatabaseError(f"PostgreSQL: {' '.join(str(error).split())[:300]}") from None
+            raise failure(error) from None
 
     def estimated_rows(self, table: str) -> int:
         """PostgreSQL's own estimate, for progress; 0 if it has none."""
@@ -147,36 +171,68 @@ class MastodonDatabase:
             frozenset(normalize_domain(row["domain"]) for row in allows),
         )
 
-    @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        """One read-only, repeatable-read transaction for a whole scan, on a connection of its own."""
+    def rows(self, sql: str, begin: Callable[[], None] = lambda: None) -> Iterator[RecordBatch]:
+        """A large result as Arrow batches, in a read-only transaction of its own that ends with them.
+
+        From the replica if there is one. Should it be out of reach, or cancel the statement because it has to catch
+        up, the primary is asked for the whole again; `begin` is called before the first batch of each try.
+
+        Raises:
+            DatabaseError: the database is out of reach, the result broke off, or it took too long.
+        """
+        if self._replica is not None:
+            begin()
+            try:
+                yield from self._stream(self._replica, sql)
+                return
+            except DatabaseError as error:
+                self._note(f"The replica cannot serve this ({error.message}) The primary is read instead.")
+                self._replica = None
+        begin()
+        yield from self._stream(self.settings, sql)
+
+    def _stream(self, database: Database, sql: str) -> Iterator[RecordBatch]:
         try:
-            connection = dbapi.connect(conninfo(self.settings, self._application))
+            connection = dbapi.connect(conninfo(database, self._application))
         except AdbcError as error:
-            raise connection_failure(self.settings, error) from None
+            raise connection_failure(database, error) from None
         try:
             with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            yield Snapshot(connection)
+                cursor.execute("SET TRANSACTION READ ONLY")
+                for name, value in self._limits.items():
+                    cursor.execute(f"SET LOCAL {name} = {value}")
+                cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
+                cursor.execute(sql)
+                yield from _batches(cursor.fetch_arrow())
         except AdbcError as error:
-            raise DatabaseError(f"PostgreSQL: {' '.join(str(error).split())[:300]}") from None
+            raise failure(error) from None
         finally:
             connection.close()
 
 
-class Snapshot:
-    """Queries that all see the same moment."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    @contextmanager
-    def stream(self, sql: str) -> Iterator[Any]:
-        """The result as an Arrow C stream (any object with `__arrow_c_stream__`); it can be consumed once."""
-        cursor = self._connection.cursor()
+def _batches(stream: object) -> Iterator[RecordBatch]:
+    """The batches of an Arrow stream. What breaks off while it is read comes as a bare `Exception` from there."""
+    batches = RecordBatchReader.from_arrow(cast(Any, stream))
+    while True:
         try:
-            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
-            cursor.execute(sql)
-            yield cursor.fetch_arrow()
-        finally:
-            cursor.close()
+            batch = next(batches, None)
+        except Exception as error:
+            raise failure(error) from None
+        if batch is None:
+            return
+        yield batch
+
+
+def failure(error: Exception) -> DatabaseError:
+    """What PostgreSQL said, and what to do about it."""
+    text = " ".join(str(error).split())
+    if "statement timeout" in text:
+        return DatabaseError(
+            "PostgreSQL: a statement took longer than it may.",
+            hint="Raise `statement_timeout_seconds` in mastomend.toml, or try again when the database is less busy.",
+        )
+    if "lock timeout" in text:
+        return DatabaseError(
+            "PostgreSQL: a table is locked by somebody else.", hint="Is a migration running? Try again when it is over."
+        )
+    return DatabaseError(f"PostgreSQL: {text[:300]}")

@@ -31,7 +31,7 @@ _COLUMNS: tuple[tuple[str, str, DataType], ...] = (
 def create(connection: duckdb.DuckDBPyConnection) -> None:
     """The table findings are collected in; it spills like everything else."""
     columns = ", ".join(f"{name} {sql}" for name, sql, _ in _COLUMNS)
-    connection.execute(f"CREATE TABLE findings ({columns})")
+    connection.execute(f"CREATE OR REPLACE TABLE findings ({columns})")
 
 
 def append(connection: duckdb.DuckDBPyConnection, findings: Sequence[Finding]) -> None:

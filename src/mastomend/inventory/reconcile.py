@@ -1,7 +1,8 @@
-"""Expected against held, for the kinds of one table at a time: what differs becomes a *candidate*, to be looked at again.
+"""Expected against held: what differs becomes a *candidate*, to be looked at again (`confirm`).
 
-On a disk the expected keys are looked up while the rows still stream in: nothing is kept but what differs. In a
-bucket the kinds' prefixes are listed (one request per thousand objects) and joined in DuckDB within its budget.
+On a disk every expected key is looked up, which is several times faster than walking Mastodon's one directory a file.
+Anywhere else a listing answers a thousand questions with one request, and DuckDB joins it with the expected keys. Both
+work in steps (see `workspace`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -18,19 +20,17 @@ import duckdb
 from arro3.core import Array, DataType, RecordBatch, RecordBatchReader, Table
 
 from mastomend.inventory import arrow_buffers
-from mastomend.inventory.database import MastodonDatabase, Snapshot
-from mastomend.inventory.rows import scan_sql
-from mastomend.mastodon.columnar import expected_files_sql, quote, styles
-from mastomend.mastodon.keys import ORIGINAL
-from mastomend.mastodon.kinds import Kind, RemoteRule
-from mastomend.storage.ports import BulkLookup, Held, Listing
-from mastomend.storage.ranges import RangedListing, list_in_ranges
+from mastomend.inventory.expected import Expected
+from mastomend.inventory.workspace import Workspace
+from mastomend.mastodon.columnar import quote, styles
+from mastomend.mastodon.kinds import Kind
+from mastomend.storage.ports import BulkLookup
 
-_CHUNK = 4_096
+_FETCH = 4_096
 _IN_FLIGHT = 2
-#: A range of fewer keys is not worth a connection of its own: each reads up to a page too much.
-_RANGE = 4_000
 _DIFFERENT_SQL = Path(__file__).with_name("reconcile.sql").read_text(encoding="utf-8")
+
+Candidate = tuple[Kind, int, str, str]
 
 
 class Sampler(Protocol):
@@ -40,25 +40,19 @@ class Sampler(Protocol):
         """Consider one present file."""
         ...
 
-
-@dataclass(slots=True)
-class KindCount:
-    """What the first pass saw of a kind."""
-
-    records: int = 0
-    expected: int = 0
+    def drain(self) -> Collection[Candidate]:
+        """Those offered since the last call that turned out to be broken."""
+        ...
 
 
-Counts = dict[Kind, KindCount]
+def create(work: Workspace) -> None:
+    """The table candidates are collected in; the key of an unsafe name is empty."""
+    work.connection.execute(
+        "CREATE TABLE IF NOT EXISTS candidates (kind VARCHAR, id BIGINT, style VARCHAR, key VARCHAR)"
+    )
 
 
-def create(connection: duckdb.DuckDBPyConnection) -> None:
-    """The table candidates are collected in."""
-    connection.execute("CREATE TABLE candidates (kind VARCHAR, id BIGINT, style VARCHAR, key VARCHAR)")
-
-
-def add_candidates(connection: duckdb.DuckDBPyConnection, found: Collection[tuple[Kind, int, str, str]]) -> None:
-    """Remember (kind, id, style, key); the key of an unsafe name is empty."""
+def _add_candidates(connection: duckdb.DuckDBPyConnection, found: Collection[Candidate]) -> None:
     if not found:
         return
     kinds, ids, found_styles, keys = zip(*found, strict=True)
@@ -74,146 +68,102 @@ def add_candidates(connection: duckdb.DuckDBPyConnection, found: Collection[tupl
     del batch
 
 
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """One batch of expected files with those that differ: (index, size)."""
+
+    step: str
+    batch: RecordBatch
+    different: Sequence[tuple[int, int]]
+
+
 def by_lookup(
-    connection: duckdb.DuckDBPyConnection,
-    snapshot: Snapshot,
-    database: MastodonDatabase,
-    store: BulkLookup,
-    kinds: Sequence[Kind],
-    advance: Callable[[int], None],
-    sampler: Sampler | None,
-) -> Counts:
-    """Look every expected key up, in parallel, while rows arrive: two batches are looked up while a third is made."""
-    counts: Counts = {kind: KindCount() for kind in kinds}
-    names = styles(kinds)
-    pending: deque[tuple[Future[list[tuple[int, int]]], array[int], RecordBatch]] = deque()
-
-    def settle() -> None:
-        future, numbers, batch = pending.popleft()
-        found = future.result()
-        if found or sampler:
-            ids, keys = arrow_buffers.integers(batch["id"]), batch["key"].to_pylist()
-            different = {i for i, _ in found}
-            add_candidates(connection, [_candidate(names[numbers[i]], ids[i], keys[i]) for i in different])
-            if sampler:
-                for i, key in enumerate(keys):
-                    kind, style = names[numbers[i]]
-                    if i not in different:
-                        sampler.offer(kind, ids[i], style, key)
-        advance(batch.num_rows)
-
-    with (
-        snapshot.stream(scan_sql(kinds, database)) as rows,
-        connection.cursor() as reader,
-        ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="reconcile") as threads,
-    ):
-        # an unsafe name has no key: '' is never found, so it becomes a candidate like anything that is missing
-        expected_sql = (
-            "SELECT n, id, coalesce(key, '') AS key, coalesce(expected_bytes, -1)::BIGINT AS expected_bytes "
-            f"FROM ({expected_files_sql(kinds, 'source_rows')})"
-        )
-        for source_rows in RecordBatchReader.from_arrow(rows):  # as they arrive, so that look-ups start at once
-            reader.register("source_rows", source_rows)
-            for batch in RecordBatchReader.from_arrow(reader.sql(expected_sql)):
-                numbers = arrow_buffers.integers(batch["n"])
-                for n, (kind, style) in enumerate(names):
-                    _add(counts[kind], style, numbers.count(n))
-                arguments = (*arrow_buffers.strings(batch["key"]), arrow_buffers.integers(batch["expected_bytes"]))
-                pending.append((threads.submit(store.differing, *arguments), numbers, batch))
-                if len(pending) > _IN_FLIGHT:
-                    settle()
-        while pending:
-            settle()
-    return counts
+    table: Expected, store: BulkLookup, advance: Callable[[int], None], sampler: Sampler | None = None
+) -> None:
+    """Look every expected key up, in parallel: two batches are looked up while a third is made."""
+    names = styles(table.kinds)
+    with table.work.connection.cursor() as reader:
+        for step, looked in groupby(_look_up(table, store, reader), key=lambda one: one.step):
+            with table.work.step(step) as connection:
+                for one in looked:
+                    _settle(connection, one, names, sampler)
+                    advance(one.batch.num_rows)
+                if sampler:
+                    _add_candidates(connection, sampler.drain())
 
 
-def by_listing(
-    connection: duckdb.DuckDBPyConnection,
-    snapshot: Snapshot,
-    database: MastodonDatabase,
-    store: Listing,
-    kinds: Sequence[Kind],
-    key_prefix: str,
-    connections: int,
-    advance: Callable[[int], None],
-    sampler: Sampler | None,
-) -> Counts:
-    """List the kinds' prefixes over that many connections, then join."""
-    counts: Counts = {kind: KindCount() for kind in kinds}
-    names = styles(kinds)
-    connection.execute("CREATE OR REPLACE TABLE expected (n BIGINT, id BIGINT, key VARCHAR, expected_bytes BIGINT)")
-    with snapshot.stream(scan_sql(kinds, database)) as rows:
-        sql = expected_files_sql(kinds, "source_rows", key_prefix)
-        for source_rows in RecordBatchReader.from_arrow(rows):
-            connection.register("source_rows", source_rows)
-            connection.execute(f"INSERT INTO expected SELECT n, id, key, expected_bytes FROM ({sql})")
-    connection.execute("CREATE OR REPLACE TABLE held (key VARCHAR, size BIGINT)")
-    for prefix in (prefix for kind in kinds for prefix in prefixes(kind, key_prefix)):
-        for chunk in _listing(connection, store, prefix, connections):
-            if chunk:
-                batch = Table.from_pydict(
-                    {
-                        "key": Array([o.key for o in chunk], type=DataType.string()),
-                        "size": Array([o.size for o in chunk], type=DataType.int64()),
-                    }
-                )
-                connection.execute("INSERT INTO held SELECT key, size FROM batch")
-                del batch
-            advance(len(chunk))
-    for n, number in connection.execute("SELECT n, count(*) FROM expected GROUP BY n").fetchall():
-        kind, style = names[n]
-        _add(counts[kind], style, number)
-    named = ", ".join(f"({n}, {quote(kind.name)}, {quote(style)})" for n, (kind, style) in enumerate(names))
-    connection.execute(f"CREATE OR REPLACE TABLE numbered AS FROM (VALUES {named}) AS v(n, kind, style)")
-    connection.execute(
-        "INSERT INTO candidates SELECT kind, id, style, coalesce(key, '') "
-        f"FROM ({_DIFFERENT_SQL}) JOIN numbered USING (n)"
-    )
-    if sampler:
-        with connection.cursor() as reader:
-            result = reader.execute(
-                "SELECT e.n, e.id, e.key FROM expected e JOIN numbered USING (n) "
-                "ANTI JOIN candidates c ON c.kind = numbered.kind AND c.id = e.id AND c.style = numbered.style"
+def _look_up(table: Expected, store: BulkLookup, reader: duckdb.DuckDBPyConnection) -> Iterator[_Looked]:
+    pending: deque[tuple[str, RecordBatch, Future[list[tuple[int, int]]]]] = deque()
+
+    def next_answer() -> _Looked:
+        step, batch, answer = pending.popleft()
+        return _Looked(step, batch, answer.result())
+
+    with ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="reconcile") as threads:
+        for chunk in table.chunks():
+            step = f"looked up {table.table} {chunk.number}"
+            if table.work.did(step):
+                continue
+            # an unsafe name has no key: '' is never found, so it becomes a candidate like anything that is missing
+            sql = (
+                "SELECT n, id, coalesce(key, '') AS key, coalesce(expected_bytes, -1)::BIGINT AS expected_bytes "
+                f"FROM ({table.files(chunk.rows)})"
             )
-            while found := result.fetchmany(_CHUNK):
-                for n, record_id, key in found:
-                    kind, style = names[n]
-                    sampler.offer(kind, record_id, style, key)
-    connection.execute("DROP TABLE expected")
-    connection.execute("DROP TABLE held")
-    return counts
+            for batch in RecordBatchReader.from_arrow(reader.sql(sql)):
+                keys, sizes = arrow_buffers.strings(batch["key"]), arrow_buffers.integers(batch["expected_bytes"])
+                pending.append((step, batch, threads.submit(store.differing, *keys, sizes)))
+                if len(pending) > _IN_FLIGHT:
+                    yield next_answer()
+        while pending:
+            yield next_answer()
 
 
-def _listing(
-    connection: duckdb.DuckDBPyConnection, store: Listing, prefix: str, connections: int
-) -> Iterator[Sequence[Held]]:
-    """The listing of a prefix; cut where the database says that as many keys lie before as behind."""
-    if not isinstance(store, RangedListing) or connections < 2:
-        return store.list(prefix)
-    found = connection.execute("SELECT count(*) FROM expected WHERE starts_with(key, ?)", [prefix]).fetchone()
-    parts = min(connections, (found[0] if found else 0) // _RANGE)
-    if parts < 2:
-        return store.list(prefix)
-    shares = [n / parts for n in range(1, parts)]
-    cut = connection.execute(
-        "SELECT quantile_disc(key, ?) FROM expected WHERE starts_with(key, ?)", [shares, prefix]
-    ).fetchone()
-    return list_in_ranges(store, prefix, cut[0] if cut else (), connections)
+def _settle(
+    connection: duckdb.DuckDBPyConnection, looked: _Looked, names: Sequence[tuple[Kind, str]], sampler: Sampler | None
+) -> None:
+    if not looked.different and not sampler:
+        return
+    batch = looked.batch
+    numbers: array[int] = arrow_buffers.integers(batch["n"])
+    ids, keys = arrow_buffers.integers(batch["id"]), batch["key"].to_pylist()
+    different = {i for i, _ in looked.different}
+    _add_candidates(connection, [_candidate(names[numbers[i]], ids[i], keys[i]) for i in different])
+    if sampler:
+        for i, key in enumerate(keys):
+            if i not in different:
+                sampler.offer(*_candidate(names[numbers[i]], ids[i], key))
 
 
-def _candidate(name: tuple[Kind, str], record_id: int, key: str) -> tuple[Kind, int, str, str]:
+def by_join(tables: Sequence[Expected], work: Workspace, sampler: Sampler | None = None) -> None:
+    """Join what the tables expect with `held`."""
+    for table in tables:
+        step = f"joined {table.table}"
+        if work.did(step):
+            continue
+        names = styles(table.kinds)
+        named = ", ".join(f"({n}, {quote(kind.name)}, {quote(style)})" for n, (kind, style) in enumerate(names))
+        with work.step(step) as connection:
+            connection.execute(f"CREATE OR REPLACE TABLE numbered AS FROM (VALUES {named}) AS v(n, kind, style)")
+            connection.execute(
+                f"INSERT INTO candidates WITH expected AS ({table.files()}), different AS ({_DIFFERENT_SQL}) "
+                "SELECT kind, id, style, coalesce(key, '') FROM different JOIN numbered USING (n)"
+            )
+            if sampler:
+                _offer_sound(connection, table, sampler)
+                _add_candidates(connection, sampler.drain())
+
+
+def _offer_sound(connection: duckdb.DuckDBPyConnection, table: Expected, sampler: Sampler) -> None:
+    names = styles(table.kinds)
+    result = connection.execute(
+        f"SELECT e.n, e.id, e.key FROM ({table.files()}) e JOIN numbered USING (n) "
+        "ANTI JOIN candidates c ON c.kind = numbered.kind AND c.id = e.id AND c.style = numbered.style"
+    )
+    while found := result.fetchmany(_FETCH):
+        for n, record_id, key in found:
+            sampler.offer(*_candidate(names[n], record_id, key))
+
+
+def _candidate(name: tuple[Kind, str], record_id: int, key: str) -> Candidate:
     kind, style = name
     return kind, record_id, style, key
-
-
-def _add(count: KindCount, style: str, number: int) -> None:
-    count.expected += number
-    if style == ORIGINAL:
-        count.records += number
-
-
-def prefixes(kind: Kind, key_prefix: str) -> list[str]:
-    """The folders a kind's objects live under, with a trailing slash."""
-    base = f"{key_prefix}/" if key_prefix else ""
-    plain = f"{base}{kind.name}/"
-    return [plain] if kind.remote is RemoteRule.NEVER else [plain, f"{base}cache/{kind.name}/"]

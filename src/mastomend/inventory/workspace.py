@@ -1,11 +1,20 @@
-"""DuckDB within a memory budget: the engine of the join, spilling to the state directory's disk."""
+"""Where one scan keeps what it has seen so far: DuckDB within a memory budget, spilling to the state directory's disk.
+
+A scan is a row of steps (a table read, a thousand directories looked up, a range listed). What a step found and the
+note that it is done are committed together, so a scan that was cut off, even by `kill -9`, goes on behind its last
+step: the folder stays until the scan is whole, and the next scan of the same scope takes it up.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -13,34 +22,110 @@ import duckdb
 from mastomend.errors import JournalError
 
 MEBIBYTE = 1024 * 1024
-#: What the interpreter, the drivers and the look-up processes need beside DuckDB.
-_OVERHEAD = 96 * MEBIBYTE
+#: What the interpreter, the drivers and what DuckDB holds beside its own count need.
+_OVERHEAD = 192 * MEBIBYTE
 _SMALLEST = 64 * MEBIBYTE
+_DATABASE, _SCOPE = "scan.duckdb", "scope.json"
+#: What an older scan saw is not worth going on with.
+MAX_AGE = timedelta(hours=24)
+
+Scope = Mapping[str, object]
 
 
 def default_budget() -> int:
-    """Bytes: a quarter of the machine's memory, at most 1 GiB."""
+    """Bytes: a quarter of the machine's memory, at most 512 MiB."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(machine // 4, 1024 * MEBIBYTE)
+    return min(machine // 4, 512 * MEBIBYTE)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A scan that was cut off."""
+
+    scan: str
+    started_at: datetime
+    scope: Scope
+
+
+class Workspace:
+    """The tables of one scan and which of its steps are done. Used from one thread."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+        connection.execute("CREATE TABLE IF NOT EXISTS steps (step VARCHAR)")
+        self._done = {step for (step,) in connection.execute("SELECT step FROM steps").fetchall()}
+
+    def did(self, step: str) -> bool:
+        """Whether that step is done."""
+        return step in self._done
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """What the block writes and that the step is done become true together, or neither does."""
+        self.connection.execute("BEGIN")
+        try:
+            yield self.connection
+            self.connection.execute("INSERT INTO steps VALUES (?)", [name])
+            self.connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(duckdb.Error):  # a failed statement may have ended the transaction itself
+                self.connection.execute("ROLLBACK")
+            raise
+        self._done.add(name)
+
+
+def unfinished(scans: Path, now: datetime) -> Iterator[Unfinished]:
+    """Scans below that folder that were cut off and are young enough to go on with, newest first.
+
+    What is too old is removed, but for scans that are still running.
+    """
+    for folder in sorted((p.parent for p in scans.glob("*/work")), reverse=True):
+        try:
+            scope = json.loads((folder / "work" / _SCOPE).read_text(encoding="utf-8"))
+            started = datetime.fromisoformat(scope.pop("started_at"))
+        except (OSError, ValueError, KeyError):
+            continue  # it has only just begun
+        if not _is_running(folder):
+            if now - started < MAX_AGE:
+                yield Unfinished(folder.name, started, scope)
+            else:
+                shutil.rmtree(folder / "work", ignore_errors=True)
+
+
+def _is_running(folder: Path) -> bool:
+    """Whether some process has the scan's database open: DuckDB itself keeps a lock on it."""
+    try:
+        duckdb.connect(str(folder / "work" / _DATABASE)).close()
+    except duckdb.Error:
+        return True
+    return False
 
 
 @contextmanager
-def workspace(folder: Path, budget: int) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database that lives as long as the scan, in `folder/work`, which is removed at the end."""
+def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | None = None) -> Iterator[Workspace]:
+    """The workspace in `folder/work`; removed when the block ends well, left to be taken up when it does not.
+
+    Raises:
+        JournalError: it cannot be written, or the scan does not fit.
+    """
     work = folder / "work"
     try:
         work.mkdir(parents=True, exist_ok=True)
-        connection = duckdb.connect(str(work / "join.duckdb"))
-    except OSError as error:
+        connection = duckdb.connect(str(work / _DATABASE))
+        begun = (started_at or datetime.now(UTC)).isoformat()
+        (work / _SCOPE).write_text(json.dumps({**scope, "started_at": begun}), encoding="utf-8")
+    except (OSError, duckdb.IOException) as error:
         raise JournalError(
-            f"The state directory {folder} cannot be written: {error.strerror}.", hint="Use --state DIR."
+            f"The state directory {folder} cannot be written: {error}.", hint="Use --state DIR."
         ) from None
     try:
         connection.execute(f"SET memory_limit = '{max(budget - _OVERHEAD, _SMALLEST)}B'")
         connection.execute(f"SET temp_directory = '{str(work / 'spill').replace(chr(39), chr(39) * 2)}'")
         connection.execute("SET preserve_insertion_order = false")
         connection.execute("SET enable_progress_bar = false")
-        yield connection
+        # what is joined is known to be built of what is held, never of the many expected keys
+        connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+        yield Workspace(connection)
     except duckdb.OutOfMemoryException as error:
         raise JournalError(
             f"The scan does not fit: {str(error).splitlines()[0]}",
@@ -53,4 +138,4 @@ def workspace(folder: Path, budget: int) -> Iterator[duckdb.DuckDBPyConnection]:
         ) from None
     finally:
         connection.close()
-        shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)

@@ -15,7 +15,7 @@ from mastomend.actions.actions import QUARANTINE_FOLDER, quarantine_key
 from mastomend.mastodon.keys import Key
 from mastomend.mastodon.kinds import KINDS
 from mastomend.outcomes import Source
-from mastomend.storage.ports import MISSING, UNREADABLE, Store
+from mastomend.storage.ports import MISSING, UNREADABLE, Store, held
 from mastomend.vocabulary import Target
 
 #: So many files in quarantine are known by name, those of the newest runs; about 20 MB.
@@ -74,10 +74,10 @@ def _quarantined(store: Store, folder: str) -> dict[str, list[Key]]:
     found: dict[str, list[Key]] = {}
     known = 0
     for run in sorted(store.folders(folder), reverse=True):
-        for chunk in store.list(f"{folder}{run}/"):
-            for held in chunk:
-                found.setdefault(held.key.rpartition("/")[2], []).append(Key(held.key))
-            known += len(chunk)
+        for objects in store.list(f"{folder}{run}/"):
+            for one in held(objects):
+                found.setdefault(one.key.rpartition("/")[2], []).append(Key(one.key))
+            known += objects.num_rows
         if known >= _QUARANTINED:
             break
     return found

@@ -17,10 +17,12 @@ from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from arro3.core import RecordBatch
+
 from mastomend.errors import StorageError, UnreadableError
 from mastomend.mastodon.keys import Key
 from mastomend.storage.lookup import LookupPool
-from mastomend.storage.ports import MISSING, UNREADABLE, Held, Requests
+from mastomend.storage.ports import MISSING, UNREADABLE, Requests, batch
 from mastomend.vocabulary import Content
 
 _CHUNK = 10_000
@@ -76,8 +78,9 @@ class FilesystemStore:
             return MISSING if error.errno == errno.ENAMETOOLONG else UNREADABLE
         return found.st_size if stat.S_ISREG(found.st_mode) else MISSING
 
-    def list(self, prefix: str) -> Iterator[Sequence[Held]]:
-        chunk: list[Held] = []
+    def list(self, prefix: str) -> Iterator[RecordBatch]:
+        keys: list[str] = []
+        sizes: list[int] = []
         start = self.root / prefix if prefix else self.root
         offset = len(str(self.root).rstrip("/")) + 1
 
@@ -89,13 +92,14 @@ class FilesystemStore:
             for name in names:
                 path = os.path.join(folder, name)
                 try:
-                    chunk.append(Held(path[offset:], os.stat(path).st_size))
+                    sizes.append(os.stat(path).st_size)
                 except FileNotFoundError:
                     continue
-            if len(chunk) >= _CHUNK:
-                yield chunk
-                chunk = []
-        yield chunk
+                keys.append(path[offset:])
+            if len(keys) >= _CHUNK:
+                yield batch(keys, sizes)
+                keys, sizes = [], []
+        yield batch(keys, sizes)
 
     def read(self, key: Key) -> bytes | None:
         try:

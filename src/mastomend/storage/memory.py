@@ -6,16 +6,19 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from arro3.core import RecordBatch
+
 from mastomend.errors import StorageError
 from mastomend.mastodon.keys import Key
-from mastomend.storage.ports import MISSING, Held, Requests
+from mastomend.storage.ports import MISSING, Requests, batch
 from mastomend.vocabulary import Content
 
 
 class MemoryStore:
     """Objects in a dict; `content_types` and `private` record what writers asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, page: int = 1_000) -> None:
+        self.page = page
         self.objects: dict[str, bytes] = {}
         self.content_types: dict[str, str] = {}
         self.private: set[str] = set()
@@ -31,18 +34,17 @@ class MemoryStore:
         self.requests.head += len(keys)
         return [len(self.objects[key]) if key in self.objects else MISSING for key in keys]
 
-    def list(self, prefix: str) -> Iterator[Sequence[Held]]:
+    def list(self, prefix: str) -> Iterator[RecordBatch]:
+        return self.list_after(prefix, None)
+
+    def list_after(self, prefix: str, after: str | None) -> Iterator[RecordBatch]:
         self.requests.list += 1
         folder = prefix.rstrip("/") + "/" if prefix else ""
-        yield [Held(key, len(data)) for key, data in self.objects.items() if key.startswith(folder)]
-
-    def list_between(self, prefix: str, after: str | None, until: str | None) -> Iterator[Sequence[Held]]:
-        low, high = (after or "").encode(), None if until is None else until.encode()
-        for chunk in self.list(prefix):
-            for held in sorted(chunk, key=lambda h: h.key.encode()):
-                key = held.key.encode()
-                if key > low and (high is None or key <= high):
-                    yield [held]
+        keys = sorted(key for key in self.objects if key.startswith(folder) and (after is None or key > after))
+        for start in range(0, len(keys), self.page):
+            page = keys[start : start + self.page]
+            self.requests.list += start > 0
+            yield batch(page, [len(self.objects[key]) for key in page])
 
     def read(self, key: Key) -> bytes | None:
         return self.objects.get(key)

@@ -7,6 +7,7 @@ itself falls back on (docs/adr/0003).
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import re
 import threading
@@ -18,13 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
+from arro3.core import RecordBatch
 from obstore.exceptions import BaseError, PermissionDeniedError
 from obstore.store import AzureStore, S3Store
 
 from mastomend.errors import ConfigurationError, StorageError
 from mastomend.mastodon.configuration import AzureStorage, S3Storage
 from mastomend.mastodon.keys import Key, is_private
-from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Held, Requests
+from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Requests
 from mastomend.vocabulary import Content
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 _CONCURRENCY = 32
+#: From so many keys on, a page of a listing is tried; it goes on while each answers so many (a page costs 12 look-ups).
+_MANY, _WORTH = 64, 13
 _MAY_BE_REFUSED = frozenset({"AccessDenied", "NotImplemented", "MethodNotAllowed"})
 _IN_MEMORY = 8 * 1024 * 1024
 _CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
@@ -60,7 +64,8 @@ class ObjectStore:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def sizes(self, keys: Sequence[str]) -> Sequence[int]:
-        self.requests.head += len(keys)
+        with self._counting:
+            self.requests.head += len(keys)
         return list(self._threads.map(self._size, keys))
 
     def _size(self, key: str) -> int:
@@ -75,16 +80,23 @@ class ObjectStore:
                 return UNREADABLE
             raise self._failure(error) from None
 
-    def list(self, prefix: str) -> Iterator[Sequence[Held]]:
-        listed = 0
+    def list(self, prefix: str) -> Iterator[RecordBatch]:
+        return self._pages(prefix, None)
+
+    def _pages(self, prefix: str, after: str | None) -> Iterator[RecordBatch]:
+        """A page of the storage at a time: one request each."""
+        pages = 0
         try:
-            for batch in obstore.list(self._store, prefix.rstrip("/") or None, chunk_size=10 * _PAGE):
-                listed += len(batch)
-                yield [Held(entry["path"], entry["size"]) for entry in batch]
+            for page in obstore.list(
+                self._store, prefix.rstrip("/") or None, offset=after, chunk_size=_PAGE, return_arrow=True
+            ):
+                pages += 1
+                yield RecordBatch.from_arrays([page["path"], page["size"]], names=["key", "size"])
         except BaseError as error:
             raise self._failure(error) from None
         finally:
-            self.requests.list += max(1, -(-listed // _PAGE))
+            with self._counting:
+                self.requests.list += max(1, pages)
 
     def clear(self, key: Key) -> None:
         """A cut-off upload leaves nothing under a key and nothing beside it."""
@@ -198,22 +210,35 @@ class S3ObjectStore(ObjectStore):
         )
         super().__init__(store, str(settings))
 
-    def list_between(self, prefix: str, after: str | None, until: str | None) -> Iterator[Sequence[Held]]:
-        end = None if until is None else until.encode()
-        listed = 0
-        try:
-            for batch in obstore.list(self._store, prefix.rstrip("/") or None, offset=after, chunk_size=_PAGE):
-                listed += len(batch)
-                held = [Held(entry["path"], entry["size"]) for entry in batch]
-                if end is not None and held and held[-1].key.encode() > end:
-                    yield [h for h in held if h.key.encode() <= end]
-                    return
-                yield held
-        except BaseError as error:
-            raise self._failure(error) from None
-        finally:
-            with self._counting:
-                self.requests.list += max(1, -(-listed // _PAGE))
+    def list_after(self, prefix: str, after: str | None) -> Iterator[RecordBatch]:
+        return self._pages(prefix, after)
+
+    def sizes(self, keys: Sequence[str]) -> Sequence[int]:
+        """One request a key; of many keys those that lie close together are found in pages of a listing instead."""
+        found = self._from_pages(sorted(set(keys))) if len(keys) >= _MANY else {}
+        asked = [key for key in dict.fromkeys(keys) if key not in found]
+        found.update(zip(asked, super().sizes(asked), strict=True))
+        return [found[key] for key in keys]
+
+    def _from_pages(self, keys: Sequence[str]) -> dict[str, int]:
+        """The sizes of the first of those keys, for as long as a page answers enough of them to be worth its price.
+
+        Where nearly all is missing, and so nearly nothing listed, one page answers for a thousand keys.
+        """
+        found: dict[str, int] = {}
+        position = 0
+        while position + _WORTH <= len(keys):
+            try:
+                page = next(self._pages("", keys[position][:-1]), None)
+            except StorageError:
+                return found  # listing may be refused where looking is not
+            held = {} if page is None else dict(zip(page["key"].to_pylist(), page["size"].to_pylist(), strict=True))
+            reached = len(keys) if len(held) < _PAGE else bisect.bisect_right(keys, max(held), position)
+            found.update((key, int(held.get(key, MISSING))) for key in keys[position:reached])
+            if reached - position < _WORTH:
+                return found
+            position = reached
+        return found
 
     @cached_property
     def _client(self) -> S3Client:

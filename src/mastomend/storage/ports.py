@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from arro3.core import Array, DataType, RecordBatch
+
 from mastomend.mastodon.keys import Key
 from mastomend.vocabulary import Content
 
@@ -30,6 +32,18 @@ class Held:
 
     key: str
     size: int
+
+
+def batch(keys: Sequence[str], sizes: Sequence[int]) -> RecordBatch:
+    """Objects as a listing gives them: the columns `key` (Utf8) and `size` (Int64, bytes)."""
+    columns = [Array(keys, type=DataType.string()), Array(sizes, type=DataType.int64())]
+    return RecordBatch.from_arrays(columns, names=["key", "size"])
+
+
+def held(objects: RecordBatch) -> Iterator[Held]:
+    """The objects of a batch one by one, for the few places that want them so."""
+    for key, size in zip(objects["key"].to_pylist(), objects["size"].to_pylist(), strict=True):
+        yield Held(key, size)
 
 
 @dataclass(slots=True)
@@ -70,8 +84,8 @@ class BulkLookup(Protocol):
 class Listing(Protocol):
     """Everything below a prefix."""
 
-    def list(self, prefix: str) -> Iterator[Sequence[Held]]:
-        """Chunks of objects whose key starts with `prefix` (a whole path segment), in no particular order.
+    def list(self, prefix: str) -> Iterator[RecordBatch]:
+        """Batches (see `batch`) of objects whose key starts with `prefix`, a whole path segment, in no particular order.
 
         Raises:
             StorageError: the listing cannot be completed; what was yielded so far is then not the whole.

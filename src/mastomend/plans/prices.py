@@ -1,0 +1,65 @@
+"""What requests to a bucket cost: a dated table, and sums made of it. Pure; `commands.costs` reads the files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from mastomend.errors import ConfigurationError
+
+_AWS = "amazonaws.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """One provider's prices in US dollars for a thousand requests, and when they were read."""
+
+    name: str
+    endpoint: str
+    list: float
+    head: float
+    read_on: date
+
+    def of(self, *, lists: int, heads: int = 0) -> float:
+        """What so many requests cost, in US dollars."""
+        return (lists * self.list + heads * self.head) / 1000
+
+
+def parse(document: Mapping[str, Any], where: str) -> list[Price]:
+    """The prices of a TOML document.
+
+    Raises:
+        ConfigurationError: an entry lacks something, or has something of the wrong sort.
+    """
+    entries = document.get("provider")
+    if not isinstance(entries, list) or set(document) != {"provider"}:
+        raise ConfigurationError(f"{where}: expected [[provider]] tables and nothing else.")
+    return [_price(entry, f"{where}: provider {number}") for number, entry in enumerate(entries, 1)]
+
+
+def _price(entry: Any, where: str) -> Price:
+    try:
+        found = Price(
+            str(entry["name"]), str(entry["endpoint"]), float(entry["list"]), float(entry["head"]), entry["read_on"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{where}: {error} is missing or wrong.",
+            hint="Each needs name, endpoint, list, head (US dollars for 1,000 requests) and read_on (a date).",
+        ) from None
+    if not isinstance(found.read_on, date) or min(found.list, found.head) < 0 or not found.endpoint:
+        raise ConfigurationError(f"{where}: read_on must be a date, prices not negative, endpoint not empty.")
+    return found
+
+
+def price_for(host: str | None, prices: Sequence[Price]) -> Price | None:
+    """The first price whose endpoint that host belongs to; no host is Amazon's own."""
+    name = (host or _AWS).lower()
+    return next((p for p in prices if name == p.endpoint.lower() or name.endswith(f".{p.endpoint.lower()}")), None)
+
+
+def dollars(amount: float) -> str:
+    """`$0.00`, `$1.23`; what is less than a cent but not nothing says so."""
+    return "less than $0.01" if 0 < amount < 0.01 else f"${amount:,.2f}"
