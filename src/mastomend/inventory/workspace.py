@@ -8,6 +8,7 @@ step: the folder stays until the scan is whole, and the next scan of the same sc
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ MEBIBYTE = 1024 * 1024
 #: What the interpreter, the drivers and what DuckDB holds beside its own count need.
 _OVERHEAD = 192 * MEBIBYTE
 _SMALLEST = 64 * MEBIBYTE
-_DATABASE, _SCOPE = "scan.duckdb", "scope.json"
+_DATABASE, _SCOPE, _LOCK = "scan.duckdb", "scope.json", "lock"
 #: What an older scan saw is not worth going on with.
 MAX_AGE = timedelta(hours=24)
 
@@ -93,10 +94,13 @@ def unfinished(scans: Path, now: datetime) -> Iterator[Unfinished]:
 
 
 def _is_running(folder: Path) -> bool:
-    """Whether some process has the scan's database open: DuckDB itself keeps a lock on it."""
+    """Whether somebody holds the scan's lock; the lock of a process that died is free."""
     try:
-        duckdb.connect(str(folder / "work" / _DATABASE)).close()
-    except duckdb.Error:
+        with (folder / "work" / _LOCK).open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
         return True
     return False
 
@@ -109,8 +113,10 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
         JournalError: it cannot be written, or the scan does not fit.
     """
     work = folder / "work"
+    lock = contextlib.ExitStack()
     try:
         work.mkdir(parents=True, exist_ok=True)
+        fcntl.flock(lock.enter_context((work / _LOCK).open("ab")), fcntl.LOCK_EX | fcntl.LOCK_NB)
         connection = duckdb.connect(str(work / _DATABASE))
         begun = (started_at or datetime.now(UTC)).isoformat()
         (work / _SCOPE).write_text(json.dumps({**scope, "started_at": begun}), encoding="utf-8")
@@ -136,6 +142,9 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
             f"The state directory {folder} cannot be used: {str(error).splitlines()[0]}",
             hint="Is its disk full? Use --state DIR to put it elsewhere.",
         ) from None
+    else:
+        connection.close()
+        shutil.rmtree(work, ignore_errors=True)
     finally:
         connection.close()
-    shutil.rmtree(work, ignore_errors=True)
+        lock.close()

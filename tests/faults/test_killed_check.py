@@ -1,0 +1,136 @@
+"""kill -9 at every boundary of a check: the next one goes on from there, and finds exactly what there is to find."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import MakeInstance, opened
+from population import populate
+
+from mastomend.commands import check as check_module
+from mastomend.commands.check import CheckOptions, check
+from mastomend.commands.progress import Silent
+from mastomend.demo.instance import SimulatedInstance
+from mastomend.inventory import expected
+from mastomend.inventory.findings import load
+from mastomend.inventory.workspace import unfinished
+
+DRIVER = Path(__file__).with_name("killed_check.py")
+
+
+def damaged(instance: SimulatedInstance) -> list[str]:
+    populate(instance)
+    lost = sorted(instance.files)[::5]
+    for key in lost:
+        instance.media.delete(key)
+    return lost
+
+
+@pytest.mark.parametrize(("storage", "stride"), [("disk", 3), ("s3", 7)])
+def test_killed_at_every_boundary(make_instance: MakeInstance, storage: str, stride: int) -> None:
+    """Every third (seventh) one, for time; each kill goes on with the scan the last one left."""
+    instance = make_instance("4.5", storage)
+    lost = damaged(instance)
+    scans, killed, number = set(), 0, 1
+    while True:
+        process = subprocess.run(
+            [sys.executable, str(DRIVER), str(instance.env), str(number)], capture_output=True, check=False, timeout=60
+        )
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, process.stderr.decode()[-2000:]
+        killed += 1
+        scans |= {one.scan for one in unfinished(instance.state / "scans", datetime.now(UTC))}
+        number = 2 + (number + stride) % 11  # progress is kept, so a small number is further each time
+        assert killed < 300
+    assert killed >= 5 and len(scans) == 1, "all of it was one scan"
+    (folder,) = [p for p in (instance.state / "scans").iterdir() if p.name in scans]
+    assert sorted(f.key for f in load(folder / "findings.parquet")) == lost
+    assert not (folder / "work").exists(), "what is whole needs no workspace"
+
+
+class Interrupting(Silent):
+    """Ctrl-C at the n-th word of progress of a task."""
+
+    def __init__(self, task: str, after: int) -> None:
+        self.wanted, self.left, self.task, self.seen = task, after, "", 0
+        self.notes: list[str] = []
+
+    def start(self, task: str, total: int) -> None:
+        self.task = task
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def advance(self, n: int) -> None:
+        if self.wanted in self.task:
+            self.seen += n
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+
+def test_an_interrupted_check_goes_on_where_it_was(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = make_instance()
+    lost = damaged(instance)
+    monkeypatch.setattr(expected, "_CHUNK", 4)
+    with pytest.raises(KeyboardInterrupt):
+        check(opened(instance), progress=Interrupting("accounts: files", 6))
+    instance.db.execute("DELETE FROM accounts WHERE avatar_file_name = 'odd näme #1%41?.tar.png'")
+    watcher = Interrupting("", -1)
+    report = check(opened(instance), progress=watcher)
+    assert report.resumed and any("Going on with check" in note for note in watcher.notes)
+    expected_keys = sorted(key for key in lost if "odd" not in key)
+    assert sorted(f.key for f in load(report.findings)) == expected_keys, "rows of then, each looked at again now"
+    again = check(opened(instance))
+    assert not again.resumed and again.broken == report.broken
+
+
+def test_a_check_goes_on_only_with_its_own_like(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = make_instance()
+    damaged(instance)
+
+    def interrupted() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            check(opened(instance), progress=Interrupting("files", 1))
+
+    interrupted()
+    other = check(opened(instance), CheckOptions(kinds=("accounts",)))
+    assert not other.resumed, "other kinds"
+    monkeypatch.setattr(check_module, "datetime", Tomorrow)
+    assert not check(opened(instance)).resumed, "too old"
+    left = list(unfinished(instance.state / "scans", datetime.now(UTC)))
+    assert not left, "and cleared away"
+
+
+class Tomorrow(datetime):
+    """The clock of the day after."""
+
+    @classmethod
+    def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+        return datetime.now(UTC) + timedelta(days=1, minutes=1)
+
+
+def test_a_running_check_is_left_alone(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    damaged(instance)
+
+    class Second(Silent):
+        report = None
+
+        def start(self, task: str, total: int) -> None:
+            if "files" in task and self.report is None:
+                self.report = check(opened(instance))
+
+    watcher = Second()
+    first = check(opened(instance), progress=watcher)
+    assert watcher.report is not None
+    assert (first.resumed, watcher.report.resumed) == (False, False)
+    assert first.scan != watcher.report.scan and first.broken == watcher.report.broken
