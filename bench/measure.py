@@ -47,10 +47,10 @@ class Run:
     out: str
 
 
-def run(command: list[str], *, memory: bool = True) -> Run:
+def run(command: list[str], *, memory: bool = True, env: dict[str, str] | None = None) -> Run:
     """Run a command to its end. Watching its memory costs processor time: leave it out where that would be missed."""
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     peak, ended = 0, threading.Event()
 
     def watch() -> None:

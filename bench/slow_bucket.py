@@ -67,9 +67,12 @@ def main(count: int, latency_s: float) -> None:
         nonlocal asked
         if request.path == "/requests":
             return web.Response(text=str(asked))
+        if request.method == "HEAD" or "location" in request.query:  # what other clients begin with
+            return web.Response(text='<LocationConstraint xmlns="x"/>', content_type="application/xml")
         asked += 1
         began = asyncio.get_running_loop().time()
-        after = request.query.get("continuation-token") or request.query.get("start-after", "")
+        query = request.query
+        after = query.get("continuation-token") or query.get("start-after") or query.get("marker", "")
         prefix = request.query.get("prefix", "")
         start = bisect_right(keys, after) if PREFIX.startswith(prefix) else count
         stop = min(start + int(request.query.get("max-keys", PAGE)), count)
@@ -77,7 +80,7 @@ def main(count: int, latency_s: float) -> None:
         head = (
             '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><Name>b</Name><Prefix></Prefix>'
             f"<KeyCount>{stop - start}</KeyCount><MaxKeys>{PAGE}</MaxKeys>"
-            f"<IsTruncated>{str(stop < count).lower()}</IsTruncated>{token}"
+            f"<IsTruncated>{str(stop < count).lower()}</IsTruncated>{token}"  # a marker's listing goes on from its last key
         )
         body = b"".join((head.encode(), buffer[start * width : stop * width], b"</ListBucketResult>"))
         await asyncio.sleep(max(0.0, latency_s - (asyncio.get_running_loop().time() - began)))
@@ -85,7 +88,7 @@ def main(count: int, latency_s: float) -> None:
 
     async def serve() -> None:
         app = web.Application()
-        app.router.add_get("/{path:.*}", answer)
+        app.router.add_route("*", "/{path:.*}", answer)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -15,7 +15,7 @@ from mastomend.cli.check import document as check_document
 from mastomend.cli.history import document as history_document
 from mastomend.cli.history import lost_document, undo_document
 from mastomend.cli.repair import document as repair_document
-from mastomend.commands.check import CheckReport, KindReport
+from mastomend.commands.check import CheckReport, Cost, KindReport
 from mastomend.commands.history import PastRun
 from mastomend.commands.repair import RepairReport
 from mastomend.commands.undo import UndoReport
@@ -59,7 +59,7 @@ def test_every_exit_code_is_documented() -> None:
 
 def test_every_setting_is_documented() -> None:
     reference = text("docs/reference/settings.md")
-    names = {"memory", "settle_seconds", "max_missing"} | {f"politeness.{f.name}" for f in fields(Politeness)}
+    names = {"memory", "settle_seconds", "statement_timeout_seconds", "max_missing"} | {f"politeness.{f.name}" for f in fields(Politeness)}
     names |= {f"deferred.{f.name}" for f in fields(Deferral)}
     assert set(re.findall(r"^\| `([a-z_.]+)`", reference, re.MULTILINE)) == names
     for f in fields(Politeness):
@@ -80,14 +80,21 @@ def test_every_json_field_is_documented() -> None:
     from mastomend.storage.ports import Requests
 
     version = Version("4.5", "1")
-    check = check_document(
-        CheckReport("s", datetime.now(UTC), "d", version, "file:///", [KindReport("k")], Requests(), Path("f"))
-    )
+    report = CheckReport("s", datetime.now(UTC), "d", version, "file:///", [KindReport("k")], Requests(), Path("f"))
+    report.cost = Cost(1, None)
+    check = check_document(report)
     run = Run("r", "repair", "all", None, "t", None, {}, None)
     now = datetime.now(UTC)
     entry = Entry("k", 1, False, None, None, Outcome.LOST, "r", "d", 1, now, now, None, None)
     documents = {
-        "check": [check, check["instance"], check["kinds"][0], check["kinds"][0]["files"], check["totals"]],
+        "check": [
+            check,
+            check["instance"],
+            check["kinds"][0],
+            check["kinds"][0]["files"],
+            check["totals"],
+            check["cost"],
+        ],
         "repair": [
             repair_document(RepairReport("r", True, "s")),
             repair_document(RepairReport("r", True, "s"))["outcomes"],

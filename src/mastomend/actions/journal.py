@@ -5,6 +5,8 @@ and the outcome they lead to; then each action is ticked off when it is done. Wh
 plan with some ticks missing, and looking at the world tells which of those happened (`executor.recover`).
 
 Many threads write; one thread commits: whatever has been handed in meanwhile goes into one transaction and one sync.
+Only what must be durable before something is done is waited for: plans. Ticks and outcomes are written in their order
+behind them; a crash that takes the last of them leaves a plan that `recover` finds to be done.
 """
 
 from __future__ import annotations
@@ -96,7 +98,8 @@ class Journal:
                 hint="Nothing was changed. Check the disk, or use --state DIR.",
             ) from None
         self._lock = threading.Lock()
-        self._inbox: queue.SimpleQueue[tuple[Sequence[_Statement], Future[None]] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[Sequence[_Statement], Future[None] | None] | None] = queue.SimpleQueue()
+        self._failure: JournalError | None = None
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
         self._writer.start()
 
@@ -118,6 +121,10 @@ class Journal:
         self._inbox.put((statements, done))
         done.result()
 
+    def note(self, *statements: _Statement) -> None:
+        """Written in order, durable with the next `commit`. If it cannot be written, everything after it fails."""
+        self._inbox.put((statements, None))
+
     def _write(self) -> None:
         stop = False
         while not stop:
@@ -132,6 +139,8 @@ class Journal:
             if not batch:
                 continue
             try:
+                if self._failure is not None:
+                    raise self._failure
                 with self._lock:
                     self._db.execute("BEGIN IMMEDIATE")
                     try:
@@ -144,14 +153,18 @@ class Journal:
                             self._db.execute("ROLLBACK")
                         raise
             except BaseException as error:
-                failure = JournalError(
+                failure = self._failure or JournalError(
                     f"The journal cannot be written: {error}.", hint="Is the disk of the state directory full?"
                 )
+                if any(done is None for _, done in batch):
+                    self._failure = failure  # nobody waits for these: whoever comes next must hear of it
                 for _, done in batch:
-                    done.set_exception(failure)
+                    if done is not None:
+                        done.set_exception(failure)
             else:
                 for _, done in batch:
-                    done.set_result(None)
+                    if done is not None:
+                        done.set_result(None)
 
     def begin(self, run: str, command: str, scope: str, *, scan: str | None, undoes: str | None = None) -> None:
         """A run starts."""
@@ -188,7 +201,7 @@ class Journal:
 
     def done(self, run: str, kind: str, record_id: int, position: int) -> None:
         """One action has been done."""
-        self.commit(
+        self.note(
             (
                 "UPDATE steps SET done_at = ? WHERE run = ? AND kind = ? AND id = ? AND position = ?",
                 (_now(), run, kind, record_id, position),
@@ -198,7 +211,7 @@ class Journal:
     def outcome(self, run: str, outcome: RecordOutcome) -> None:
         """What became of a record; its plan, if it had one, is closed."""
         key = (run, outcome.kind, outcome.id)
-        self.commit(
+        self.note(
             (
                 "INSERT OR REPLACE INTO outcomes (run, kind, id, outcome) VALUES (?, ?, ?, ?)",
                 (*key, json.dumps(_outcome_json(outcome))),
@@ -217,11 +230,12 @@ class Journal:
     # --- reading --------------------------------------------------------------------------------------------------
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[sqlite3.Row]:
-        """All rows of a question.
+        """All rows of a question, with everything that was written before it.
 
         Raises:
-            JournalError: it cannot be read.
+            JournalError: it cannot be read, or something written before it was not.
         """
+        self.commit()
         try:
             with self._lock:
                 return self._db.execute(sql, tuple(parameters)).fetchall()

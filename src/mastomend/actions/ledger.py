@@ -73,7 +73,7 @@ class Ledger:
         dead = (old.dead_since if old and old.dead_since else now) if is_dead(outcome) else None
         assert outcome.outcome is not None
         self._known.add((outcome.kind, outcome.id))
-        self._journal.commit(
+        self._journal.note(
             (
                 "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -123,7 +123,7 @@ class Ledger:
                     self._drop(entry.kind, entry.id)
 
     def _drop(self, kind: str, record_id: int) -> None:
-        self._journal.commit(("DELETE FROM ledger WHERE kind = ? AND id = ?", (kind, record_id)))
+        self._journal.note(("DELETE FROM ledger WHERE kind = ? AND id = ?", (kind, record_id)))
         self._known.discard((kind, record_id))
 
     def _read(self, condition: str, parameters: tuple[object, ...]) -> Iterator[Entry]:

@@ -121,10 +121,15 @@ class Fetching:
 
     async def _work(self, work: Callable[[], RecordOutcome | _Journey | None]) -> None:
         """One stretch of a record's way in a thread; then it is done, or waits for a stranger again."""
-        try:
-            step = await self._in_thread(work)
+
+        def stretch() -> RecordOutcome | _Journey | None:
+            step = work()
             if not isinstance(step, _Journey):
-                await self._in_thread(self._close, step)
+                self._close(step)
+            return step
+
+        try:
+            step = await self._in_thread(stretch)
         finally:
             self._working -= 1
         if isinstance(step, _Journey):

@@ -45,6 +45,7 @@ from mastomend.plans.repair import (
     NewFiles,
     RecordPlan,
     Situation,
+    changes_row,
     plan_record,
     plan_stored,
     put,
@@ -146,7 +147,7 @@ class Mender:
     def from_storage(self, case: Case) -> RecordOutcome | None:
         """Restore from what is stored somewhere; what is broken and was not found is made from the original."""
         t = case.target
-        with tempfile.TemporaryDirectory(prefix="mastomend-") as name:
+        with _Scratch() as scratch:
             fresh = self.look_again(case)
             if not isinstance(fresh, Fresh):
                 return fresh
@@ -157,13 +158,13 @@ class Mender:
                     continue
                 key = next(f.key for f in t.files if f.style == style)
                 self._examine(t.kind, copy)
-                writing[style] = _copying(copy, key, t, self._store, Path(name))
+                writing[style] = _copying(copy, key, t, self._store, scratch)
             missing = bad - writing.keys()
             if ORIGINAL in missing:
                 return changed(undecided(t), Outcome.DEFERRED, ROW_CHANGED, "the files changed meanwhile")
             if missing:
                 try:
-                    made = self._derive(case, Path(name))
+                    made = self._derive(case, scratch)
                 except UnusableImage:
                     if not writing:
                         raise
@@ -190,7 +191,7 @@ class Mender:
                 if error.reason != "too_many_pixels":  # it was stored once: whether it may be made is not asked here
                     raise
 
-    def _derive(self, case: Case, folder: Path) -> NewFiles | None:
+    def _derive(self, case: Case, scratch: _Scratch) -> NewFiles | None:
         """Everything the surviving (or copied) original gives; None if it is gone."""
         t = case.target
         copy = case.copies.get(ORIGINAL)
@@ -201,9 +202,9 @@ class Mender:
         if self.needs_ffmpeg(t):
             if self.ffmpeg is None:
                 raise UnusableImage("needs_ffmpeg", "ffmpeg was not found")
-            source = folder / "stored"
+            source = scratch.folder / "stored"
             source.write_bytes(data)
-            small = self.ffmpeg.poster(source, folder)
+            small = self.ffmpeg.poster(source, scratch.folder)
             return NewFiles(
                 t.row.record.content_type or "video/mp4", {ORIGINAL: data, "small": small}, {}, None, len(data)
             )
@@ -218,8 +219,8 @@ class Mender:
         Raises:
             UnusableImage: what came is not what the record needs.
         """
-        with tempfile.TemporaryDirectory(prefix="mastomend-") as folder:
-            made = self._make(case.target, data, source, url, Path(folder))
+        with _Scratch() as scratch:
+            made = self._make(case.target, data, source, url, scratch)
             with self._locked(case.target) as held:
                 if not held:
                     base = replace(undecided(case.target), source=source)
@@ -227,7 +228,8 @@ class Mender:
                 fresh = self.look_again(case)
                 if not isinstance(fresh, Fresh):
                     return fresh
-                situation = Situation(self.present(fresh.target), self.columns(fresh.target))
+                columns = self.columns(fresh.target) if changes_row(fresh.target, made) else {}
+                situation = Situation(self.present(fresh.target), columns)
                 plan = plan_record(fresh.target, fresh.broken, made, situation, self._naming())
                 return self._execute(plan, fresh.target, case)
 
@@ -237,7 +239,7 @@ class Mender:
             return contextlib.nullcontext(True)
         return self._parts.caches.lock(media_lock(t.row.record.id))
 
-    def _make(self, t: Target, data: bytes, source: Source, url: str | None, folder: Path) -> NewFiles:
+    def _make(self, t: Target, data: bytes, source: Source, url: str | None, scratch: _Scratch) -> NewFiles:
         kind, rules = t.kind, self.rules[t.kind.name]
         assert rules is not None
         try:
@@ -245,7 +247,7 @@ class Mender:
         except UnusableImage as error:
             if kind is not MEDIA_FILES or self.ffmpeg is None or error.reason not in ("needs_ffmpeg", "not_an_image"):
                 raise
-            moving = self._move(self.ffmpeg, data, folder, error)
+            moving = self._move(self.ffmpeg, data, scratch.folder, error)
         files: dict[str, Content] = dict(moving.files)
         size = moving.files[ORIGINAL].stat().st_size
         if size > self.moving.max_bytes:
@@ -340,13 +342,34 @@ class Mender:
         return actions
 
 
-def _copying(copy: StoredCopy, key: Key, t: Target, store: Store, folder: Path) -> PutFile | CopyFile:
+class _Scratch:
+    """A folder for what must be files while a record is mended; made when it is needed, which is seldom."""
+
+    def __init__(self) -> None:
+        self._made: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> _Scratch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._made is not None:
+            self._made.cleanup()
+
+    @property
+    def folder(self) -> Path:
+        """The folder itself."""
+        if self._made is None:
+            self._made = tempfile.TemporaryDirectory(prefix="mastomend-")
+        return Path(self._made.name)
+
+
+def _copying(copy: StoredCopy, key: Key, t: Target, store: Store, scratch: _Scratch) -> PutFile | CopyFile:
     if copy.store is store:
         digest = store.digest(copy.key)
         if digest is None:
             raise UnusableImage("not_an_image", f"{copy.key} is gone meanwhile")
         return CopyFile(key, copy.key, copy.size, digest)
-    content = copy.store.fetch(copy.key, folder / f"copy-{copy.style}")
+    content = copy.store.fetch(copy.key, scratch.folder / f"copy-{copy.style}")
     return PutFile.of(key, content, _content_type(content, t))
 
 

@@ -33,14 +33,24 @@ class UnusableImage(Exception):
         self.reason = reason
 
 
+#: What may be decoded into memory as a whole: 12 MB at most.
+_SMALL_PIXELS = 3_000_000
+#: EXIF orientations from this one on lie on their side.
+_FIRST_TURNED = 5
+
+
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What an image says about itself. `width` and `height` in pixels of one frame, before any orientation."""
+    """What an image says about itself. `width` and `height` in pixels of one frame, before any orientation.
+
+    `turned`: its orientation exchanges the two.
+    """
 
     content_type: str
     width: int
     height: int
     frames: int
+    turned: bool = False
 
     @property
     def animated(self) -> bool:
@@ -90,10 +100,13 @@ def header(data: bytes) -> ImageHeader:
     Raises:
         UnusableImage: `not_an_image`, `broken_image` or `too_many_pixels`.
     """
-    image = open_image(data)
-    fields = set(image.get_fields())
-    frames = int(image.get("n-pages")) if "n-pages" in fields else 1
-    found = ImageHeader(_content_type(image), image.width, image.height, frames)
+    return _header(open_image(data))
+
+
+def _header(image: Any) -> ImageHeader:
+    frames = int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
+    turned = bool(image.get_typeof("orientation")) and int(image.get("orientation")) >= _FIRST_TURNED
+    found = ImageHeader(_content_type(image), image.width, image.height, frames, turned)
     limit = MAX_GIF_PIXELS if found.content_type == "image/gif" else MAX_PIXELS
     if found.width * found.height > limit:
         raise UnusableImage("too_many_pixels", f"{found.width}×{found.height} pixels are more than {limit}")
@@ -103,12 +116,19 @@ def header(data: bytes) -> ImageHeader:
 def verify(data: bytes) -> ImageHeader:
     """Decode every pixel of the first frame.
 
+    A small image is decoded into memory, which is one call; of a large one the last line is asked for, and to give
+    that, every loader has to decode all before it.
+
     Raises:
         UnusableImage: as `header`, or the pixels do not decode.
     """
-    found = header(data)
+    image = open_image(data)
+    found = _header(image)
     try:
-        open_image(data).avg()
+        if found.width * found.height <= _SMALL_PIXELS:
+            image.write_to_memory()
+        else:
+            image.extract_area(0, found.height - 1, found.width, 1).avg()
     except pyvips.Error as error:
         raise UnusableImage("broken_image", _words(error)) from None
     return found
@@ -117,7 +137,7 @@ def verify(data: bytes) -> ImageHeader:
 def _content_type(image: Any) -> str:
     loader = str(image.get("vips-loader"))
     if loader.startswith("heif"):
-        compression = str(image.get("heif-compression")) if "heif-compression" in image.get_fields() else ""
+        compression = str(image.get("heif-compression")) if image.get_typeof("heif-compression") else ""
         return "image/avif" if compression == "av1" else "image/heic"
     for prefix in ("jpeg", "png", "gif", "webp"):
         if loader.startswith(prefix):

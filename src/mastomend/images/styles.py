@@ -96,7 +96,7 @@ def _produce(kind: Kind, rules: ImageRules, data: bytes) -> Produced:
         files[style] = _save(
             pyvips.Image.thumbnail_buffer(data, crop.width, height=crop.height, crop="centre"), _PNG, rules
         )
-    sizes = {style: _size(content) for style, content in files.items()}
+    sizes = {style: _size(found if content is data else header(content)) for style, content in files.items()}
     hashed = files.get("small", original)
     return Produced(content_type, files, sizes, blurhash(hashed) if rules.blurhash else None)
 
@@ -191,10 +191,8 @@ def _save(image: Any, content_type: str, rules: ImageRules) -> bytes:
             raise UnusableImage("bad_type", f"{content_type} cannot be written")
 
 
-def _size(data: bytes) -> Size:
-    image = open_image(data)
-    turned = "orientation" in image.get_fields() and int(image.get("orientation")) >= 5
-    return Size(image.height, image.width) if turned else Size(image.width, image.height)
+def _size(found: ImageHeader) -> Size:
+    return Size(found.height, found.width) if found.turned else Size(found.width, found.height)
 
 
 def blurhash(data: bytes) -> str:

@@ -14,7 +14,7 @@ import os
 import shutil
 import stat
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from arro3.core import RecordBatch
@@ -22,10 +22,10 @@ from arro3.core import RecordBatch
 from mastomend.errors import StorageError, UnreadableError
 from mastomend.mastodon.keys import Key
 from mastomend.storage.lookup import LookupPool
-from mastomend.storage.ports import MISSING, UNREADABLE, Requests, batch
+from mastomend.storage.ports import MISSING, UNREADABLE, Requests
+from mastomend.storage.walk import Trouble, walk
 from mastomend.vocabulary import Content
 
-_CHUNK = 10_000
 _TEMPORARY = ".mastomend-tmp"
 
 
@@ -79,27 +79,15 @@ class FilesystemStore:
         return found.st_size if stat.S_ISREG(found.st_mode) else MISSING
 
     def list(self, prefix: str) -> Iterator[RecordBatch]:
-        keys: list[str] = []
-        sizes: list[int] = []
-        start = self.root / prefix if prefix else self.root
-        offset = len(str(self.root).rstrip("/")) + 1
+        def refuse(trouble: Trouble) -> None:
+            if trouble.hides:
+                raise StorageError(f"{self.root / trouble.path} {trouble.reason}.")
 
-        def refuse(error: OSError) -> None:
-            if not isinstance(error, FileNotFoundError):  # a directory may vanish while we walk
-                raise StorageError(f"{error.filename} cannot be listed: {error.strerror}.")
+        return self.walk(prefix, refuse)
 
-        for folder, _, names in os.walk(start, onerror=refuse):
-            for name in names:
-                path = os.path.join(folder, name)
-                try:
-                    sizes.append(os.stat(path).st_size)
-                except FileNotFoundError:
-                    continue
-                keys.append(path[offset:])
-            if len(keys) >= _CHUNK:
-                yield batch(keys, sizes)
-                keys, sizes = [], []
-        yield batch(keys, sizes)
+    def walk(self, prefix: str, tell: Callable[[Trouble], None]) -> Iterator[RecordBatch]:
+        """As `list`, but what cannot be read is told, not raised; so is what is there and is no file."""
+        return walk(str(self.root), prefix, tell, self._pool.workers)
 
     def read(self, key: Key) -> bytes | None:
         try:

@@ -1,0 +1,160 @@
+"""A walk of everything below a directory, by several processes (see `walk_worker` for why, and for the rules).
+
+The upper directories are read here until there are enough to share out; then every process walks one after another to
+its end. What is found comes in whatever order it comes.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import struct
+import subprocess
+import sys
+import threading
+from array import array
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from arro3.core import RecordBatch
+
+from mastomend.errors import StorageError
+from mastomend.storage import walk_worker
+from mastomend.storage.ports import batch
+
+_WORKER = Path(walk_worker.__file__)
+#: Directories to share out for each process: enough that they end at about the same time.
+_SHARE = 64
+_WAITING = 32
+_HEADER = struct.Struct("<qqq")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something on the disk that is no object: its path below the root and what is wrong with it."""
+
+    path: str
+    reason: str
+
+    @property
+    def hides(self) -> bool:
+        """Whether there may be objects behind it."""
+        return self.reason.startswith(walk_worker.UNREADABLE)
+
+
+def walk(root: str, start: str, tell: Callable[[Trouble], None], workers: int | None = None) -> Iterator[RecordBatch]:
+    """Batches of all files below `start` (relative to `root`, "" for all); `tell` hears of what is none.
+
+    Raises:
+        StorageError: one of the processes ended early.
+    """
+    processes = workers or min(os.cpu_count() or 1, 8)
+    folders = _upper(root, start, _SHARE * processes, tell)
+    yield from folders.files
+    shares: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    for folder in folders.left:
+        shares.put(folder)
+    found: queue.Queue[RecordBatch | list[Trouble] | None] = queue.Queue(_WAITING)
+    unread = threading.Event()
+
+    def hand(what: RecordBatch | list[Trouble] | None) -> None:
+        while not unread.is_set():
+            try:
+                found.put(what, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def run() -> None:
+        try:
+            _run(root, shares, hand, unread)
+        finally:
+            hand(None)
+
+    processes = min(processes, len(folders.left))
+    with ThreadPoolExecutor(max(processes, 1), thread_name_prefix="walk") as threads:
+        running = [threads.submit(run) for _ in range(processes)]
+        try:
+            ended = 0
+            while ended < processes:
+                what = found.get()
+                if what is None:
+                    ended += 1
+                elif isinstance(what, list):
+                    for trouble in what:
+                        tell(trouble)
+                else:
+                    yield what
+            for one in running:
+                one.result()
+        finally:
+            unread.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Upper:
+    left: list[bytes]
+    files: list[RecordBatch]
+
+
+def _upper(root: str, start: str, enough: int, tell: Callable[[Trouble], None]) -> _Upper:
+    """Read level by level until there are enough directories to share out."""
+    level, files = [os.fsencode(start.rstrip("/"))], []
+    base = os.fsencode(root)
+    while level and len(level) < enough:
+        below: list[bytes] = []
+        for folder in level:
+            scanned = walk_worker.scan(base, folder)
+            below += scanned.folders
+            if scanned.files:
+                files.append(batch([path.decode() for path in scanned.files], scanned.sizes))
+            for path, reason in scanned.troubles:
+                tell(Trouble(path.decode("utf-8", "replace"), reason))
+        level = below
+    return _Upper(level, files)
+
+
+def _run(
+    root: str,
+    shares: queue.SimpleQueue[bytes],
+    hand: Callable[[RecordBatch | list[Trouble]], None],
+    unread: threading.Event,
+) -> None:
+    """Give one process a directory after another, and hand on what it finds."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(_WORKER), root],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C goes to us; we end the process by closing its stdin
+    )
+    assert process.stdin is not None and process.stdout is not None
+    with process, process.stdin, process.stdout:
+        while not unread.is_set():
+            try:
+                folder = shares.get_nowait()
+            except queue.Empty:
+                return
+            process.stdin.write(folder + b"\0")
+            process.stdin.flush()
+            for what in _frames(process.stdout, root):
+                hand(what)
+
+
+def _frames(answers: IO[bytes], root: str) -> Iterator[RecordBatch | list[Trouble]]:
+    while True:
+        header = answers.read(_HEADER.size)
+        if len(header) < _HEADER.size:
+            raise StorageError(f"A process that walks {root} ended early.", hint="Is there enough memory?")
+        n, named, told = _HEADER.unpack(header)
+        if n < 0:
+            return
+        sizes = array("q", answers.read(8 * n))
+        keys = answers.read(named).decode("utf-8").split("\0")[:-1]
+        troubles = [entry.partition(b"\t") for entry in answers.read(told).split(b"\0")[:-1]]
+        if keys:
+            yield batch(keys, sizes)
+        if troubles:
+            yield [Trouble(path.decode("utf-8", "replace"), reason.decode()) for path, _, reason in troubles]
