@@ -59,7 +59,9 @@ def test_every_exit_code_is_documented() -> None:
 
 def test_every_setting_is_documented() -> None:
     reference = text("docs/reference/settings.md")
-    names = {"memory", "settle_seconds", "statement_timeout_seconds", "max_missing"} | {f"politeness.{f.name}" for f in fields(Politeness)}
+    names = {"memory", "settle_seconds", "statement_timeout_seconds", "max_missing"} | {
+        f"politeness.{f.name}" for f in fields(Politeness)
+    }
     names |= {f"deferred.{f.name}" for f in fields(Deferral)}
     assert set(re.findall(r"^\| `([a-z_.]+)`", reference, re.MULTILINE)) == names
     for f in fields(Politeness):

@@ -93,6 +93,7 @@ class MastodonDatabase:
         self._note = note
         self._connection = connect(database, application, read_only=True)
         self._lock = threading.Lock()
+        self._bulk: Any = None
         try:
             if database.prepared_statements:  # no pooler: the session is ours, and a question is one round trip
                 for name, value in {**self._limits, "default_transaction_read_only": "on"}.items():
@@ -107,6 +108,8 @@ class MastodonDatabase:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._bulk is not None:
+            self._bulk.close()
         self._connection.close()
 
     def _read_version(self) -> Version:
@@ -192,10 +195,8 @@ class MastodonDatabase:
         yield from self._stream(self.settings, sql)
 
     def _stream(self, database: Database, sql: str) -> Iterator[RecordBatch]:
-        try:
-            connection = dbapi.connect(conninfo(database, self._application))
-        except AdbcError as error:
-            raise connection_failure(database, error) from None
+        connection = self._bulk or self._connect_bulk(database)
+        self._bulk = None
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION READ ONLY")
@@ -204,10 +205,20 @@ class MastodonDatabase:
                 cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
                 cursor.execute(sql)
                 yield from _batches(cursor.fetch_arrow())
+            connection.rollback()  # nothing was changed: this ends the transaction, and with it the snapshot
+            self._bulk = connection
         except AdbcError as error:
             raise failure(error) from None
         finally:
-            connection.close()
+            if self._bulk is None:
+                connection.close()
+
+    def _connect_bulk(self, database: Database) -> Any:
+        """Connecting costs as much as a small table, so the connection is kept for the next one."""
+        try:
+            return dbapi.connect(conninfo(database, self._application))
+        except AdbcError as error:
+            raise connection_failure(database, error) from None
 
 
 def _batches(stream: object) -> Iterator[RecordBatch]:
