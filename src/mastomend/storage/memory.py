@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 
 from arro3.core import RecordBatch
@@ -35,9 +36,14 @@ class MemoryStore:
         return [len(self.objects[key]) if key in self.objects else MISSING for key in keys]
 
     def list(self, prefix: str) -> Iterator[RecordBatch]:
-        return self.list_after(prefix, None)
+        return self._pages(prefix, None)
 
-    def list_after(self, prefix: str, after: str | None) -> Iterator[RecordBatch]:
+    async def list_after(self, prefix: str, after: str | None) -> AsyncGenerator[RecordBatch, None]:
+        for page in self._pages(prefix, after):
+            await asyncio.sleep(0)
+            yield page
+
+    def _pages(self, prefix: str, after: str | None) -> Iterator[RecordBatch]:
         self.requests.list += 1
         folder = prefix.rstrip("/") + "/" if prefix else ""
         keys = sorted(key for key in self.objects if key.startswith(folder) and (after is None or key > after))

@@ -11,8 +11,9 @@ import bisect
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,7 @@ from mastomend.vocabulary import Content
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+    from obstore import ListStream
 
 _PAGE = 1000
 _CONCURRENCY = 32
@@ -84,19 +86,36 @@ class ObjectStore:
         return self._pages(prefix, None)
 
     def _pages(self, prefix: str, after: str | None) -> Iterator[RecordBatch]:
+        with self._counted() as page_came, self._worded():
+            for page in self._listing(prefix, after):
+                page_came()
+                yield _objects(page)
+
+    def _listing(self, prefix: str, after: str | None) -> ListStream[RecordBatch]:
         """A page of the storage at a time: one request each."""
+        return obstore.list(self._store, prefix.rstrip("/") or None, offset=after, chunk_size=_PAGE, return_arrow=True)
+
+    @contextmanager
+    def _counted(self) -> Iterator[Callable[[], None]]:
+        """Counts the requests of one listing: its pages, or one if nothing came."""
         pages = 0
+
+        def page_came() -> None:
+            nonlocal pages
+            pages += 1
+
         try:
-            for page in obstore.list(
-                self._store, prefix.rstrip("/") or None, offset=after, chunk_size=_PAGE, return_arrow=True
-            ):
-                pages += 1
-                yield RecordBatch.from_arrays([page["path"], page["size"]], names=["key", "size"])
-        except BaseError as error:
-            raise self._failure(error) from None
+            yield page_came
         finally:
             with self._counting:
                 self.requests.list += max(1, pages)
+
+    @contextmanager
+    def _worded(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseError as error:
+            raise self._failure(error) from None
 
     def clear(self, key: Key) -> None:
         """A cut-off upload leaves nothing under a key and nothing beside it."""
@@ -146,6 +165,10 @@ class ObjectStore:
         text = str(error)
         match = _CODE.search(text)
         return failure(self._name, match[1] if match else "", text, key)
+
+
+def _objects(page: RecordBatch) -> RecordBatch:
+    return RecordBatch.from_arrays([page["path"], page["size"]], names=["key", "size"])
 
 
 def failure(name: str, code: str, text: str, key: str = "") -> StorageError | ConfigurationError:
@@ -210,8 +233,11 @@ class S3ObjectStore(ObjectStore):
         )
         super().__init__(store, str(settings))
 
-    def list_after(self, prefix: str, after: str | None) -> Iterator[RecordBatch]:
-        return self._pages(prefix, after)
+    async def list_after(self, prefix: str, after: str | None) -> AsyncGenerator[RecordBatch, None]:
+        with self._counted() as page_came, self._worded():
+            async for page in self._listing(prefix, after):
+                page_came()
+                yield _objects(page)
 
     def sizes(self, keys: Sequence[str]) -> Sequence[int]:
         """One request a key; of many keys those that lie close together are found in pages of a listing instead."""

@@ -6,17 +6,21 @@ than its share is split again while it is being listed, at a key half way betwee
 property test holds completeness for any bucket and any cuts. A cloud answers a page of a thousand keys in the time of
 a round trip, so as many connections are as many times faster.
 
+All connections are tasks of one event loop in a thread of its own. (A thread for each would have the kernel parse all
+pages that have come at the same time, each slowly: they then wait for the network together and for the processor together.)
+
 What this needs of a storage is a listing in byte order. One that does not keep it is noticed and refused.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
@@ -28,18 +32,20 @@ from mastomend.errors import StorageError
 _WAITING = 64
 #: Pages a range must have given before it is split: a split that gains nothing costs one request.
 _SPLIT_PAGES = 4
-# What keys consist of, mostly; a point half way between two keys is looked for among words of these. A slash counts but
-# is never written: where it might end up, not every client takes it.
-_LOWEST, _HIGHEST = ord("/"), ord("z")
-_DIGITS = 8
+# What keys consist of: ids are digits and slashes; all else is looked at when those lead nowhere.
+_LOWEST = ord("/")
+_HIGHEST = (ord(":"), ord("z"))
+_DIGITS = 12
 
 
 @runtime_checkable
 class RangedListing(Protocol):
     """A storage that can begin a listing anywhere."""
 
-    def list_after(self, prefix: str, after: str | None) -> Iterator[RecordBatch]:
+    def list_after(self, prefix: str, after: str | None) -> AsyncGenerator[RecordBatch, None]:
         """As `Listing.list`, in byte order and a page of the storage at a time; only keys above `after`.
+
+        An asynchronous generator.
 
         Raises:
             StorageError: the listing cannot be completed.
@@ -72,50 +78,86 @@ def list_in_ranges(
     Raises:
         StorageError: one of the ranges could not be completed.
     """
-    events: queue.Queue[RecordBatch | KeyRange | None] = queue.Queue(_WAITING)
-    work = _Work(ranges, may_split=connections > 1)
-    unread = threading.Event()
+    events: queue.SimpleQueue[RecordBatch | KeyRange | BaseException | None] = queue.SimpleQueue()
+    lister = _Lister(store, ranges, connections, events)
+    thread = threading.Thread(target=lister.run, name="list", daemon=True)
+    thread.start()
+    try:
+        while (event := events.get()) is not None:
+            if isinstance(event, BaseException):
+                raise event
+            if isinstance(event, RecordBatch):
+                lister.was_taken()
+            yield event
+    finally:
+        lister.stop()
+        thread.join()
 
-    def hand(what: RecordBatch | KeyRange | None) -> None:
-        while not unread.is_set():
-            with contextlib.suppress(queue.Full):
-                events.put(what, timeout=0.1)
-                return
 
-    def lister() -> None:
-        try:
-            while (part := work.take()) is not None:
-                after = part.position
-                for page in store.list_after(part.prefix, part.position):
+class _Lister:
+    """Lists in its own thread and event loop; what it finds goes into a queue, None last, an error instead of it."""
+
+    def __init__(
+        self,
+        store: RangedListing,
+        ranges: Sequence[KeyRange],
+        connections: int,
+        events: queue.SimpleQueue[RecordBatch | KeyRange | BaseException | None],
+    ) -> None:
+        self._store = store
+        self._ranges = ranges
+        self._connections = connections
+        self._events = events
+        self._loop = asyncio.new_event_loop()
+        self._room = asyncio.Semaphore(_WAITING)
+        self._everything: asyncio.Task[None] | None = None
+        self._began = threading.Event()
+
+    def run(self) -> None:
+        """Until all is listed, or `stop`."""
+        with contextlib.closing(self._loop):
+            self._everything = self._loop.create_task(self._list())
+            self._began.set()
+            try:
+                self._loop.run_until_complete(self._everything)
+            except asyncio.CancelledError:
+                pass
+            except BaseExceptionGroup as errors:
+                self._events.put(errors.exceptions[0])
+            self._events.put(None)
+
+    def was_taken(self) -> None:
+        """There is room for another batch."""
+        self._in_loop(self._room.release)
+
+    def stop(self) -> None:
+        """Nobody wants more."""
+        self._began.wait()
+        assert self._everything is not None
+        self._in_loop(self._everything.cancel)
+
+    def _in_loop(self, what: Callable[[], object]) -> None:
+        with contextlib.suppress(RuntimeError):  # it has ended
+            self._loop.call_soon_threadsafe(what)
+
+    async def _list(self) -> None:
+        work = _Work(self._ranges, may_split=self._connections > 1)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self._connections):
+                tasks.create_task(self._list_parts(work))
+
+    async def _list_parts(self, work: _Work) -> None:
+        while (part := await work.take()) is not None:
+            after = part.position
+            async with aclosing(self._store.list_after(part.prefix, after)) as pages:
+                async for page in pages:
                     kept = work.pass_on(part, page)
                     if kept.num_rows:
-                        hand(kept)
-                    if work.stopped:
-                        return
+                        await self._room.acquire()
+                        self._events.put(kept)
                     if part.ended:
                         break
-                hand(KeyRange(part.prefix, after, work.done(part)))
-        except BaseException:
-            work.stop()
-            raise
-        finally:
-            hand(None)
-
-    with ThreadPoolExecutor(connections, thread_name_prefix="list") as threads:
-        running = [threads.submit(lister) for _ in range(connections)]
-        try:
-            ended = 0
-            while ended < connections:
-                event = events.get()
-                if event is None:
-                    ended += 1
-                else:
-                    yield event
-            for one in running:
-                one.result()
-        finally:
-            unread.set()
-            work.stop()
+            self._events.put(KeyRange(part.prefix, after, work.done(part)))
 
 
 @dataclass(slots=True, eq=False)
@@ -135,27 +177,21 @@ class _Work:
     def __init__(self, ranges: Sequence[KeyRange], *, may_split: bool) -> None:
         self._waiting = deque(_Part(r.prefix, r.after, r.until) for r in ranges)
         self._running: list[_Part] = []
-        self._changed = threading.Condition()
+        self._idle: deque[asyncio.Future[None]] = deque()
         self._may_split = may_split
-        self._idle = 0
-        self.stopped = False
 
-    def take(self) -> _Part | None:
+    async def take(self) -> _Part | None:
         """The next range to list; waits while there may still be one. None: there is nothing left."""
-        with self._changed:
-            self._idle += 1
-            try:
-                while not self.stopped:
-                    part = self._waiting.popleft() if self._waiting else self._split()
-                    if part is not None:
-                        self._running.append(part)
-                        return part
-                    if not self._running:
-                        break
-                    self._changed.wait()
+        while True:
+            part = self._waiting.popleft() if self._waiting else self._split()
+            if part is not None:
+                self._running.append(part)
+                return part
+            if not self._running:
                 return None
-            finally:
-                self._idle -= 1
+            sleeper = asyncio.get_running_loop().create_future()
+            self._idle.append(sleeper)
+            await sleeper
 
     def pass_on(self, part: _Part, page: RecordBatch) -> RecordBatch:
         """What of a page belongs to the range; the range then stands at the end of it."""
@@ -163,34 +199,33 @@ class _Work:
             return page
         keys = page["key"]
         first, last = keys[0].as_py(), keys[page.num_rows - 1].as_py()
-        with self._changed:
-            if self._may_split and (last < first or (part.position is not None and first <= part.position)):
-                raise StorageError(
-                    f"The storage lists {part.prefix} in no order ({first!r} after {part.position!r}).",
-                    hint="Use --list-concurrency 1.",
-                )
-            part.pages += 1
-            part.ended = part.until is not None and last >= part.until
-            if part.ended:
-                assert part.until is not None
-                page = page.slice(0, _count_up_to(keys, part.until))
-            part.position = part.until if part.ended else last
-            if self._idle and part.pages >= _SPLIT_PAGES:
-                self._changed.notify()
-            return page
+        if self._may_split and (last < first or (part.position is not None and first <= part.position)):
+            raise StorageError(
+                f"The storage lists {part.prefix} in no order ({first!r} after {part.position!r}).",
+                hint="Use --list-concurrency 1.",
+            )
+        part.pages += 1
+        part.ended = part.until is not None and last >= part.until
+        if part.ended:
+            assert part.until is not None
+            page = page.slice(0, _count_up_to(keys, part.until))
+        part.position = part.until if part.ended else last
+        if part.pages >= _SPLIT_PAGES:
+            self._wake(1)
+        return page
 
     def done(self, part: _Part) -> str | None:
         """A range came to its end, which may be nearer than it once was: it is returned."""
-        with self._changed:
-            self._running.remove(part)
-            self._changed.notify_all()
-            return part.until
+        self._running.remove(part)
+        self._wake(len(self._idle))
+        return part.until
 
-    def stop(self) -> None:
-        """Nobody wants more."""
-        with self._changed:
-            self.stopped = True
-            self._changed.notify_all()
+    def _wake(self, number: int) -> None:
+        while self._idle and number > 0:
+            sleeper = self._idle.popleft()
+            if not sleeper.done():
+                sleeper.set_result(None)
+                number -= 1
 
     def _split(self) -> _Part | None:
         """The second half of what is left of the range that has given the most pages since it was last split."""
@@ -224,20 +259,28 @@ def between(low: str, high: str) -> str | None:
     same = 0
     while same < min(len(low), len(high)) and low[same] == high[same]:
         same += 1
-    base = _HIGHEST - _LOWEST + 1
-    middle = (_number(low[same:], base) + _number(high[same:], base)) // 2
-    digits = []
-    for _ in range(_DIGITS):
-        middle, digit = divmod(middle, base)
-        digits.append(chr(_LOWEST + max(digit, 1)))
-    found = low[:same] + "".join(reversed(digits))
-    return found if low < found < high else None
+    for highest in _HIGHEST:
+        middle = (_number(low[same:], highest) + _number(high[same:], highest)) // 2
+        found = low[:same] + _text(middle, highest)
+        while "//" in found:  # not every client takes this, nor a slash at the end
+            found = found.replace("//", "/0")
+        if low < found.rstrip("/") < high:
+            return found.rstrip("/")
+    return None
 
 
-def _number(text: str, base: int) -> int:
-    """The first characters as a number; what is outside the usual bytes counts as the nearest of them."""
+def _number(text: str, highest: int) -> int:
+    """The first characters as a number; what is outside the usual ones counts as the nearest of them."""
     value = 0
     for i in range(_DIGITS):
         code = ord(text[i]) if i < len(text) else _LOWEST
-        value = value * base + min(max(code, _LOWEST), _HIGHEST) - _LOWEST
+        value = value * (highest - _LOWEST + 1) + min(max(code, _LOWEST), highest) - _LOWEST
     return value
+
+
+def _text(value: int, highest: int) -> str:
+    digits = []
+    for _ in range(_DIGITS):
+        value, digit = divmod(value, highest - _LOWEST + 1)
+        digits.append(chr(_LOWEST + digit))
+    return "".join(reversed(digits))
