@@ -1,8 +1,10 @@
 """`check` of many remote accounts with avatar and header on a local disk, against the naive loop in the same run.
 
-    python bench/check_local.py [--accounts 200000] [--rounds 3] [--folder DIR]
+    python bench/check_local.py [--accounts 200000] [--rounds 3] [--cold-accounts 20000] [--folder DIR]
 
-Both are whole processes, from start to exit. Cold runs drop the kernel's caches first, where that is allowed.
+Both are whole processes, from start to exit. The floor is a loop of `stat` in C over the same paths, a process per core
+and nothing else. Cold runs drop the kernel's caches first, where that is allowed; there the naive loop looks at the first
+`--cold-accounts` only, because it would take a quarter of an hour for a million, and its seconds are scaled up.
 """
 
 from __future__ import annotations
@@ -10,10 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -61,11 +66,69 @@ def prepare(folder: Path, socket_dir: str, accounts: int) -> None:
     (folder / ".env.production").write_text(env)
 
 
+def bare(folder: Path, accounts: int) -> float:
+    """Seconds a loop in C needs for the same paths, a process per core; 0.0 without a compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        return 0.0
+    program = folder / "bare_stat"
+    subprocess.run([compiler, "-O2", "-o", program, Path(__file__).with_name("bare_stat.c")], check=True)
+    cores = os.cpu_count() or 1
+    share = -(-accounts // cores)
+    running = []
+    for start in range(0, accounts, share):
+        paths = folder / f"paths-{start}"
+        with paths.open("w") as file:
+            for n in range(start, min(start + share, accounts)):
+                text = f"{FIRST + n * STEP:018d}"
+                parts = "/".join(text[i : i + 3] for i in range(0, 18, 3))
+                for kind in ("avatars", "headers"):
+                    file.write(f"cache/accounts/{kind}/{parts}/original/{n:016x}.png\0")
+        running.append((paths, [program, folder / "system"]))
+    processes = [
+        subprocess.Popen(command, stdin=paths.open(), stdout=subprocess.PIPE, text=True) for paths, command in running
+    ]
+    answers = [process.communicate()[0].split() for process in processes]
+    assert sum(int(answer[0]) for answer in answers) == 2 * accounts
+    assert all(answer[1] == "0" for answer in answers)
+    return max(float(answer[2]) for answer in answers)
+
+
+@dataclass
+class Times:
+    """Wall seconds, and seconds without start-up, of the runs of one command; the largest memory seen."""
+
+    whole: list[float] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)
+    peak: int = 0
+
+    def row(self, disk: str, who: str, files: int, scale: float = 1.0) -> dict[str, object]:
+        seconds = statistics.median(self.whole) * scale
+        return {
+            "disk": disk,
+            "who": who,
+            "seconds": round(seconds, 2),
+            "without start-up": round(statistics.median(self.own) * scale, 2),
+            "files/s": round(files / seconds),
+            "peak MB": round(self.peak / 1e6) or "",
+        }
+
+
+def ratio(disk: str, naive: Times, ours: Times, scale: float = 1.0) -> dict[str, object]:
+    whole, own = (
+        round(statistics.median(a) * scale / statistics.median(b), 2)
+        for a, b in ((naive.whole, ours.whole), (naive.own, ours.own))
+    )
+    return {"disk": disk, "who": "ratio", "seconds": whole, "without start-up": own, "files/s": "", "peak MB": ""}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--accounts", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--no-cold", action="store_true", help="leave the cold runs out; they take minutes")
+    parser.add_argument(
+        "--cold-accounts", type=int, default=20_000, help="0 leaves the cold runs out; they take minutes"
+    )
     parser.add_argument("--folder", type=Path, help="keep the files there for the next time")
     arguments = parser.parse_args()
     with ExitStack() as stack:
@@ -75,12 +138,12 @@ def main() -> None:
         if not (folder / ".env.production").exists():
             print(f"making {arguments.accounts:,} accounts and {2 * arguments.accounts:,} files …", file=sys.stderr)
             prepare(folder, socket_dir, arguments.accounts)
-        measure(folder, socket_dir, arguments.rounds, arguments.accounts, cold_too=not arguments.no_cold)
+        measure(folder, socket_dir, arguments.rounds, arguments.accounts, arguments.cold_accounts)
 
 
-def measure(folder: Path, socket_dir: str, rounds: int, accounts: int, *, cold_too: bool) -> None:
-    here = Path(__file__).parent
-    naive = [sys.executable, str(here / "naive_check.py"), socket_dir, str(folder / "system")]
+def measure(folder: Path, socket_dir: str, rounds: int, accounts: int, cold_accounts: int) -> None:
+    files = 2 * accounts
+    naive = [sys.executable, str(Path(__file__).with_name("naive_check.py")), socket_dir, str(folder / "system")]
     ours = [
         sys.executable,
         "-m",
@@ -91,50 +154,47 @@ def measure(folder: Path, socket_dir: str, rounds: int, accounts: int, *, cold_t
         str(folder / "state"),
     ]
     ours += ["check", "accounts", "--json"]
+
+    def look(command: list[str], times: Times, expected: int, *, memory: bool, count: bool = True) -> None:
+        done = run(command, memory=memory)
+        times.peak = max(times.peak, done.peak)
+        if command is ours:
+            found, own = json.loads(done.out)["totals"]["files"], json.loads(done.out)["duration_s"]
+            assert found["expected"] == expected == found["present"], found
+        else:
+            looked, missing, own = done.out.split()
+            assert (int(looked), int(missing)) == (expected, 0), done.out
+        if count:
+            times.whole.append(done.seconds)
+            times.own.append(float(own))
+
     rows: list[dict[str, object]] = []
-    ratios = {}
-    for cold in (False, True) if cold_too else (False,):
-        times: dict[str, list[float]] = {"naive": [], "mastomend": []}
-        own: dict[str, list[float]] = {"naive": [], "mastomend": []}
-        peaks = {"naive": 0, "mastomend": 0}
-        if not cold:  # the first run warms the disk and is watched; the timed ones run undisturbed
-            peaks = {"naive": run(naive).peak, "mastomend": run(ours).peak}
-        for _ in range(rounds if not cold else 1):
-            for name, command in (("naive", naive), ("mastomend", ours)):
-                if cold and not drop_caches():
-                    print("cold: skipped, this machine does not allow dropping caches")
-                    return report("check_local", rows, accounts=accounts, ratios=ratios)
-                done = run(command, memory=cold)
-                out = done.out
-                times[name].append(done.seconds)
-                peaks[name] = max(peaks[name], done.peak)
-                own[name].append(json.loads(out)["duration_s"] if name == "mastomend" else float(out.split()[2]))
-                if name == "mastomend":
-                    files = json.loads(out)["totals"]["files"]
-                    assert files["expected"] == 2 * accounts == files["present"], files
-                else:
-                    assert out.split()[:2] == [str(2 * accounts), "0"], out
-        disk = "cold" if cold else "warm"
-        for name, found in times.items():
-            seconds = statistics.median(found)
-            rows.append(
-                {
-                    "disk": disk,
-                    "who": name,
-                    "seconds": round(seconds, 2),
-                    "without start-up": round(statistics.median(own[name]), 2),
-                    "files/s": round(2 * accounts / seconds),
-                    "peak MB": round(peaks[name] / 1e6),
-                }
-            )
-        whole, work = (
-            round(statistics.median(t["naive"]) / statistics.median(t["mastomend"]), 2) for t in (times, own)
-        )
-        ratios[disk] = {"whole process": whole, "without start-up": work}
-        row = {"disk": disk, "who": "ratio", "seconds": whole, "without start-up": work, "files/s": "", "peak MB": ""}
-        rows.append(row)
-    report("check_local", rows, accounts=accounts, ratios=ratios)
-    return None
+    warm_naive, warm_ours, floor = Times(), Times(), []
+    for number in range(rounds + 1):  # the first run warms the disk and is watched; the timed ones run undisturbed
+        for command, times in ((naive, warm_naive), (ours, warm_ours)):
+            look(command, times, files, memory=number == 0, count=number > 0)
+        if number:
+            floor.append(bare(folder, accounts))
+    rows += [warm_naive.row("warm", "naive", files), warm_ours.row("warm", "mastomend", files)]
+    rows.append(ratio("warm", warm_naive, warm_ours))
+    seconds = statistics.median(floor)
+    if seconds:
+        bound = Times([seconds], [seconds])
+        rows += [bound.row("warm", "stat in C, all cores", files), ratio("warm", bound, warm_ours)]
+        rows[-1]["who"] = "floor / mastomend"
+    if cold_accounts:
+        cold_naive, cold_ours = Times(), Times()
+        part = min(cold_accounts, accounts)
+        if drop_caches():
+            look([*naive, str(part)], cold_naive, 2 * part, memory=False)
+            drop_caches()
+            look(ours, cold_ours, files, memory=True)
+            rows.append(cold_naive.row("cold", f"naive, from {part:,} accounts", files, accounts / part))
+            rows.append(cold_ours.row("cold", "mastomend", files))
+            rows.append(ratio("cold", cold_naive, cold_ours, accounts / part))
+        else:
+            print("cold: skipped, this machine does not allow dropping caches")
+    report("check_local", rows, accounts=accounts)
 
 
 if __name__ == "__main__":

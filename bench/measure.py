@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import subprocess
 import threading
 import time
@@ -40,23 +41,31 @@ def _rss(pids: list[int]) -> int:
 
 @dataclass
 class Run:
-    """One finished command: wall time, peak resident bytes of its whole process tree (0 if not watched), stdout."""
+    """One finished command: wall time, peak resident bytes of its whole process tree (0 if not watched), stdout.
+
+    `cpu_s` is its processor time, and `memory` what its tree held at every look."""
 
     seconds: float
     peak: int
     out: str
+    cpu_s: float = 0.0
+    memory: tuple[int, ...] = ()
+
+    def memory_after(self, share: float) -> int:
+        """Resident bytes when that share of the run was over; 0 if it was not watched."""
+        return self.memory[min(int(share * len(self.memory)), len(self.memory) - 1)] if self.memory else 0
 
 
 def run(command: list[str], *, memory: bool = True, env: dict[str, str] | None = None) -> Run:
     """Run a command to its end. Watching its memory costs processor time: leave it out where that would be missed."""
-    started = time.perf_counter()
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-    peak, ended = 0, threading.Event()
+    seen: list[int] = []
+    ended = threading.Event()
 
     def watch() -> None:
-        nonlocal peak
         while not ended.wait(_INTERVAL_S):
-            peak = max(peak, _rss(_descendants(process.pid)))
+            seen.append(_rss(_descendants(process.pid)))
 
     watcher = threading.Thread(target=watch, daemon=True)
     if memory:
@@ -66,7 +75,9 @@ def run(command: list[str], *, memory: bool = True, env: dict[str, str] | None =
     ended.set()
     if process.returncode not in (0, 1):
         raise SystemExit(f"{command} failed:\n{err}")
-    return Run(seconds, peak, out)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(seconds, max(seen, default=0), out, cpu, tuple(seen))
 
 
 def drop_caches() -> bool:
