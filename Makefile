@@ -31,9 +31,13 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python bench/check_local.py
-	$(BIN)/python bench/repair_many.py
+	$(BIN)/python bench/check_s3.py
 	$(BIN)/python bench/list_latency.py
+	$(BIN)/python bench/join_10m.py
+	$(BIN)/python bench/repair_many.py
+	$(BIN)/python bench/upload.py
 
 clean:
 	rm -rf $(VENV) mastomend-demo bench/results

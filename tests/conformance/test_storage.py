@@ -18,7 +18,7 @@ from mastomend.mastodon.keys import Key
 from mastomend.storage.build import build
 from mastomend.storage.memory import MemoryStore
 from mastomend.storage.objects import S3ObjectStore
-from mastomend.storage.ports import CACHE_CONTROL, MISSING, Store, held
+from mastomend.storage.ports import CACHE_CONTROL, MISSING, Store, batch, held
 
 _numbers = itertools.count()
 PNG = "image/png"
@@ -202,3 +202,20 @@ def test_sizes_of_many_keys_are_those_of_each(store: Store) -> None:
     assert list(store.sizes(asked[::40])) == [known.get(Key(key), MISSING) for key in asked[::40]]
     if isinstance(store, S3ObjectStore):
         assert store.requests.head - before == len(asked[::40]), "only the few were asked one by one"
+
+
+def test_names_no_object_can_have_are_missing(store: Store) -> None:
+    store.put(Key("a/original/x.png"), b"1", PNG)
+    odd = ["a/original/.x", "a/original/..x", "a/original/x\ny.png", *[f"a/original/{n:03}.." for n in range(80)]]
+    assert set(store.sizes(odd)) == {MISSING}
+
+
+def test_pages_in_no_order_are_not_trusted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not isinstance(store, S3ObjectStore):
+        return
+    keys = [Key(f"a/{n:03}/original/x.png") for n in range(100)]
+    for key in keys:
+        store.put(key, b"1", PNG)
+    shuffled = batch(keys[50:70] + keys[:20], [1] * 40)
+    monkeypatch.setattr(store, "_pages", lambda prefix, after: iter([shuffled]))
+    assert set(store.sizes(keys)) == {1}

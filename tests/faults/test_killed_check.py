@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,10 +18,15 @@ from population import populate
 from mastomend.commands import check as check_module
 from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.progress import Silent
+from mastomend.commands.repair import RepairOptions, repair
 from mastomend.demo.instance import SimulatedInstance
+from mastomend.demo.pictures import picture
+from mastomend.errors import SafetyStop
 from mastomend.inventory import expected
 from mastomend.inventory.findings import load
 from mastomend.inventory.workspace import unfinished
+from mastomend.mastodon.configuration import S3Storage, Secret
+from mastomend.mastodon.kinds import AVATARS
 
 DRIVER = Path(__file__).with_name("killed_check.py")
 
@@ -115,7 +123,7 @@ class Tomorrow(datetime):
 
     @classmethod
     def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
-        return datetime.now(UTC) + timedelta(days=1, minutes=1)
+        return datetime.now(UTC) + timedelta(hours=12, minutes=1)
 
 
 def test_a_running_check_is_left_alone(make_instance: MakeInstance) -> None:
@@ -134,3 +142,64 @@ def test_a_running_check_is_left_alone(make_instance: MakeInstance) -> None:
     assert watcher.report is not None
     assert (first.resumed, watcher.report.resumed) == (False, False)
     assert first.scan != watcher.report.scan and first.broken == watcher.report.broken
+
+
+def test_what_is_about_to_be_changed_is_never_an_old_look(make_instance: MakeInstance) -> None:
+    """A mount point below the root went away after a check was cut off: repair looks, and stops."""
+    instance = make_instance()
+    for n in range(120):
+        instance.add_image(
+            AVATARS, picture(1), username=f"u{n}", uri=f"x:{n}", domain="a.example", remote_url="https://a"
+        )
+    lost = sorted(instance.files)[0]
+    instance.media.delete(lost)
+    with pytest.raises(KeyboardInterrupt):
+        check(opened(instance), progress=Interrupting("second look", 1))
+    shutil.rmtree(instance.folder / "public" / "system" / "cache")
+    (instance.folder / "public" / "system" / "something").write_bytes(b"")
+    with pytest.raises(SafetyStop, match="not mounted"):
+        repair(opened(instance), RepairOptions(apply=True))
+    assert check(opened(instance)).resumed, "a check may go on, and says so"
+    report = check(opened(instance), CheckOptions(resume=False))
+    assert (report.resumed, report.broken) == (False, 120)
+
+
+def test_another_storage_of_the_same_name_is_another(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    damaged(instance)
+    with pytest.raises(KeyboardInterrupt):
+        check(opened(instance), progress=Interrupting("second look", 1))
+    system = instance.folder / "public" / "system"
+    system.rename(system.with_name("old"))
+    shutil.copytree(system.with_name("old"), system)
+    assert not check(opened(instance)).resumed, "the same path, another directory"
+    one = opened(instance)
+    bucket = S3Storage("b", "r", "https://a.example", False, "id", Secret("s"), None, None, "", 5, 5, 0, 1)
+    names = {check_module._identity(replace(bucket, endpoint=e)) for e in ("https://a.example", "https://b.example")}
+    assert len(names) == 2 and str(bucket) == str(replace(bucket, endpoint="https://b.example"))
+    assert one.configuration.storage
+
+
+@pytest.mark.parametrize("damage", ["garbage", "torn scope", "half"])
+def test_a_damaged_workspace_is_begun_anew(make_instance: MakeInstance, damage: str) -> None:
+    instance = make_instance()
+    lost = damaged(instance)
+    with pytest.raises(KeyboardInterrupt):
+        check(opened(instance), progress=Interrupting("files", 1))
+    (work,) = (instance.state / "scans").glob("*/work")
+    database = work / "scan.duckdb"
+    if damage == "garbage":
+        database.write_bytes(b"not a database" * 1000)
+    elif damage == "half":
+        data = bytearray(database.read_bytes())
+        data[4096 : 4096 + 4096] = bytes(4096)
+        data[8192 : 8192 + 4096] = bytes(4096)
+        database.write_bytes(data)
+    else:
+        (work / "scope.json").write_text('{"kinds":')
+    report = check(opened(instance))
+    assert sorted(f.key for f in load(report.findings)) == lost
+    if damage == "torn scope":
+        os.utime(work, (0, 0))
+        assert list(unfinished(instance.state / "scans", datetime.now(UTC))) == []
+        assert not work.exists(), "what nobody can go on with is cleared away in time"

@@ -203,7 +203,11 @@ BAD = {
     "broken parquet": (b"PAR1" + bytes(100), "cannot be read as a listing"),
     "csv without key": (b"path_to,size,name_of\na,1,2\n", "none of its keys"),
     "binary": (bytes(range(256)) * 20, ""),
-    "sizes that are none": (b"key,size\ncache/accounts/avatars/000/000/001/original/x.png,big\n", "cannot be read as"),
+    "empty inventory": (b'{"fileFormat": "CSV", "fileSchema": "Bucket, Key", "files": []}', "names no files"),
+    "no schema": (
+        b'{"fileFormat": "CSV", "fileSchema": 7, "files": [{"key": "a", "MD5checksum": "x"}]}',
+        "not beside it",
+    ),
 }
 
 
@@ -229,3 +233,31 @@ def test_an_inventory_that_was_copied_badly_is_refused(make_instance: MakeInstan
         check(opened(instance), CheckOptions(listing=(manifest,)))
     with pytest.raises(ConfigurationError, match="cannot be read"):
         check(opened(instance), CheckOptions(listing=(tmp_path / "nothing",)))
+
+
+def test_a_line_that_is_no_text_or_no_size_is_left_out(make_instance: MakeInstance, tmp_path: Path) -> None:
+    """An old disk has names in other encodings; what is left out is merely looked at live."""
+    instance, damage = prepared(make_instance)
+    file = lines("{size} {key}")(tmp_path, held_by(instance))
+    file.write_bytes(b"12 caf\xe9.png\n99999999999999999999999 cache/x\n" + file.read_bytes())
+    report = check(opened(instance), CheckOptions(listing=(file,)))
+    assert {f.key: f.state.value for f in load(report.findings)} == damage
+
+
+def test_every_listing_must_have_keys_of_mastodon(make_instance: MakeInstance, tmp_path: Path) -> None:
+    instance, _ = prepared(make_instance)
+    good = lines("{size} {key}")(tmp_path, held_by(instance))
+    wrong = tmp_path / "wrong"
+    wrong.write_text("12 avatars/1.png\n")
+    with pytest.raises(ConfigurationError, match="none of its keys"):
+        check(opened(instance), CheckOptions(listing=(good, wrong)))
+
+
+def test_what_two_listings_both_have_is_one_finding(make_instance: MakeInstance, tmp_path: Path) -> None:
+    instance, damage = prepared(make_instance)
+    file = lines("{size} {key}")(tmp_path, held_by(instance))
+    other = tmp_path / "other"
+    shutil.copy(file, other)
+    report = check(opened(instance), CheckOptions(listing=(file, other)))
+    found = list(load(report.findings))
+    assert {f.key: f.state.value for f in found} == damage and len(found) == len(damage)

@@ -96,11 +96,11 @@ def test_what_is_no_file_and_no_name(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="root")
 def test_a_directory_that_cannot_be_read_is_told_and_the_walk_goes_on(tmp_path: Path) -> None:
     """As a user who may not: root may read everything. So few directories are read in this process."""
-    make(tmp_path, "open/1", "shut/2", "deep/er/shut/3")
+    make(tmp_path, "open/1", "shut/2", "deep/er/shut/3", "a\tb/4")
     for folder in (tmp_path, *tmp_path.parents):
         if "pytest" in str(folder):
             folder.chmod(0o755)
-    for name in ("shut", "deep/er/shut"):
+    for name in ("shut", "deep/er/shut", "a\tb"):
         (tmp_path / name).chmod(0o700)
     os.seteuid(65534)
     try:
@@ -110,7 +110,7 @@ def test_a_directory_that_cannot_be_read_is_told_and_the_walk_goes_on(tmp_path: 
     finally:
         os.seteuid(0)
     assert found == {"open/1": 6}
-    assert set(troubles) == {"shut", "deep/er/shut"}
+    assert set(troubles) == {"shut", "deep/er/shut", "a\tb"}
     assert all(reason.startswith(walk_worker.UNREADABLE) for reason in troubles.values())
 
 
@@ -163,3 +163,31 @@ def test_a_process_that_dies_is_no_short_walk(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("mastomend.storage.walk._WORKER", broken)
     with pytest.raises(StorageError, match="ended early"):
         walked(tmp_path)
+
+
+def test_a_walk_is_left_at_once_whatever_is_still_to_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that would go on for a long time is not waited for."""
+    make(tmp_path, *(f"{n:03}/x" for n in range(300)))
+    slow = tmp_path.parent / "slow_worker.py"
+    frame = "struct.pack('<qqq', 1, 2, 0) + struct.pack('<q', 1) + b'k\\0'"
+    slow.write_text(
+        "import os, struct, sys, time\nos.read(0, 100)\nwhile True:\n"
+        f"    sys.stdout.buffer.write({frame})\n    sys.stdout.buffer.flush()\n    time.sleep(0.01)\n"
+    )
+    monkeypatch.setattr("mastomend.storage.walk._WORKER", slow)
+    walking = walk(str(tmp_path), "", lambda trouble: None, 1)
+    next(walking)
+    walking.close()  # type: ignore[attr-defined]
+
+
+def test_a_trouble_with_a_tab_in_its_path_keeps_both(tmp_path: Path) -> None:
+    """As a process tells it."""
+    import io
+    import struct
+
+    from mastomend.storage.walk import _frames
+
+    told = b"a\tb\tcannot be read: no\0"
+    answers = io.BytesIO(struct.pack("<qqq", 0, 0, len(told)) + told + struct.pack("<qqq", -1, 0, 0))
+    ((trouble,),) = _frames(answers, "/")
+    assert trouble == Trouble("a\tb", "cannot be read: no") and trouble.hides

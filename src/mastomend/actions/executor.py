@@ -173,7 +173,13 @@ class Executor:
                     self._store.clear(key)
         written = all(self.holds(s.action) for s in plan.steps if isinstance(s.action, Writing))
         if not written:
-            done = [s.action for s in plan.steps if s.done]
+            done: list[Action] = []
+            for step in plan.steps:
+                if not step.done and isinstance(step.action, SetColumns) and self._happened(step.action):
+                    self._journal.done(self.run, plan.kind, plan.id, step.position)  # its tick was lost
+                    done.append(step.action)
+                elif step.done:
+                    done.append(step.action)
             self._roll_back(plan.kind, plan.id, [s.action for s in plan.steps], done)
             self._journal.abandon(self.run, plan.kind, plan.id)
             return None

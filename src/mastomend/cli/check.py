@@ -64,6 +64,7 @@ def check_command(
         list[Path] | None,
         typer.Option(metavar="FILE", help="Take what the storage holds from a listing made before. May be repeated."),
     ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on with a check that was cut off.")] = False,
     json: Json = False,
 ) -> int:
     """Compare database and storage, and report what is broken. Changes nothing."""
@@ -81,6 +82,7 @@ def check_command(
         None if max_missing is None else parse_percent(max_missing, "--max-missing"),
         list_concurrency=list_concurrency,
         listing=tuple(listing or ()),
+        resume=not fresh,
     )
     with progress() as observer:
         report = check(instance, options, observer)

@@ -7,6 +7,8 @@ and `inventory.workspace` for how a check that was cut off is gone on with.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from mastomend import __version__
 from mastomend.commands.costs import price
 from mastomend.commands.instance import Instance
 from mastomend.commands.progress import Progress, Silent
@@ -29,6 +32,7 @@ from mastomend.inventory.expected import Expected, expected
 from mastomend.inventory.rows import kinds_of
 from mastomend.inventory.sample import Sample
 from mastomend.inventory.workspace import Scope, Unfinished, Workspace, unfinished, workspace
+from mastomend.mastodon.configuration import FilesystemStorage, Storage
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
 from mastomend.mastodon.versions import Version
 from mastomend.plans.prices import Price, dollars
@@ -47,6 +51,7 @@ class CheckOptions:
     """What to check. `kinds` empty means all; `deep` None means sizes only.
 
     `list_concurrency` is how many connections list a bucket at once; `listing` names files that say what is held.
+    `resume` allows to go on with a check that was cut off: what it saw then is not looked at again.
     """
 
     kinds: tuple[str, ...] = ()
@@ -54,6 +59,7 @@ class CheckOptions:
     max_missing_percent: float | None = None
     list_concurrency: int = 32
     listing: tuple[Path, ...] = ()
+    resume: bool = True
 
 
 @dataclass(slots=True)
@@ -150,7 +156,10 @@ def check(
     configuration, settings = instance.configuration, instance.settings
     begun = _begin(instance, options)
     if begun.resumed:
-        progress.note(f"Going on with check {begun.scan}, which was cut off.")
+        progress.note(
+            f"Going on with check {begun.scan}, which was cut off; what it has seen since {begun.started_at:%H:%M} UTC is "
+            "not looked at again (--fresh begins anew)."
+        )
     with MastodonDatabase(
         configuration.database,
         f"mastomend check {begun.scan}",
@@ -205,16 +214,30 @@ def _begin(instance: Instance, options: CheckOptions) -> _Begun:
     now = datetime.now(UTC)
     same = {
         "kinds": sorted(options.kinds),
-        "storage": str(instance.configuration.storage),
+        "mastomend": __version__,
+        "storage": _identity(instance.configuration.storage),
         "database": str(instance.configuration.database),
         "deep": options.deep.percent if options.deep else None,
         "listing": [[str(file.absolute()), _modified(file)] for file in options.listing],
     }
     for earlier in unfinished(instance.state / "scans", now):
-        if all(earlier.scope.get(name) == value for name, value in same.items()):
+        if options.resume and all(earlier.scope.get(name) == value for name, value in same.items()):
             return _Begun(earlier.scan, earlier.started_at, _as_then(options, earlier), earlier.scope, resumed=True)
     seed = options.deep.seed if options.deep else None
     return _Begun(new_id(now), now, options, {**same, "seed": seed}, resumed=False)
+
+
+def _identity(storage: Storage) -> str:
+    """What tells one storage from another: all of its settings, and which directory a path leads to now."""
+    root = Path(storage.root) if isinstance(storage, FilesystemStorage) else None
+    with contextlib.suppress(OSError):  # it is not there: `probe` will say so
+        status = root.stat() if root else None
+        return (
+            f"{storage!r} {status.st_dev}:{status.st_ino}"
+            if status
+            else hashlib.sha256(repr(storage).encode()).hexdigest()
+        )
+    return repr(storage)
 
 
 def _as_then(options: CheckOptions, earlier: Unfinished) -> CheckOptions:

@@ -359,7 +359,8 @@ def _findings(instance: Instance, options: RepairOptions, progress: Progress) ->
 
 
 def _check_options(options: RepairOptions) -> CheckOptions:
-    return CheckOptions(kinds=options.kinds, max_missing_percent=options.max_missing_percent)
+    """What is about to be changed is looked at now: what an older check saw is no safety."""
+    return CheckOptions(kinds=options.kinds, max_missing_percent=options.max_missing_percent, resume=False)
 
 
 def _stop_on_mass_loss(report: CheckReport) -> None:

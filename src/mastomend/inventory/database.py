@@ -2,7 +2,8 @@
 
 Two drivers with two jobs: ADBC streams whole tables as Arrow (binary COPY), psycopg asks the small questions. Every
 transaction here is read-only by PostgreSQL's own setting, so a defect cannot write, and every statement has a limit of
-time. Behind a pooler the session is not ours alone: there both are said with each transaction.
+time. Both are said with each transaction, never once a session: behind a pooler, and nothing tells for sure whether there
+is one, the session is lent to Mastodon next.
 A replica, where there is one, gives the whole tables; the small questions, whose answers count, go to the primary.
 Sources: facts/mastodon-media.md §13.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import psycopg
@@ -95,9 +97,6 @@ class MastodonDatabase:
         self._lock = threading.Lock()
         self._bulk: Any = None
         try:
-            if database.prepared_statements:  # no pooler: the session is ours, and a question is one round trip
-                for name, value in {**self._limits, "default_transaction_read_only": "on"}.items():
-                    self._connection.execute(f"SET {name} = {value}")
             self.version = self._read_version()
             self._columns = self._read_columns()
         except BaseException:
@@ -114,7 +113,7 @@ class MastodonDatabase:
 
     def _read_version(self) -> Version:
         try:
-            with self._connection.transaction():
+            with self._transaction():
                 rows = self._connection.execute("SELECT version FROM schema_migrations").fetchall()
         except psycopg.errors.UndefinedTable:
             raise ConfigurationError(
@@ -146,15 +145,23 @@ class MastodonDatabase:
             DatabaseError: the connection broke or the statement was refused.
         """
         try:
-            with self._lock:
-                if self.settings.prepared_statements:
-                    return self._connection.execute(sql, parameters or None).fetchall()
-                with self._connection.transaction():
-                    for name, value in self._limits.items():
-                        self._connection.execute(f"SET LOCAL {name} = {value}")
-                    return self._connection.execute(sql, parameters or None).fetchall()
+            with self._lock, self._transaction():
+                return self._connection.execute(sql, parameters or None).fetchall()
         except psycopg.Error as error:
             raise failure(error) from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Read-only and within the limits of time; begun in one round trip, because there are many small questions."""
+        limits = "; ".join(f"SET LOCAL {name} = {value}" for name, value in self._limits.items())
+        self._connection.execute(f"BEGIN READ ONLY; {limits}")
+        try:
+            yield
+        except BaseException:
+            with suppress(psycopg.Error):  # the connection may be gone
+                self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
 
     def estimated_rows(self, table: str) -> int:
         """PostgreSQL's own estimate, for progress; 0 if it has none."""

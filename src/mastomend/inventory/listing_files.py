@@ -84,6 +84,7 @@ def read(work: Workspace, files: Sequence[Path], storage: Storage, tables: Seque
 
 
 def _read(connection: duckdb.DuckDBPyConnection, file: Path, storage: Storage, of_kind: str) -> None:
+    known = 0
     try:
         for source in _sources(connection, file):
             key = f"regexp_replace(key, {quote(_before(storage))}, '')"
@@ -91,6 +92,8 @@ def _read(connection: duckdb.DuckDBPyConnection, file: Path, storage: Storage, o
                 "CREATE OR REPLACE TEMP TABLE read_keys AS "
                 f"SELECT md5_number(key) AS digest, size, {of_kind} AS known FROM (SELECT {key} AS key, size FROM ({source}))"
             )
+            ((here,),) = connection.execute("SELECT count(*) FILTER (known) FROM read_keys").fetchall()
+            known += here
             connection.execute("INSERT INTO held SELECT digest, size FROM read_keys WHERE known")
             connection.execute(
                 "INSERT INTO file_listing SELECT count(*), count(*) FILTER (known), count(size) FILTER (known) FROM read_keys"
@@ -103,7 +106,6 @@ def _read(connection: duckdb.DuckDBPyConnection, file: Path, storage: Storage, o
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from None
-    ((known,),) = connection.execute("SELECT sum(known) FROM file_listing").fetchall()
     if not known:
         ((example,),) = connection.execute(f"SELECT min(key) FROM ({_sources(connection, file)[0]})").fetchall()
         raise ConfigurationError(
@@ -143,7 +145,7 @@ def _sources(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
 def _text(connection: duckdb.DuckDBPyConnection, file: Path) -> str:
     lines = (
         f"read_csv({quote(str(file))}, columns={{line: 'VARCHAR'}}, delim='\x01', quote='', escape='', header=false, "
-        "auto_detect=false, max_line_size=65536)"
+        "auto_detect=false, max_line_size=65536, ignore_errors=true)"  # a line in another encoding is no key of Mastodon's
     )
     sample = [line for (line,) in connection.execute(f"SELECT line FROM {lines} LIMIT {_SAMPLE}").fetchall() if line]
     if not sample:
@@ -155,7 +157,7 @@ def _text(connection: duckdb.DuckDBPyConnection, file: Path) -> str:
     pattern = quote(fitting.pattern)
     size = "NULL" if fitting.size is None else f"nullif(regexp_extract(line, {pattern}, {fitting.size}), '')"
     return (
-        f"SELECT regexp_extract(line, {pattern}, {fitting.key}) AS key, {size}::BIGINT AS size FROM {lines} "
+        f"SELECT regexp_extract(line, {pattern}, {fitting.key}) AS key, TRY_CAST({size} AS BIGINT) AS size FROM {lines} "
         "WHERE line IS NOT NULL AND NOT ends_with(line, '/')"
     )
 
@@ -175,7 +177,8 @@ def _columns(connection: duckdb.DuckDBPyConnection, relation: str, file: Path) -
         conditions.append(f'"{names["is_latest"]}"::BOOLEAN')
     if "is_delete_marker" in names:
         conditions.append(f'NOT coalesce("{names["is_delete_marker"]}"::BOOLEAN, false)')
-    return f'SELECT "{key}"::VARCHAR AS key, {size}::BIGINT AS size FROM {relation} WHERE {" AND ".join(conditions)}'
+    where = " AND ".join(conditions)
+    return f'SELECT "{key}"::VARCHAR AS key, TRY_CAST({size} AS BIGINT) AS size FROM {relation} WHERE {where}'
 
 
 def _inventory(manifest: Path) -> list[str]:
@@ -184,20 +187,21 @@ def _inventory(manifest: Path) -> list[str]:
         document: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
         sort, schema = document["fileFormat"], document["fileSchema"]
         named = [(str(entry["key"]), str(entry["MD5checksum"])) for entry in document["files"]]
+        columns = [name.strip() for name in str(schema).split(",")]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
             f"{manifest} is no manifest of an S3 Inventory: {error}.", hint="Name its manifest.json."
         ) from None
+    if sort not in ("CSV", "Parquet"):
+        raise ConfigurationError(
+            f"{manifest}: Mastomend does not read {sort}.", hint="Set the inventory's format to CSV or Parquet."
+        )
+    if not named:
+        raise ConfigurationError(
+            f"{manifest} names no files: the bucket was empty when it was made, or it is not whole."
+        )
     found = [_beside(manifest, key, digest) for key, digest in named]
-    match sort:
-        case "CSV":
-            return [_inventory_csv(path, [name.strip() for name in schema.split(",")]) for path in found]
-        case "Parquet":
-            return [_inventory_parquet(path) for path in found]
-        case _:
-            raise ConfigurationError(
-                f"{manifest}: Mastomend does not read {sort}.", hint="Set the inventory's format to CSV or Parquet."
-            )
+    return [_inventory_csv(path, columns) if sort == "CSV" else _inventory_parquet(path) for path in found]
 
 
 def _inventory_csv(path: Path, schema: list[str]) -> str:
@@ -209,7 +213,7 @@ def _inventory_csv(path: Path, schema: list[str]) -> str:
         conditions.append("IsLatest = 'true'")
     if "IsDeleteMarker" in schema:
         conditions.append("IsDeleteMarker <> 'true'")
-    size = "Size::BIGINT" if "Size" in schema else "NULL::BIGINT"
+    size = "TRY_CAST(Size AS BIGINT)" if "Size" in schema else "NULL::BIGINT"
     key = "url_decode(replace(Key, '+', '%20'))"
     return f"SELECT {key} AS key, {size} AS size FROM {relation} WHERE {' AND '.join(conditions)}"
 

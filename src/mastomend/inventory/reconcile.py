@@ -146,7 +146,7 @@ def by_join(tables: Sequence[Expected], work: Workspace, sampler: Sampler | None
             connection.execute(f"CREATE OR REPLACE TABLE numbered AS FROM (VALUES {named}) AS v(n, kind, style)")
             connection.execute(
                 f"INSERT INTO candidates WITH expected AS ({table.files()}), different AS ({_DIFFERENT_SQL}) "
-                "SELECT kind, id, style, coalesce(key, '') FROM different JOIN numbered USING (n)"
+                "SELECT DISTINCT kind, id, style, coalesce(key, '') FROM different JOIN numbered USING (n)"
             )
             if sampler:
                 _offer_sound(connection, table, sampler)

@@ -28,7 +28,7 @@ _OVERHEAD = 192 * MEBIBYTE
 _SMALLEST = 64 * MEBIBYTE
 _DATABASE, _SCOPE, _LOCK = "scan.duckdb", "scope.json", "lock"
 #: What an older scan saw is not worth going on with.
-MAX_AGE = timedelta(hours=24)
+MAX_AGE = timedelta(hours=12)
 
 Scope = Mapping[str, object]
 
@@ -81,16 +81,18 @@ def unfinished(scans: Path, now: datetime) -> Iterator[Unfinished]:
     What is too old is removed, but for scans that are still running.
     """
     for folder in sorted((p.parent for p in scans.glob("*/work")), reverse=True):
+        if _is_running(folder):
+            continue
+        file = folder / "work" / _SCOPE
         try:
-            scope = json.loads((folder / "work" / _SCOPE).read_text(encoding="utf-8"))
+            scope = json.loads(file.read_text(encoding="utf-8"))
             started = datetime.fromisoformat(scope.pop("started_at"))
         except (OSError, ValueError, KeyError):
-            continue  # it has only just begun
-        if not _is_running(folder):
-            if now - started < MAX_AGE:
-                yield Unfinished(folder.name, started, scope)
-            else:
-                shutil.rmtree(folder / "work", ignore_errors=True)
+            started, scope = datetime.fromtimestamp((folder / "work").stat().st_mtime, UTC), None
+        if now - started >= MAX_AGE:
+            shutil.rmtree(folder / "work", ignore_errors=True)
+        elif scope is not None:
+            yield Unfinished(folder.name, started, scope)
 
 
 def _is_running(folder: Path) -> bool:
@@ -105,6 +107,23 @@ def _is_running(folder: Path) -> bool:
     return False
 
 
+def _connect(database: Path) -> duckdb.DuckDBPyConnection:
+    """The scan's database; one that cannot be read any more is begun anew."""
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": False
+    }  # nothing is ever fetched from anywhere
+    try:
+        connection = duckdb.connect(str(database), config=config)
+        Workspace(connection)
+    except duckdb.Error:
+        if not database.exists():
+            raise
+        database.unlink()
+        database.with_name(f"{database.name}.wal").unlink(missing_ok=True)
+        connection = duckdb.connect(str(database), config=config)
+    return connection
+
+
 @contextmanager
 def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | None = None) -> Iterator[Workspace]:
     """The workspace in `folder/work`; removed when the block ends well, left to be taken up when it does not.
@@ -117,10 +136,13 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
     try:
         work.mkdir(parents=True, exist_ok=True)
         fcntl.flock(lock.enter_context((work / _LOCK).open("ab")), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        connection = duckdb.connect(str(work / _DATABASE))
-        begun = (started_at or datetime.now(UTC)).isoformat()
-        (work / _SCOPE).write_text(json.dumps({**scope, "started_at": begun}), encoding="utf-8")
-    except (OSError, duckdb.IOException) as error:
+        connection = _connect(work / _DATABASE)
+        if not (work / _SCOPE).exists():
+            begun = (started_at or datetime.now(UTC)).isoformat()
+            temporary = work / f"{_SCOPE}.tmp"
+            temporary.write_text(json.dumps({**scope, "started_at": begun}), encoding="utf-8")
+            temporary.replace(work / _SCOPE)
+    except (OSError, duckdb.Error) as error:
         raise JournalError(
             f"The state directory {folder} cannot be written: {error}.", hint="Use --state DIR."
         ) from None
@@ -137,10 +159,12 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
             f"The scan does not fit: {str(error).splitlines()[0]}",
             hint="Raise `memory` in mastomend.toml, or free space where the state directory is.",
         ) from None
-    except duckdb.IOException as error:
+    except duckdb.Error as error:
+        if not isinstance(error, duckdb.IOException) and "orrupt" not in str(error):
+            raise  # a defect of ours
         raise JournalError(
             f"The state directory {folder} cannot be used: {str(error).splitlines()[0]}",
-            hint="Is its disk full? Use --state DIR to put it elsewhere.",
+            hint="Is its disk full? Use --state DIR to put it elsewhere; --fresh leaves what is damaged alone.",
         ) from None
     else:
         connection.close()

@@ -73,7 +73,7 @@ class ObjectStore:
     def _size(self, key: str) -> int:
         try:
             return int(obstore.head(self._store, key)["size"])
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # a name no object can have, such as one with a zero byte
             return MISSING
         except PermissionDeniedError:
             return UNREADABLE
@@ -254,12 +254,16 @@ class S3ObjectStore(ObjectStore):
         found: dict[str, int] = {}
         position = 0
         while position + _WORTH <= len(keys):
+            before = keys[position][:-1]
             try:
-                page = next(self._pages("", keys[position][:-1]), None)
-            except StorageError:
-                return found  # listing may be refused where looking is not
-            held = {} if page is None else dict(zip(page["key"].to_pylist(), page["size"].to_pylist(), strict=True))
-            reached = len(keys) if len(held) < _PAGE else bisect.bisect_right(keys, max(held), position)
+                page = next(self._pages("", before), None)
+            except (StorageError, ValueError):
+                return found  # listing may be refused where looking is not; not every word can be asked for
+            listed = [] if page is None else page["key"].to_pylist()
+            if listed != sorted(listed) or (listed and listed[0] <= before):
+                return found  # in no order: what is not in the page may still be there
+            held = {} if page is None else dict(zip(listed, page["size"].to_pylist(), strict=True))
+            reached = len(keys) if len(held) < _PAGE else bisect.bisect_right(keys, listed[-1], position)
             found.update((key, int(held.get(key, MISSING))) for key in keys[position:reached])
             if reached - position < _WORTH:
                 return found

@@ -124,7 +124,10 @@ class _Lister:
                 pass
             except BaseExceptionGroup as errors:
                 self._events.put(errors.exceptions[0])
-            self._events.put(None)
+            except BaseException as error:
+                self._events.put(error)
+            finally:
+                self._events.put(None)  # whoever waits must hear of the end
 
     def was_taken(self) -> None:
         """There is room for another batch."""

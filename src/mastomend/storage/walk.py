@@ -141,6 +141,9 @@ def _run(
             process.stdin.flush()
             for what in _frames(process.stdout, root):
                 hand(what)
+                if unread.is_set():
+                    process.kill()  # it may have much of its directory left
+                    return
 
 
 def _frames(answers: IO[bytes], root: str) -> Iterator[RecordBatch | list[Trouble]]:
@@ -153,7 +156,7 @@ def _frames(answers: IO[bytes], root: str) -> Iterator[RecordBatch | list[Troubl
             return
         sizes = array("q", answers.read(8 * n))
         keys = answers.read(named).decode("utf-8").split("\0")[:-1]
-        troubles = [entry.partition(b"\t") for entry in answers.read(told).split(b"\0")[:-1]]
+        troubles = [entry.rpartition(b"\t") for entry in answers.read(told).split(b"\0")[:-1]]
         if keys:
             yield batch(keys, sizes)
         if troubles:
