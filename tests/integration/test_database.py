@@ -21,6 +21,7 @@ from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.errors import DatabaseError
 from mastomend.inventory import database as database_module
+from mastomend.inventory.database import MastodonDatabase
 from mastomend.inventory.findings import load
 from mastomend.mastodon.kinds import AVATARS
 
@@ -173,6 +174,29 @@ def test_check_and_repair_through_pgbouncer(make_instance: MakeInstance, socket_
         report = repair(opened(instance), RepairOptions(apply=True))
         assert (report.records, report.undone) == (1, 0)
         assert check(opened(instance)).broken == 0
+
+
+@pytest.mark.skipif(not shutil.which("pgbouncer"), reason="pgbouncer")
+def test_a_pooler_shows_and_its_sessions_are_left_as_they_were(make_instance: MakeInstance, socket_dir: str) -> None:
+    """Also when the settings do not tell of it: Mastodon must not be lent a session that may not write."""
+    instance = make_instance()
+    name = instance.db.info.dbname
+    with MastodonDatabase(opened(instance).configuration.database) as direct:
+        assert direct._is_ours
+        assert direct.query("SHOW transaction_read_only")[0]["transaction_read_only"] == "on"
+    with pgbouncer(socket_dir, name) as port:
+        text = instance.env.read_text().replace(f"DB_HOST={socket_dir}", f"DB_HOST=127.0.0.1\nDB_PORT={port}")
+        instance.env.write_text(text)
+        assert opened(instance).configuration.database.prepared_statements
+        with MastodonDatabase(opened(instance).configuration.database) as pooled:
+            assert not pooled._is_ours
+            with pytest.raises(DatabaseError, match="read-only"):
+                pooled.query("DELETE FROM accounts RETURNING id")
+            shown = pooled.query("SHOW statement_timeout")
+            assert shown[0]["statement_timeout"] == "10min"
+        with psycopg.connect(host="127.0.0.1", port=port, user="postgres", dbname=name, autocommit=True) as mastodon:
+            for setting, value in (("default_transaction_read_only", "off"), ("statement_timeout", "0")):
+                assert mastodon.execute(f"SHOW {setting}").fetchone() == (value,)
 
 
 def test_a_statement_has_a_limit_of_time(make_instance: MakeInstance) -> None:

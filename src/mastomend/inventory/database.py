@@ -2,8 +2,8 @@
 
 Two drivers with two jobs: ADBC streams whole tables as Arrow (binary COPY), psycopg asks the small questions. Every
 transaction here is read-only by PostgreSQL's own setting, so a defect cannot write, and every statement has a limit of
-time. Both are said with each transaction, never once a session: behind a pooler, and nothing tells for sure whether there
-is one, the session is lent to Mastodon next.
+time. Behind a pooler both are said with each transaction: the session is lent to Mastodon next. Settings do not tell for
+sure whether there is one, but it shows: a pooler has to make up the process id it greets with.
 A replica, where there is one, gives the whole tables; the small questions, whose answers count, go to the primary.
 Sources: facts/mastodon-media.md §13.
 """
@@ -96,7 +96,9 @@ class MastodonDatabase:
         self._connection = connect(database, application, read_only=True)
         self._lock = threading.Lock()
         self._bulk: Any = None
+        self._is_ours = False
         try:
+            self._is_ours = self._take_session()
             self.version = self._read_version()
             self._columns = self._read_columns()
         except BaseException:
@@ -110,6 +112,15 @@ class MastodonDatabase:
         if self._bulk is not None:
             self._bulk.close()
         self._connection.close()
+
+    def _take_session(self) -> bool:
+        """Whether the session is ours alone; it is then read-only and limited as a whole, and a question one round trip."""
+        row = self._connection.execute("SELECT pg_backend_pid() AS pid").fetchone()
+        if row is None or row["pid"] != self._connection.info.backend_pid or not self.settings.prepared_statements:
+            return False
+        for name, value in {**self._limits, "default_transaction_read_only": "on"}.items():
+            self._connection.execute(f"SET {name} = {value}")
+        return True
 
     def _read_version(self) -> Version:
         try:
@@ -152,7 +163,10 @@ class MastodonDatabase:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Read-only and within the limits of time; begun in one round trip, because there are many small questions."""
+        """Read-only and within the limits of time."""
+        if self._is_ours:
+            yield
+            return
         limits = "; ".join(f"SET LOCAL {name} = {value}" for name, value in self._limits.items())
         self._connection.execute(f"BEGIN READ ONLY; {limits}")
         try:
