@@ -22,7 +22,6 @@ from mastomend.outcomes import RecordOutcome
 from mastomend.remote.admission import Admission, Host, Politeness
 from mastomend.remote.client import Ask, Failure, Fetched, GuardedClient, NotFetched
 
-WORKERS = 4
 _QUEUED = 20_000
 _BACKLOG = 24
 #: Bodies that may be larger than this are asked for a few at a time: they are held in memory.
@@ -44,7 +43,7 @@ class _Journey:
 class Fetching:
     """Takes records through their sources until each has an outcome.
 
-    `close` records an outcome, or that a record needs none (None); it is called from threads.
+    `close` records an outcome, or that a record needs none (None); it is called from threads, of which there are `workers`.
     """
 
     def __init__(
@@ -54,6 +53,7 @@ class Fetching:
         politeness: Politeness,
         batches: Iterator[list[Broken]],
         close: Callable[[RecordOutcome | None], None],
+        workers: int,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._restorer = restorer
@@ -66,7 +66,7 @@ class Fetching:
         self._last_failure: dict[Host, NotFetched] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._working = 0
-        self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="restore")
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="restore")
         self._large = asyncio.Semaphore(_LARGE)
 
     async def run(self) -> None:

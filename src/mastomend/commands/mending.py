@@ -55,7 +55,7 @@ from mastomend.plans.repair import (
 )
 from mastomend.sources.copies import CopySource, StoredCopy
 from mastomend.storage.ports import Store
-from mastomend.vocabulary import Content, Finding, Target
+from mastomend.vocabulary import Content, Finding, Row, Target
 
 _MODERATION_S = 60.0
 _DECODED = frozenset({"jpeg", "jpg", "png", "gif", "webp"})
@@ -316,7 +316,9 @@ class Mender:
             self._executor.apply(plan.outcome, (*plan.actions, *self._told(plan, t)))
         except Conflict as conflict:
             return changed(plan.outcome, Outcome.DEFERRED, ROW_CHANGED, str(conflict))
-        row = read_rows(self._database, t.kind, [t.row.record.id]).get(t.row.record.id)
+        row: Row | None = t.row  # read right before; unless we have changed it, it expects what it expected then
+        if any(isinstance(action, SetColumns) for action in plan.actions):
+            row = read_rows(self._database, t.kind, [t.row.record.id]).get(t.row.record.id)
         if row is not None:
             styles = {(row.record.id, style) for style in case.corrupt}
             (still,) = broken_files([target(t.kind, row, self._key_prefix)], self._store, self.deep, styles)

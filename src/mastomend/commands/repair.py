@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +43,7 @@ from mastomend.plans.repair import undecided
 from mastomend.remote.client import GuardedClient
 from mastomend.sources.copies import Backup, CopySource, Elsewhere
 from mastomend.storage.build import build as build_store
-from mastomend.storage.ports import Store
+from mastomend.storage.ports import BulkLookup, Store
 
 _BROKEN_SQL = Path(__file__).parent.parent.joinpath("inventory", "broken.sql").read_text(encoding="utf-8")
 _BATCH = 250
@@ -209,7 +210,8 @@ def _applied(
             returned = _hand_over(work, options, report.run, left(handed), close) if handed else []
             direct = itertools.chain(left([k for k in work.kinds if k not in handed]), _batched(returned))
             own = client or _client(instance, work.parts.database, progress)
-            asyncio.run(Fetching(work.restorer, own, instance.settings.politeness, direct, close).run())
+            workers = _workers(work.parts.store)
+            asyncio.run(Fetching(work.restorer, own, instance.settings.politeness, direct, close, workers).run())
         for outcome in journal.outcomes(report.run):
             report.count(outcome)
         save_outcomes(report.report, journal.outcomes(report.run))
@@ -219,6 +221,11 @@ def _applied(
     finally:
         journal.close()
     return report
+
+
+def _workers(store: Store) -> int:
+    """Threads that make and store pictures. A disk is waited for briefly, and more threads only compete for the processor."""
+    return max(3, min((os.cpu_count() or 1) + 1, 8)) if isinstance(store, BulkLookup) else 12
 
 
 def _hand_over(
