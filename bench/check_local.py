@@ -169,31 +169,29 @@ def measure(folder: Path, socket_dir: str, rounds: int, accounts: int, cold_acco
             times.own.append(float(own))
 
     rows: list[dict[str, object]] = []
+    if cold_accounts and drop_caches():
+        cold_naive, cold_ours = Times(), Times()
+        part = min(cold_accounts, accounts)
+        look([*naive, str(part)], cold_naive, 2 * part, memory=False)
+        drop_caches()
+        look(ours, cold_ours, files, memory=True)
+        rows.append(cold_naive.row("cold", f"naive, from {part:,} accounts", files, accounts / part))
+        rows.append(cold_ours.row("cold", "mastomend", files))
+        rows.append(ratio("cold", cold_naive, cold_ours, accounts / part))
+    elif cold_accounts:
+        print("cold: skipped, this machine does not allow dropping caches")
     warm_naive, warm_ours, floor = Times(), Times(), []
     for number in range(rounds + 1):  # the first run warms the disk and is watched; the timed ones run undisturbed
-        for command, times in ((naive, warm_naive), (ours, warm_ours)):
+        for command, times in ((ours, warm_ours), (naive, warm_naive)):
             look(command, times, files, memory=number == 0, count=number > 0)
         if number:
             floor.append(bare(folder, accounts))
     rows += [warm_naive.row("warm", "naive", files), warm_ours.row("warm", "mastomend", files)]
     rows.append(ratio("warm", warm_naive, warm_ours))
-    seconds = statistics.median(floor)
-    if seconds:
+    if seconds := statistics.median(floor):
         bound = Times([seconds], [seconds])
         rows += [bound.row("warm", "stat in C, all cores", files), ratio("warm", bound, warm_ours)]
         rows[-1]["who"] = "floor / mastomend"
-    if cold_accounts:
-        cold_naive, cold_ours = Times(), Times()
-        part = min(cold_accounts, accounts)
-        if drop_caches():
-            look([*naive, str(part)], cold_naive, 2 * part, memory=False)
-            drop_caches()
-            look(ours, cold_ours, files, memory=True)
-            rows.append(cold_naive.row("cold", f"naive, from {part:,} accounts", files, accounts / part))
-            rows.append(cold_ours.row("cold", "mastomend", files))
-            rows.append(ratio("cold", cold_naive, cold_ours, accounts / part))
-        else:
-            print("cold: skipped, this machine does not allow dropping caches")
     report("check_local", rows, accounts=accounts)
 
 

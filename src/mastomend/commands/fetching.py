@@ -7,6 +7,7 @@ here, in the queue of that stranger's host, holding nothing but itself.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from mastomend.mastodon.configuration import origin_host
 from mastomend.outcomes import RecordOutcome
 from mastomend.remote.admission import Admission, Host, Politeness
 from mastomend.remote.client import Ask, Failure, Fetched, GuardedClient, NotFetched
+from mastomend.storage.ports import BulkLookup
 
 _QUEUED = 20_000
 _BACKLOG = 24
@@ -28,6 +30,11 @@ _BACKLOG = 24
 _LARGE_BYTES = 16 * 1024 * 1024
 _LARGE = 3
 _T = TypeVar("_T")
+
+
+def workers_for(store: object) -> int:
+    """Threads that make and store pictures. A disk is waited for briefly: there more only compete for the processor."""
+    return max(3, min((os.cpu_count() or 1) + 1, 8)) if isinstance(store, BulkLookup) else 12
 
 
 @dataclass(frozen=True, slots=True)

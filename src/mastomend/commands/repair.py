@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +24,7 @@ from mastomend.actions.journal import Journal, Run
 from mastomend.actions.ledger import Ledger
 from mastomend.actions.lock import application_name, changing_run
 from mastomend.commands.check import CheckOptions, CheckReport, check, choose_kinds, new_id
-from mastomend.commands.fetching import Fetching
+from mastomend.commands.fetching import Fetching, workers_for
 from mastomend.commands.handing_over import HandingOver, HandOverLimits, resettable
 from mastomend.commands.instance import Instance
 from mastomend.commands.mending import Case, Mender, Tools
@@ -43,7 +42,7 @@ from mastomend.plans.repair import undecided
 from mastomend.remote.client import GuardedClient
 from mastomend.sources.copies import Backup, CopySource, Elsewhere
 from mastomend.storage.build import build as build_store
-from mastomend.storage.ports import BulkLookup, Store
+from mastomend.storage.ports import Store
 
 _BROKEN_SQL = Path(__file__).parent.parent.joinpath("inventory", "broken.sql").read_text(encoding="utf-8")
 _BATCH = 250
@@ -210,7 +209,7 @@ def _applied(
             returned = _hand_over(work, options, report.run, left(handed), close) if handed else []
             direct = itertools.chain(left([k for k in work.kinds if k not in handed]), _batched(returned))
             own = client or _client(instance, work.parts.database, progress)
-            workers = _workers(work.parts.store)
+            workers = workers_for(work.parts.store)
             asyncio.run(Fetching(work.restorer, own, instance.settings.politeness, direct, close, workers).run())
         for outcome in journal.outcomes(report.run):
             report.count(outcome)
@@ -221,11 +220,6 @@ def _applied(
     finally:
         journal.close()
     return report
-
-
-def _workers(store: Store) -> int:
-    """Threads that make and store pictures. A disk is waited for briefly, and more threads only compete for the processor."""
-    return max(3, min((os.cpu_count() or 1) + 1, 8)) if isinstance(store, BulkLookup) else 12
 
 
 def _hand_over(
