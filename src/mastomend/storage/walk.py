@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,10 @@ from mastomend.storage import walk_worker
 from mastomend.storage.ports import batch
 
 _WORKER = Path(walk_worker.__file__)
-#: Directories to share out for each process: enough that they end at about the same time.
+#: Shares for each process: enough that they end at about the same time. A share is some directories of one level, not
+#: more than fit into a pipe, because nobody reads answers while they are written.
 _SHARE = 64
+_MOST_BYTES = 32_768
 _WAITING = 32
 _HEADER = struct.Struct("<qqq")
 
@@ -54,9 +56,11 @@ def walk(root: str, start: str, tell: Callable[[Trouble], None], workers: int | 
     processes = workers or min(os.cpu_count() or 1, 8)
     folders = _upper(root, start, _SHARE * processes, tell)
     yield from folders.files
-    shares: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    for folder in folders.left:
-        shares.put(folder)
+    shares: queue.SimpleQueue[Sequence[bytes]] = queue.SimpleQueue()
+    longest = max((len(folder) + 1 for folder in folders.left), default=1)
+    size = max(1, min(_MOST_BYTES // longest, len(folders.left) // (_SHARE * processes)))
+    for start_at in range(0, len(folders.left), size):
+        shares.put(folders.left[start_at : start_at + size])
     found: queue.Queue[RecordBatch | list[Trouble] | None] = queue.Queue(_WAITING)
     unread = threading.Event()
 
@@ -119,11 +123,11 @@ def _upper(root: str, start: str, enough: int, tell: Callable[[Trouble], None]) 
 
 def _run(
     root: str,
-    shares: queue.SimpleQueue[bytes],
+    shares: queue.SimpleQueue[Sequence[bytes]],
     hand: Callable[[RecordBatch | list[Trouble]], None],
     unread: threading.Event,
 ) -> None:
-    """Give one process a directory after another, and hand on what it finds."""
+    """Give one process a share after another, and hand on what it finds."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", str(_WORKER), root],
         stdin=subprocess.PIPE,
@@ -134,12 +138,12 @@ def _run(
     with process, process.stdin, process.stdout:
         while not unread.is_set():
             try:
-                folder = shares.get_nowait()
+                share = shares.get_nowait()
             except queue.Empty:
                 return
-            process.stdin.write(folder + b"\0")
+            process.stdin.write(b"".join(folder + b"\0" for folder in share))
             process.stdin.flush()
-            for what in _frames(process.stdout, root):
+            for what in (found for _ in share for found in _frames(process.stdout, root)):
                 hand(what)
                 if unread.is_set():
                     process.kill()  # it may have much of its directory left

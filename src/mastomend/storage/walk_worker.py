@@ -25,7 +25,8 @@ from time import perf_counter
 THREADS = 32
 BATCH = 32
 FRAME = 8_000
-COLD_SECONDS = 300e-6  # for one directory; a warm one takes 20 to 60 µs
+COLD_SECONDS = 300e-6  # for one directory and what is in it; a warm one takes 20 to 60 µs
+ENTRY_SECONDS = 10e-6  # and a few more for every entry
 
 ALIAS = "a link into the media directory itself, not followed"
 LOOP = "a link that leads back to where it is"
@@ -131,7 +132,8 @@ def walk(root: bytes, start: bytes, pool: list[ThreadPoolExecutor]):  # type: ig
         batch, waiting = waiting[-BATCH:], waiting[:-BATCH]
         began = perf_counter()
         first = scan(root, batch[0])
-        cold = perf_counter() - began > COLD_SECONDS
+        entries = len(first.folders) + len(first.files)
+        cold = perf_counter() - began > COLD_SECONDS + ENTRY_SECONDS * entries
         if cold and len(batch) > 1:
             if not pool:
                 pool.append(ThreadPoolExecutor(THREADS))
