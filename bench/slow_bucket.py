@@ -80,7 +80,7 @@ def main(count: int, latency_s: float) -> None:
         head = (
             '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><Name>b</Name><Prefix></Prefix>'
             f"<KeyCount>{stop - start}</KeyCount><MaxKeys>{PAGE}</MaxKeys>"
-            f"<IsTruncated>{str(stop < count).lower()}</IsTruncated>{token}"  # a marker's listing goes on from its last key
+            f"<IsTruncated>{str(stop < count).lower()}</IsTruncated>{token}"
         )
         body = b"".join((head.encode(), buffer[start * width : stop * width], b"</ListBucketResult>"))
         await asyncio.sleep(max(0.0, latency_s - (asyncio.get_running_loop().time() - began)))

@@ -229,15 +229,11 @@ def _begin(instance: Instance, options: CheckOptions) -> _Begun:
 
 def _identity(storage: Storage) -> str:
     """What tells one storage from another: all of its settings, and which directory a path leads to now."""
-    root = Path(storage.root) if isinstance(storage, FilesystemStorage) else None
-    with contextlib.suppress(OSError):  # it is not there: `probe` will say so
-        status = root.stat() if root else None
-        return (
-            f"{storage!r} {status.st_dev}:{status.st_ino}"
-            if status
-            else hashlib.sha256(repr(storage).encode()).hexdigest()
-        )
-    return repr(storage)
+    if isinstance(storage, FilesystemStorage):
+        with contextlib.suppress(OSError):  # it is not there: `probe` will say so
+            status = Path(storage.root).stat()
+            return f"{storage} {status.st_dev}:{status.st_ino}"
+    return hashlib.sha256(repr(storage).encode()).hexdigest()
 
 
 def _as_then(options: CheckOptions, earlier: Unfinished) -> CheckOptions:
