@@ -11,10 +11,12 @@ behind them; a crash that takes the last of them leaves a plan that `recover` fi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -46,6 +48,8 @@ CREATE INDEX IF NOT EXISTS open_plans ON plans (run) WHERE closed = 0;
 """
 
 _Statement = tuple[str, Sequence[object]]
+#: Rows that are read together where there may be millions.
+_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,8 @@ class Journal:
     def __init__(self, state: Path) -> None:
         try:
             state.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(state / "journal.sqlite3", check_same_thread=False, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
+            self._path = state / "journal.sqlite3"
+            self._db = self._connect()
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_SCHEMA)
@@ -98,6 +102,11 @@ class Journal:
                 hint="Nothing was changed. Check the disk, or use --state DIR.",
             ) from None
         self._lock = threading.Lock()
+        self._reader: sqlite3.Connection | None = None
+        self._reading = threading.Lock()
+        self.written = 0
+        self._handed_in = 0
+        self._handing_in = threading.Lock()
         self._inbox: queue.SimpleQueue[tuple[Sequence[_Statement], Future[None] | None] | None] = queue.SimpleQueue()
         self._failure: JournalError | None = None
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
@@ -107,7 +116,14 @@ class Journal:
         """Finish what was handed in and close the file."""
         self._inbox.put(None)
         self._writer.join()
+        if self._reader is not None:
+            self._reader.close()
         self._db.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        return connection
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -118,12 +134,21 @@ class Journal:
             JournalError: it is not written; nothing that depends on it may be done.
         """
         done: Future[None] = Future()
-        self._inbox.put((statements, done))
+        self._hand_in(statements, done)
         done.result()
 
-    def note(self, *statements: _Statement) -> None:
-        """Written in order, durable with the next `commit`. If it cannot be written, everything after it fails."""
-        self._inbox.put((statements, None))
+    def note(self, *statements: _Statement) -> int:
+        """Written in order, durable with the next `commit`. If it cannot be written, everything after it fails.
+
+        Returns its number: it is in the file once `written` is not below that.
+        """
+        return self._hand_in(statements, None)
+
+    def _hand_in(self, statements: Sequence[_Statement], done: Future[None] | None) -> int:
+        with self._handing_in:
+            self._handed_in += 1
+            self._inbox.put((statements, done))
+            return self._handed_in
 
     def _write(self) -> None:
         stop = False
@@ -162,6 +187,7 @@ class Journal:
                     if done is not None:
                         done.set_exception(failure)
             else:
+                self.written += len(batch)
                 for _, done in batch:
                     if done is not None:
                         done.set_result(None)
@@ -240,7 +266,36 @@ class Journal:
             with self._lock:
                 return self._db.execute(sql, tuple(parameters)).fetchall()
         except sqlite3.Error as error:
-            raise JournalError(f"The journal cannot be read: {error}.") from None
+            raise _unreadable(error) from None
+
+    def glance(self, sql: str, parameters: Sequence[object] = ()) -> list[sqlite3.Row]:
+        """As `query`, but of what is in the file by now: waits for nobody.
+
+        Raises:
+            JournalError: it cannot be read.
+        """
+        try:
+            with self._reading:
+                if self._reader is None:
+                    self._reader = self._connect()
+                return self._reader.execute(sql, tuple(parameters)).fetchall()
+        except sqlite3.Error as error:
+            raise _unreadable(error) from None
+
+    def stream(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[sqlite3.Row]:
+        """As `query`, a few rows at a time, all from the moment of the first; be quick, the file grows meanwhile.
+
+        Raises:
+            JournalError: it cannot be read, or something written before it was not.
+        """
+        self.commit()
+        try:
+            with contextlib.closing(self._connect()) as connection:
+                cursor = connection.execute(sql, tuple(parameters))
+                while rows := cursor.fetchmany(_PAGE):
+                    yield from rows
+        except sqlite3.Error as error:
+            raise _unreadable(error) from None
 
     def runs(self) -> list[Run]:
         """All runs, newest first."""
@@ -263,12 +318,36 @@ class Journal:
         rows = self.query("SELECT kind, id, outcome FROM plans WHERE run = ? AND closed = 0", (run,))
         return [self._plan(run, row) for row in rows]
 
-    def plans(self, run: str) -> Iterator[Plan]:
-        """All plans of a run with at least one action done, in the order they were made."""
-        for row in self.query("SELECT kind, id, outcome FROM plans WHERE run = ? ORDER BY rowid", (run,)):
-            plan = self._plan(run, row)
-            if any(step.done for step in plan.steps):
-                yield plan
+    def plans(self, run: str, *, newest_first: bool = False) -> Iterator[Plan]:
+        """All plans of a run with at least one action done, in the order they were made, or the other way round.
+
+        Some at a time, so that others may write for as long as this takes.
+        """
+        (span,) = self.query("SELECT min(rowid) AS first, max(rowid) AS last FROM plans WHERE run = ?", (run,))
+        if span["first"] is None:
+            return
+        pages = range(span["first"], span["last"] + 1, _PAGE)
+        order = "DESC" if newest_first else "ASC"
+        for start in reversed(pages) if newest_first else pages:
+            sql = "SELECT kind, id, outcome FROM plans WHERE rowid BETWEEN ? AND ? AND +run = ? ORDER BY rowid"
+            for row in self.query(f"{sql} {order}", (start, start + _PAGE - 1, run)):
+                plan = self._plan(run, row)
+                if any(step.done for step in plan.steps):
+                    yield plan
+
+    def changed(self, run: str) -> int:
+        """How many plans of a run have at least one action done."""
+        sql = "SELECT count(*) AS n FROM (SELECT DISTINCT kind, id FROM steps WHERE run = ? AND done_at IS NOT NULL)"
+        return int(self.query(sql, (run,))[0]["n"])
+
+    def actions_done(self, run: str) -> Counter[str]:
+        """How many actions of each type a run has done; their names as in `actions.to_json`."""
+        rows = self.query(
+            "SELECT json_extract(action, '$.action') AS name, count(*) AS n FROM steps "
+            "WHERE run = ? AND done_at IS NOT NULL GROUP BY name",
+            (run,),
+        )
+        return Counter({row["name"]: row["n"] for row in rows})
 
     def _plan(self, run: str, row: sqlite3.Row) -> Plan:
         steps = self.query(
@@ -282,14 +361,31 @@ class Journal:
             tuple(Step(s["position"], from_json(json.loads(s["action"])), s["done_at"] is not None) for s in steps),
         )
 
-    def decided(self, run: str) -> set[tuple[str, int]]:
+    def decided(self, run: str) -> Iterator[tuple[str, int]]:
         """Records that already have an outcome in that run."""
-        return {(r["kind"], r["id"]) for r in self.query("SELECT kind, id FROM outcomes WHERE run = ?", (run,))}
+        for row in self.stream("SELECT kind, id FROM outcomes WHERE run = ?", (run,)):
+            yield row["kind"], row["id"]
+
+    def is_decided(self, run: str, kind: str, record_id: int) -> bool:
+        """Whether a record already has an outcome in that run."""
+        return bool(self.query("SELECT 1 FROM outcomes WHERE run = ? AND kind = ? AND id = ?", (run, kind, record_id)))
 
     def outcomes(self, run: str) -> Iterator[RecordOutcome]:
         """Everything that became of records in a run."""
-        for row in self.query("SELECT kind, id, outcome FROM outcomes WHERE run = ? ORDER BY kind, id", (run,)):
+        for row in self.stream("SELECT kind, id, outcome FROM outcomes WHERE run = ? ORDER BY kind, id", (run,)):
             yield _outcome(row["kind"], row["id"], row["outcome"])
+
+    def outcome_counts(self, run: str) -> Counter[Outcome]:
+        """How many records of a run came to which outcome."""
+        rows = self.query(
+            "SELECT json_extract(outcome, '$.outcome') AS name, count(*) AS n FROM outcomes WHERE run = ? GROUP BY name",
+            (run,),
+        )
+        return Counter({Outcome(row["name"]): row["n"] for row in rows if row["name"] is not None})
+
+
+def _unreadable(error: sqlite3.Error) -> JournalError:
+    return JournalError(f"The journal cannot be read: {error}.")
 
 
 def _now() -> str:

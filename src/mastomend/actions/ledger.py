@@ -6,9 +6,12 @@ journal's file; an entry is written with the outcome it comes from.
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from mastomend.actions.journal import Journal
 from mastomend.outcomes import Outcome, RecordOutcome
@@ -50,8 +53,8 @@ class Ledger:
         self._journal = journal
         self._policy = policy
         journal.commit((_SCHEMA, ()))
-        # asking costs a wait for the journal's next sync, and nearly every record of a run is not in here
-        self._known = {(row["kind"], row["id"]) for row in journal.query("SELECT kind, id FROM ledger")}
+        self._unwritten: dict[tuple[str, int], int] = {}  # what is not in the file yet, oldest first
+        self._lock = threading.Lock()
 
     def settle(self, outcome: RecordOutcome, now: datetime) -> RecordOutcome:
         """Note what became of a record. Returns the outcome to report: one deferral too many is `lost`."""
@@ -72,8 +75,9 @@ class Ledger:
             due = now + timedelta(seconds=self._policy.wait_s(max(tries, 1)))
         dead = (old.dead_since if old and old.dead_since else now) if is_dead(outcome) else None
         assert outcome.outcome is not None
-        self._known.add((outcome.kind, outcome.id))
-        self._journal.note(
+        self._write(
+            outcome.kind,
+            outcome.id,
             (
                 "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -91,58 +95,69 @@ class Ledger:
                     _text(due) if due else None,
                     _text(dead) if dead else None,
                 ),
-            )
+            ),
         )
         return outcome
 
     def entry(self, kind: str, record_id: int) -> Entry | None:
         """The record's entry."""
-        if (kind, record_id) not in self._known:
-            return None
-        return next(iter(self._read("WHERE kind = ? AND id = ?", (kind, record_id))), None)
+        with self._lock:
+            is_written = self._unwritten.get((kind, record_id), 0) <= self._journal.written
+        ask = self._journal.glance if is_written else self._journal.query  # which waits for the journal's next sync
+        rows = ask("SELECT * FROM ledger WHERE kind = ? AND id = ?", (kind, record_id))
+        return _entry(rows[0]) if rows else None
 
-    def due(self, now: datetime) -> set[tuple[str, int]]:
+    def due(self, now: datetime) -> Iterator[tuple[str, int]]:
         """Deferred records whose time has come."""
-        found = self._read("WHERE next_try IS NOT NULL AND next_try <= ?", (_text(now),))
-        return {(entry.kind, entry.id) for entry in found}
+        sql = "SELECT kind, id FROM ledger WHERE next_try IS NOT NULL AND next_try <= ?"
+        for row in self._journal.stream(sql, (_text(now),)):
+            yield row["kind"], row["id"]
+
+    def records(self, *, handed_over: bool) -> Iterator[tuple[str, int]]:
+        """Every record that has an entry: those that were emptied for Mastodon to fetch, or the others."""
+        sql = "SELECT kind, id FROM ledger WHERE (reason IN ('handed_over', 'reset')) = ?"
+        for row in self._journal.stream(sql, (int(handed_over),)):
+            yield row["kind"], row["id"]
 
     def lost(self) -> Iterator[Entry]:
         """Permanent losses: `lost` and `gone`, local ones first, then by age."""
-        return self._read("WHERE outcome IN ('lost', 'gone') ORDER BY is_local DESC, first_seen, kind, id", ())
+        sql = "SELECT * FROM ledger WHERE outcome IN ('lost', 'gone') ORDER BY is_local DESC, first_seen, kind, id"
+        return map(_entry, self._journal.stream(sql))
 
-    def handed_over(self, kind: str) -> list[int]:
-        """Records of that kind that were emptied for Mastodon to fetch."""
-        found = self._read("WHERE kind = ? AND reason IN ('handed_over', 'reset')", (kind,))
-        return [entry.id for entry in found]
-
-    def keep_only(self, kinds: Iterable[str], broken: set[tuple[str, int]]) -> None:
-        """After a check of those kinds: what it no longer found broken is whole, or gone from the database."""
-        for kind in kinds:
-            for entry in list(self._read("WHERE kind = ?", (kind,))):
-                if (entry.kind, entry.id) not in broken:
-                    self._drop(entry.kind, entry.id)
+    def forget(self, records: Iterable[tuple[str, int]]) -> None:
+        """These are whole again, or gone from the database."""
+        for kind, record_id in records:
+            self._drop(kind, record_id)
 
     def _drop(self, kind: str, record_id: int) -> None:
-        self._journal.note(("DELETE FROM ledger WHERE kind = ? AND id = ?", (kind, record_id)))
-        self._known.discard((kind, record_id))
+        self._write(kind, record_id, ("DELETE FROM ledger WHERE kind = ? AND id = ?", (kind, record_id)))
 
-    def _read(self, condition: str, parameters: tuple[object, ...]) -> Iterator[Entry]:
-        for row in self._journal.query(f"SELECT * FROM ledger {condition}", parameters):  # noqa: S608 - our own words
-            yield Entry(
-                row["kind"],
-                row["id"],
-                bool(row["is_local"]),
-                row["domain"],
-                row["remote_url"],
-                Outcome(row["outcome"]),
-                row["reason"],
-                row["detail"],
-                row["tries"],
-                datetime.fromisoformat(row["first_seen"]),
-                datetime.fromisoformat(row["last_tried"]),
-                datetime.fromisoformat(row["next_try"]) if row["next_try"] else None,
-                datetime.fromisoformat(row["dead_since"]) if row["dead_since"] else None,
-            )
+    def _write(self, kind: str, record_id: int, statement: tuple[str, tuple[object, ...]]) -> None:
+        with self._lock:
+            number = self._journal.note(statement)
+            self._unwritten.pop((kind, record_id), None)
+            self._unwritten[kind, record_id] = number
+            for record, oldest in list(islice(self._unwritten.items(), 2)):  # two for each new one: it stays short
+                if oldest <= self._journal.written:
+                    del self._unwritten[record]
+
+
+def _entry(row: sqlite3.Row) -> Entry:
+    return Entry(
+        row["kind"],
+        row["id"],
+        bool(row["is_local"]),
+        row["domain"],
+        row["remote_url"],
+        Outcome(row["outcome"]),
+        row["reason"],
+        row["detail"],
+        row["tries"],
+        datetime.fromisoformat(row["first_seen"]),
+        datetime.fromisoformat(row["last_tried"]),
+        datetime.fromisoformat(row["next_try"]) if row["next_try"] else None,
+        datetime.fromisoformat(row["dead_since"]) if row["dead_since"] else None,
+    )
 
 
 def _text(moment: datetime) -> str:

@@ -6,17 +6,6 @@ import contextlib
 from collections import Counter
 from dataclasses import dataclass
 
-from mastomend.actions.actions import (
-    CancelJob,
-    CopyFile,
-    EnqueueJob,
-    ForgetCached,
-    PreserveFile,
-    PutFile,
-    QuarantineFile,
-    RestoreFile,
-    SetColumns,
-)
 from mastomend.actions.journal import Journal, Run
 from mastomend.actions.ledger import Entry, Ledger
 from mastomend.commands.instance import Instance
@@ -59,19 +48,6 @@ def lost(instance: Instance) -> list[Entry]:
 
 
 def _past(journal: Journal, run: Run) -> PastRun:
-    rows = written = moved = 0
-    for plan in journal.plans(run.id):
-        for step in plan.steps:
-            if not step.done:
-                continue
-            match step.action:
-                case SetColumns():
-                    rows += 1
-                case PutFile() | CopyFile():
-                    written += 1
-                case QuarantineFile() | RestoreFile():
-                    moved += 1
-                case PreserveFile() | EnqueueJob() | CancelJob() | ForgetCached():
-                    pass
-    outcomes = Counter(o.outcome for o in journal.outcomes(run.id) if o.outcome is not None)
-    return PastRun(run, outcomes, rows, written, moved)
+    done = journal.actions_done(run.id)
+    outcomes = journal.outcome_counts(run.id)
+    return PastRun(run, outcomes, done["set"], done["put"] + done["copy"], done["quarantine"] + done["restore"])

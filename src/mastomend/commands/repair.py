@@ -16,8 +16,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
-
 from mastomend import __version__
 from mastomend.actions.executor import Executor
 from mastomend.actions.journal import Journal, Run
@@ -36,6 +34,7 @@ from mastomend.inventory.database import MastodonDatabase, connect
 from mastomend.inventory.instance_actor import signer
 from mastomend.inventory.rows import kinds_of, read_emptied
 from mastomend.inventory.tables import save_outcomes
+from mastomend.inventory.work_list import WorkList, work_list
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
 from mastomend.outcomes import Engine, Outcome, RecordOutcome, Source
 from mastomend.plans.repair import undecided
@@ -44,7 +43,6 @@ from mastomend.sources.copies import Backup, CopySource, Elsewhere
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
 
-_BROKEN_SQL = Path(__file__).parent.parent.joinpath("inventory", "broken.sql").read_text(encoding="utf-8")
 _BATCH = 250
 _MAX_AGE_TO_RESUME_S = 24 * 3600
 _NO_REDIS = (
@@ -143,24 +141,30 @@ def _dry_run(
     instance: Instance, options: RepairOptions, progress: Progress, now: Callable[[], datetime]
 ) -> RepairReport:
     scan, findings = _findings(instance, options, progress)
-    with contextlib.closing(Journal(instance.state)) as journal:
-        due = _due(options, Ledger(journal, instance.settings.deferral), now())
     report = RepairReport(new_id(datetime.now(UTC)), False, scan)
     report.report = instance.state / "runs" / report.run / "outcomes.parquet"
-    with _work(instance, options, report.run, None, progress) as work:
-        rows = []
-        for batch in _batches(findings, work.kinds, due):
-            for item in work.restorer.look(batch):
-                # nothing is decided before it is tried
-                is_refused = options.engine is Engine.RESET and not resettable(item)
-                outcome = (
-                    replace(undecided(item.target), source=None if is_refused else item.source)
-                    if isinstance(item, Case)
-                    else replace(item, outcome=None)
-                )
-                report.count(outcome)
-                rows.append(outcome)
-        save_outcomes(report.report, rows)
+    budget = memory_for_records(instance.settings.memory_bytes)
+    with _work(instance, options, report.run, None, progress) as work, contextlib.ExitStack() as stack:
+        names = [kind.name for kind in work.kinds]
+        records = stack.enter_context(work_list(report.report.parent, budget, findings, names))
+        if options.deferred:
+            journal = stack.enter_context(contextlib.closing(Journal(instance.state)))
+            records.keep(Ledger(journal, instance.settings.deferral).due(now()))
+
+        def outcomes() -> Iterator[RecordOutcome]:
+            for batch in _batches(records, work.kinds):
+                for item in work.restorer.look(batch):
+                    # nothing is decided before it is tried
+                    is_refused = options.engine is Engine.RESET and not resettable(item)
+                    outcome = (
+                        replace(undecided(item.target), source=None if is_refused else item.source)
+                        if isinstance(item, Case)
+                        else replace(item, outcome=None)
+                    )
+                    report.count(outcome)
+                    yield outcome
+
+        save_outcomes(report.report, outcomes(), budget)
     return report
 
 
@@ -187,33 +191,32 @@ def _applied(
             journal.begin(run, "repair", options.scope, scan=scan)
         report.recovered = recovered
         report.report = instance.state / "runs" / report.run / "outcomes.parquet"
-        with _work(instance, options, report.run, journal, progress) as work:
-            decided = journal.decided(report.run)
-            broken = _records(findings, work.kinds)
+        budget = memory_for_records(instance.settings.memory_bytes)
+        with _work(instance, options, report.run, journal, progress) as work, contextlib.ExitStack() as stack:
+            names = [kind.name for kind in work.kinds]
+            records = stack.enter_context(work_list(report.report.parent, budget, findings, names))
             if options.scan is None:
-                emptied = _still_empty(work.parts.database, ledger, work.kinds)
-                ledger.keep_only([k.name for k in work.kinds], broken | emptied)
-            wanted = _due(options, ledger, now())
-            wanted = (broken if wanted is None else broken & wanted) - decided
-            progress.start("repair", len(wanted))
+                _forget_whole(records, ledger, work.parts.database)
+            if options.deferred:
+                records.keep(ledger.due(now()))
+            records.leave_out(journal.decided(report.run))
+            progress.start("repair", len(records))
 
             def close(outcome: RecordOutcome | None) -> None:
                 if outcome is not None:
                     journal.outcome(report.run, ledger.settle(outcome, now()))
                 progress.advance(1)
 
-            def left(kinds: Sequence[Kind]) -> Iterator[list[Broken]]:
-                return _batches(findings, kinds, wanted)
-
             handed = [k for k in work.kinds if HandingOver.takes(options.engine, k)]
-            returned = _hand_over(work, options, report.run, left(handed), close) if handed else []
-            direct = itertools.chain(left([k for k in work.kinds if k not in handed]), _batched(returned))
+            returned = _hand_over(work, options, report.run, _batches(records, handed), close) if handed else []
+            rest = _batches(records, [k for k in work.kinds if k not in handed])
+            direct = itertools.chain(rest, _batched(returned))
             own = client or _client(instance, work.parts.database, progress)
             workers = workers_for(work.parts.store)
             asyncio.run(Fetching(work.restorer, own, instance.settings.politeness, direct, close, workers).run())
         for outcome in journal.outcomes(report.run):
             report.count(outcome)
-        save_outcomes(report.report, journal.outcomes(report.run))
+        save_outcomes(report.report, journal.outcomes(report.run), budget)
         journal.finish(
             report.run, {"outcomes": {o.value: n for o, n in report.outcomes.items()}, "bytes": report.bytes}
         )
@@ -406,41 +409,23 @@ def _recover(instance: Instance, journal: Journal, progress: Progress) -> int:
     return recovered
 
 
-def _due(options: RepairOptions, ledger: Ledger, now: datetime) -> set[tuple[str, int]] | None:
-    """The records to take up again; None means all that is broken."""
-    return ledger.due(now) if options.deferred else None
+def memory_for_records(budget: int) -> int:
+    """What part of the memory budget the list of broken records, and later the report, may have: pictures need the rest."""
+    return budget // 4
 
 
-def _still_empty(database: MastodonDatabase, ledger: Ledger, kinds: Sequence[Kind]) -> set[tuple[str, int]]:
-    """Records that were handed to Mastodon and that it has not filled: a check cannot see them, and they are not whole."""
-    found: set[tuple[str, int]] = set()
-    for kind in kinds:
-        ids = ledger.handed_over(kind.name)
-        for start in range(0, len(ids), _BATCH):
-            found |= {(kind.name, id_) for id_ in read_emptied(database, kind, ids[start : start + _BATCH])}
-    return found
+def _forget_whole(records: WorkList, ledger: Ledger, database: MastodonDatabase) -> None:
+    """After a check: what it no longer found broken is whole, or gone from the database, and leaves the ledger.
+
+    But for records that were handed to Mastodon and that it has not filled: a check cannot see them.
+    """
+    ledger.forget(records.sound(ledger.records(handed_over=False)))
+    for kind, group in itertools.groupby(records.sound(ledger.records(handed_over=True)), key=lambda record: record[0]):
+        while ids := [record_id for _, record_id in itertools.islice(group, _BATCH)]:
+            filled = set(ids).difference(read_emptied(database, KIND_BY_NAME[kind], ids))
+            ledger.forget((kind, record_id) for record_id in filled)
 
 
-def _batches(findings: Path, kinds: Sequence[Kind], wanted: set[tuple[str, int]] | None) -> Iterator[list[Broken]]:
-    """The scan's broken records, hosts interleaved, in batches; only those wanted."""
-    with duckdb.connect(":memory:") as connection:
-        connection.execute("SET enable_progress_bar = false")
-        result = connection.execute(_BROKEN_SQL, [str(findings), [k.name for k in kinds]])
-        while rows := result.fetchmany(_BATCH):
-            batch = [
-                Broken(KIND_BY_NAME[kind], id_, frozenset(corrupt or ()))
-                for kind, id_, _, corrupt in rows
-                if wanted is None or (kind, id_) in wanted
-            ]
-            if batch:
-                yield batch
-
-
-def _records(findings: Path, kinds: Sequence[Kind]) -> set[tuple[str, int]]:
-    """The broken records of those kinds."""
-    with duckdb.connect(":memory:") as connection:
-        rows = connection.execute(
-            "SELECT DISTINCT kind, id FROM read_parquet(?) WHERE list_contains(?, kind)",
-            [str(findings), [k.name for k in kinds]],
-        ).fetchall()
-    return {(kind, id_) for kind, id_ in rows}
+def _batches(records: WorkList, kinds: Sequence[Kind]) -> Iterator[list[Broken]]:
+    for batch in records.batches([kind.name for kind in kinds]):
+        yield [Broken(KIND_BY_NAME[kind], record_id, corrupt) for kind, record_id, corrupt in batch]

@@ -7,7 +7,7 @@ now. Whatever was changed since is a conflict: reported, left alone.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from mastomend.actions.actions import Action, RestoreFile, inverse
@@ -35,13 +35,13 @@ class UndoReport:
     applied: bool
     reverted: int = 0
     conflicts: int = 0
-    details: tuple[str, ...] = ()
+    details: list[str] = field(default_factory=list)
 
     def count(self, outcome: RecordOutcome) -> None:
         """Add one record."""
         if outcome.reason == _CONFLICT:
             self.conflicts += 1
-            self.details = (*self.details, f"{outcome.kind} {outcome.id}: {outcome.detail}")
+            self.details.append(f"{outcome.kind} {outcome.id}: {outcome.detail}")
         else:
             self.reverted += 1
 
@@ -58,10 +58,10 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
         cut_off = next((r for r in journal.runs() if r.undoes == run.id and not r.finished_at), None)
         new = cut_off.id if cut_off else new_id(datetime.now(UTC))
         report = UndoReport(new, run.id, apply)
-        plans = list(journal.plans(run.id))
-        progress.start(f"undo {run.id}", len(plans))
+        changed = journal.changed(run.id)
+        progress.start(f"undo {run.id}", changed)
         if not apply:
-            report.reverted = len(plans)
+            report.reverted = changed
             return report
         connection = connect(instance.configuration.database, application_name(new), read_only=False)
         with (
@@ -69,7 +69,7 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
             changing_run(connection, instance.state, new, pooled=pooled(instance)),
             changing_parts(instance) as parts,
         ):
-            if plans and not parts.store.probe():
+            if changed and not parts.store.probe():
                 raise SafetyStop(
                     f"{instance.configuration.storage} is empty: this looks like a disk that is not mounted. "
                     "Nothing was changed.",
@@ -85,9 +85,8 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
             if run.finished_at is None:  # it must not go on after it was taken back
                 journal.finish(run.id, {"cut_off": True})
             executor = parts.executor(new, journal)
-            decided = journal.decided(new)
-            for plan in reversed(list(journal.plans(run.id))):
-                if (plan.kind, plan.id) not in decided:
+            for plan in journal.plans(run.id, newest_first=True):
+                if cut_off is None or not journal.is_decided(new, plan.kind, plan.id):
                     _take_back(executor, parts.store, plan, new, instance.key_prefix)
                 progress.advance(1)
             for outcome in journal.outcomes(new):

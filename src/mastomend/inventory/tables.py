@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-import duckdb
 from arro3.core import Array, DataType, Table
 
+from mastomend.inventory.workspace import scratch
 from mastomend.outcomes import RecordOutcome
 
 _BATCH = 20_000
@@ -29,12 +29,15 @@ _OUTCOMES: tuple[tuple[str, str, DataType], ...] = (
 )
 
 
-def save_outcomes(path: Path, outcomes: Iterable[RecordOutcome]) -> None:
-    """`outcomes.parquet`: one row per record."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def save_outcomes(path: Path, outcomes: Iterable[RecordOutcome], budget: int) -> None:
+    """`outcomes.parquet`: one row per record. `budget` is how many bytes of them are held in memory.
+
+    Raises:
+        JournalError: it cannot be written.
+    """
     temporary = path.with_suffix(".tmp")
     rows = iter(outcomes)
-    with duckdb.connect(":memory:") as connection:
+    with scratch(path.parent, budget) as connection:
         connection.execute(f"CREATE TABLE t ({', '.join(f'{name} {sql}' for name, sql, _ in _OUTCOMES)})")
         while chunk := list(islice(rows, _BATCH)):
             batch = Table.from_pydict(

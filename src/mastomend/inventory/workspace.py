@@ -26,6 +26,8 @@ MEBIBYTE = 1024 * 1024
 #: What the interpreter, the drivers and what DuckDB holds beside its own count need.
 _OVERHEAD = 192 * MEBIBYTE
 _SMALLEST = 64 * MEBIBYTE
+#: Nothing is ever fetched from anywhere.
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
 _DATABASE, _SCOPE, _LOCK = "scan.duckdb", "scope.json", "lock"
 #: What an older scan saw is not worth going on with.
 MAX_AGE = timedelta(hours=12)
@@ -109,19 +111,53 @@ def _is_running(folder: Path) -> bool:
 
 def _connect(database: Path) -> duckdb.DuckDBPyConnection:
     """The scan's database; one that cannot be read any more is begun anew."""
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": False
-    }  # nothing is ever fetched from anywhere
     try:
-        connection = duckdb.connect(str(database), config=config)
+        connection = duckdb.connect(str(database), config=_CONFIG)
         Workspace(connection)
     except duckdb.Error:
         if not database.exists():
             raise
         database.unlink()
         database.with_name(f"{database.name}.wal").unlink(missing_ok=True)
-        connection = duckdb.connect(str(database), config=config)
+        connection = duckdb.connect(str(database), config=_CONFIG)
     return connection
+
+
+def _limit(connection: duckdb.DuckDBPyConnection, budget: int, spill: Path) -> None:
+    connection.execute(f"SET memory_limit = '{budget}B'")
+    connection.execute(f"SET temp_directory = '{str(spill).replace(chr(39), chr(39) * 2)}'")
+    connection.execute("SET preserve_insertion_order = false")
+    connection.execute("SET enable_progress_bar = false")
+
+
+@contextmanager
+def scratch(folder: Path, budget: int) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Tables for the time of the block, `budget` bytes of them in memory and the others in a folder there.
+
+    Raises:
+        JournalError: there is no room for them.
+    """
+    spill = folder / "spill"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(folder, error) from None
+    try:
+        with duckdb.connect(":memory:", config=_CONFIG) as connection:
+            _limit(connection, max(budget, _SMALLEST), spill)
+            yield connection
+    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+        raise _unusable(folder, error) from None
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def _unusable(folder: Path, error: Exception) -> JournalError:
+    why = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+    return JournalError(
+        f"The state directory {folder} cannot be used: {why}.",
+        hint="Is its disk full? Use --state DIR to put it elsewhere.",
+    )
 
 
 @contextmanager
@@ -147,10 +183,7 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
             f"The state directory {folder} cannot be written: {error}.", hint="Use --state DIR."
         ) from None
     try:
-        connection.execute(f"SET memory_limit = '{max(budget - _OVERHEAD, _SMALLEST)}B'")
-        connection.execute(f"SET temp_directory = '{str(work / 'spill').replace(chr(39), chr(39) * 2)}'")
-        connection.execute("SET preserve_insertion_order = false")
-        connection.execute("SET enable_progress_bar = false")
+        _limit(connection, max(budget - _OVERHEAD, _SMALLEST), work / "spill")
         # what is joined is known to be built of what is held, never of the many expected keys
         connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
         yield Workspace(connection)

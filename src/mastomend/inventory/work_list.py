@@ -1,0 +1,90 @@
+"""The broken records of a scan that one run takes up, in the order they are taken up.
+
+There may be as many as the instance has records, so they are kept where a scan keeps its own: in DuckDB within a budget,
+spilling to disk. What the journal knows of them (decided already, due again, in the ledger) is joined there, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import duckdb
+from arro3.core import Array, DataType, Table
+
+from mastomend.inventory.workspace import scratch
+
+_BROKEN_SQL = Path(__file__).with_name("broken.sql").read_text(encoding="utf-8")
+_BATCH = 250
+_TAKEN_AT_ONCE = 20_000
+
+#: The name of its kind and its id.
+Record = tuple[str, int]
+
+
+class WorkList:
+    """The records; `work_list` makes it. Several iterators may be open at once."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, findings: Path, kinds: Sequence[str]) -> None:
+        self._connection = connection
+        connection.execute(f"CREATE TABLE broken AS {_BROKEN_SQL}", [str(findings), list(kinds)])
+        self._kinds = list(kinds)
+
+    def __len__(self) -> int:
+        ((number,),) = self._connection.execute("SELECT count(*) FROM broken").fetchall()
+        return int(number)
+
+    def batches(self, kinds: Sequence[str]) -> Iterator[list[tuple[str, int, frozenset[str]]]]:
+        """Records of those kinds with their styles that do not decode, a few hundred at a time, hosts interleaved."""
+        with self._connection.cursor() as reader:
+            result = reader.execute(
+                "SELECT kind, id, corrupt FROM broken WHERE list_contains(?, kind) ORDER BY position, kind, id",
+                [list(kinds)],
+            )
+            while rows := result.fetchmany(_BATCH):
+                yield [(kind, record_id, frozenset(corrupt or ())) for kind, record_id, corrupt in rows]
+
+    def keep(self, records: Iterable[Record]) -> None:
+        """Take up only those."""
+        self._take(records)
+        self._connection.execute("CREATE OR REPLACE TABLE broken AS FROM broken SEMI JOIN taken USING (kind, id)")
+
+    def leave_out(self, records: Iterable[Record]) -> None:
+        """Do not take those up."""
+        self._take(records)
+        self._connection.execute("CREATE OR REPLACE TABLE broken AS FROM broken ANTI JOIN taken USING (kind, id)")
+
+    def sound(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Those of the records that are of these kinds and not broken. Ask before anything is left out."""
+        self._take(records)
+        with self._connection.cursor() as reader:
+            result = reader.execute(
+                "SELECT kind, id FROM taken ANTI JOIN broken USING (kind, id) WHERE list_contains(?, kind)",
+                [self._kinds],
+            )
+            while rows := result.fetchmany(_TAKEN_AT_ONCE):
+                yield from rows
+
+    def _take(self, records: Iterable[Record]) -> None:
+        self._connection.execute("CREATE OR REPLACE TABLE taken (kind VARCHAR, id BIGINT)")
+        rest = iter(records)
+        while some := list(islice(rest, _TAKEN_AT_ONCE)):
+            kinds, ids = zip(*some, strict=True)
+            batch = Table.from_pydict(
+                {"kind": Array(kinds, type=DataType.string()), "id": Array(ids, type=DataType.int64())}
+            )
+            self._connection.execute("INSERT INTO taken SELECT * FROM batch")
+            del batch
+
+
+@contextlib.contextmanager
+def work_list(folder: Path, budget: int, findings: Path, kinds: Sequence[str]) -> Iterator[WorkList]:
+    """The broken records of those kinds; `folder` is where they may spill to.
+
+    Raises:
+        JournalError: there is no room for them.
+    """
+    with scratch(folder, budget) as connection:
+        yield WorkList(connection, findings, kinds)

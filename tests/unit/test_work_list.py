@@ -1,0 +1,203 @@
+"""What a repair takes up, and what the journal and the ledger tell of it, where there may be millions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from mastomend.actions.actions import ForgetCached, PutFile
+from mastomend.actions.journal import Journal
+from mastomend.actions.ledger import Ledger
+from mastomend.errors import JournalError
+from mastomend.inventory import findings as finding_table
+from mastomend.inventory.work_list import WorkList, work_list
+from mastomend.inventory.workspace import MEBIBYTE, scratch
+from mastomend.mastodon.keys import Key
+from mastomend.outcomes import Outcome, RecordOutcome, Source
+from mastomend.plans.deferral import Deferral
+from mastomend.vocabulary import Finding, State
+
+AVATARS, HEADERS = "accounts/avatars", "accounts/headers"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def finding(kind: str, record: int, host: str, style: str = "original", state: State = State.MISSING) -> Finding:
+    url = f"https://{host}/{record}.png"
+    return Finding(
+        kind, record, style, f"k/{record}/{style}", state, False, host, url, "f.png", "image/png", 1, None, ""
+    )
+
+
+FINDINGS = [
+    *(finding(AVATARS, n, "big.example") for n in range(1, 8)),
+    finding(AVATARS, 20, "small.example"),
+    finding(AVATARS, 20, "small.example", "static", State.CORRUPT),
+    finding(HEADERS, 3, "big.example"),
+    finding(HEADERS, 21, "small.example"),
+]
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[WorkList]:
+    with duckdb.connect(":memory:") as connection:
+        finding_table.create(connection)
+        finding_table.append(connection, FINDINGS)
+        finding_table.save(connection, tmp_path / "findings.parquet")
+    with work_list(tmp_path / "run", 0, tmp_path / "findings.parquet", [AVATARS, HEADERS]) as made:
+        yield made
+
+
+def taken_up(records: WorkList, *kinds: str) -> list[tuple[str, int]]:
+    return [(kind, n) for batch in records.batches(kinds or (AVATARS, HEADERS)) for kind, n, _ in batch]
+
+
+def test_hosts_take_turns_and_each_record_comes_once(records: WorkList) -> None:
+    order = taken_up(records)
+    assert order == [
+        *[(AVATARS, 1), (AVATARS, 20)],
+        *[(AVATARS, 2), (HEADERS, 21)],
+        *[(AVATARS, n) for n in range(3, 8)],
+        (HEADERS, 3),
+    ]
+    assert len(records) == len(order) == 10
+    assert taken_up(records, HEADERS) == [(HEADERS, 21), (HEADERS, 3)]
+    (corrupt,) = [styles for batch in records.batches([AVATARS]) for _, n, styles in batch if n == 20]
+    assert corrupt == {"static"}
+
+
+def test_what_is_decided_is_left_out_and_what_is_not_due_is_not_kept(records: WorkList) -> None:
+    records.leave_out([(AVATARS, 1), (HEADERS, 21), (HEADERS, 1), ("custom_emojis/images", 2)])
+    assert taken_up(records, HEADERS) == [(HEADERS, 3)]
+    assert (AVATARS, 1) not in taken_up(records)
+    records.keep([(AVATARS, 1), (AVATARS, 5), (HEADERS, 3)])
+    assert taken_up(records) == [(AVATARS, 5), (HEADERS, 3)]
+    records.keep([])
+    assert len(records) == 0
+    assert taken_up(records) == []
+
+
+def test_sound_is_what_these_kinds_have_no_finding_of(records: WorkList) -> None:
+    known = [(AVATARS, 1), (AVATARS, 99), (HEADERS, 3), (HEADERS, 20), ("custom_emojis/images", 5)]
+    assert sorted(records.sound(known)) == [(AVATARS, 99), (HEADERS, 20)]
+
+
+def test_several_lists_of_one_run_are_read_side_by_side(records: WorkList) -> None:
+    one, other = records.batches([AVATARS]), records.batches([HEADERS])
+    assert {n for _, n, _ in next(other)} == {21, 3}
+    assert len(next(one)) == 8
+
+
+def test_a_state_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(JournalError, match="file/run cannot be used: Not a directory") as caught,
+        scratch(tmp_path / "file" / "run", 0),
+    ):
+        pass
+    assert "--state" in str(caught.value.hint)
+
+
+def test_more_than_the_budget_spills_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with scratch(tmp_path, 64 * MEBIBYTE) as connection:
+        connection.execute(
+            "CREATE TABLE t AS SELECT md5(n::VARCHAR) || md5((n + 1)::VARCHAR) AS x FROM range(3000000) r(n)"
+        )
+        ((n,),) = connection.execute("SELECT count(DISTINCT x) FROM t").fetchall()
+        assert n == 3_000_000
+        assert list((tmp_path / "spill").iterdir())
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the journal ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with closing(Journal(tmp_path / "state")) as made:
+        made.begin("run", "repair", "all", scan=None)
+        yield made
+
+
+def outcome_of(record: int, outcome: Outcome = Outcome.RESTORED) -> RecordOutcome:
+    return RecordOutcome(AVATARS, record, False, "a.example", None, outcome, Source.ORIGIN, "not_found", "")
+
+
+def test_plans_come_in_pages_in_either_order(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mastomend.actions.journal._PAGE", 3)
+    put = PutFile.of(Key("a/b"), b"x", "image/png")
+    order = [5, 3, 9, 1, 7, 2, 8, 4]
+    for record in order:
+        journal.plan("other", outcome_of(record), [put])  # two runs in one file
+        journal.plan("run", outcome_of(record), [put, ForgetCached(("c",))])
+        if record != 9:
+            journal.done("run", AVATARS, record, 0)
+    made = [n for n in order if n != 9]
+    assert [plan.id for plan in journal.plans("run")] == made
+    assert [plan.id for plan in journal.plans("run", newest_first=True)] == made[::-1]
+    assert journal.changed("run") == len(made)
+    assert journal.actions_done("run") == {"put": len(made)}
+    assert list(journal.plans("none")) == []
+    assert journal.changed("none") == 0
+
+
+def test_plans_may_be_closed_while_they_are_read(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mastomend.actions.journal._PAGE", 2)
+    for record in range(7):
+        journal.plan("run", outcome_of(record), [PutFile.of(Key("a/b"), b"x", "image/png")])
+        journal.done("run", AVATARS, record, 0)
+    seen = []
+    for plan in journal.plans("run", newest_first=True):
+        seen.append(plan.id)
+        journal.plan("undo", plan.outcome, [])
+        journal.outcome("undo", plan.outcome)
+    assert seen == [6, 5, 4, 3, 2, 1, 0]
+    assert journal.outcome_counts("undo") == {Outcome.RESTORED: 7}
+    assert sorted(journal.decided("undo")) == [(AVATARS, n) for n in range(7)]
+    assert journal.is_decided("undo", AVATARS, 3)
+    assert not journal.is_decided("undo", HEADERS, 3)
+
+
+def test_a_glance_does_not_wait_and_a_question_does(journal: Journal) -> None:
+    number = journal.note(("INSERT INTO runs (id, command, scope, started_at) VALUES ('x', 'repair', 'all', '')", ()))
+    assert [row["id"] for row in journal.query("SELECT id FROM runs WHERE id = 'x'")] == ["x"]
+    assert journal.written >= number
+    assert [row["id"] for row in journal.glance("SELECT id FROM runs WHERE id = 'x'")] == ["x"]
+    with journal._lock:  # nobody can commit now
+        journal.note(("DELETE FROM runs WHERE id = 'x'", ()))
+        assert len(journal.glance("SELECT id FROM runs WHERE id = 'x'")) == 1
+    assert journal.query("SELECT id FROM runs WHERE id = 'x'") == []
+
+
+def test_a_record_settled_twice_at_once_counts_both_tries(journal: Journal) -> None:
+    """The first entry may not be in the file yet when the second is made."""
+    ledger = Ledger(journal, Deferral(tries=50))
+    deferred = replace(outcome_of(1, Outcome.DEFERRED), reason="timeout")
+    with journal._lock:
+        ledger.settle(deferred, NOW)
+        later = threading.Thread(target=ledger.settle, args=(deferred, NOW + timedelta(days=1)))
+        later.start()
+        later.join(0.2)
+        assert later.is_alive(), "it has to wait for the first"
+    later.join()
+    entry = ledger.entry(AVATARS, 1)
+    assert entry is not None
+    assert (entry.tries, entry.first_seen) == (2, NOW)
+
+
+def test_what_the_ledger_remembers_of_the_unwritten_stays_short(journal: Journal) -> None:
+    ledger = Ledger(journal, Deferral())
+    for record in range(500):
+        ledger.settle(outcome_of(record, Outcome.GONE), NOW)
+        if record % 50 == 0:
+            journal.commit()
+    assert len(ledger._unwritten) < 60
+    assert len(list(ledger.records(handed_over=False))) == 500
+    ledger.forget((AVATARS, n) for n in range(499))
+    assert [entry.id for entry in ledger.lost()] == [499]
