@@ -35,9 +35,9 @@ def join(files: int, memory_mib: int, missing_one_in: int) -> None:
         held.create(work)
         (table,) = expected(work, [AVATARS], "")
         work.connection.execute(
-            f"""CREATE TABLE rows_accounts AS SELECT {109_876_543_210_000_000} + n * 6553600007 AS id, false AS is_local_0,
-            substr(md5(n::VARCHAR), 1, 16) || '.png' AS file_name_0, 'image/png' AS content_type_0,
-            1::BIGINT AS file_size_0, 1::INTEGER AS version_0 FROM range({files}) t(n)"""
+            f"""CREATE TABLE rows_accounts AS SELECT {109_876_543_210_000_000} + n * 6553600007 AS id, true AS in_cache_0,
+            substr(md5(n::VARCHAR), 1, 16) || '.png' AS file_name_0, NULL::VARCHAR AS content_type_0,
+            1::BIGINT AS file_size_0 FROM range({files}) t(n)"""
         )
         work.connection.execute(
             f"INSERT INTO held SELECT md5_number(key), 1 FROM ({table.files()}) WHERE hash(id) % {missing_one_in} <> 0"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mastomend.inventory.database import MastodonDatabase
+from mastomend.mastodon.columnar import scan_columns
 from mastomend.mastodon.jobs import emoji_cache_key, status_cache_keys
 from mastomend.mastodon.keys import Record
 from mastomend.mastodon.kinds import BLANK_CHARACTERS, EMOJIS, KINDS, Kind, Owner, RemoteRule
@@ -55,11 +56,8 @@ def scan_sql(kinds: Sequence[Kind], database: MastodonDatabase) -> str:
     table = kinds[0].table
     selected = ["t.id::int8 AS id"]
     for i, kind in enumerate(kinds):
-        unread = {"var"} if not kind.has_var else set()
-        if not kind.derived:
-            unread.add("content_type")
-        columns = _record_columns(kind, database.columns(table), "t")
-        selected += [f"{expression} AS {name}_{i}" for name, expression in columns.items() if name not in unread]
+        columns = scan_columns(kind, _record_columns(kind, database.columns(table), "t"))
+        selected += [f"{expression} AS {name}_{i}" for name, expression in columns.items()]
     names_a_file = " OR ".join(f"t.{kind.column('file_name')} <> ''" for kind in kinds)
     return f"SELECT {', '.join(selected)} FROM {table} t WHERE {names_a_file}"
 

@@ -1,15 +1,15 @@
 """The same rules as `keys`, as SQL expressions that DuckDB evaluates over millions of rows.
 
 Both are derived from the one table in `kinds`; a property test compares them on generated records. The kinds of one
-table are read together, so that each table is read once. Input columns: `id` and, for kind number i of them,
-`is_local_i, file_name_i, content_type_i, file_size_i, version_i, var_i` (what `inventory.rows` reads). The output is
-one row per expected file: `n, id, key, expected_bytes`, where `n` counts `styles(kinds)`; a row whose file name would
-leave its directory yields one row with `key` NULL.
+table are read together, so that each table is read once. Input columns: `id` and, for kind number i of them, those of
+`scan_columns`, each with `_i` behind it (what `inventory.rows` reads). The output is one row per expected file:
+`n, id, key, expected_bytes`, where `n` counts `styles(kinds)`; a row whose file name would leave its directory yields
+one row with `key` NULL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import Derived, Kind, RemoteRule
@@ -28,7 +28,7 @@ _DIGITS = """CASE WHEN id >= 100000000000 THEN id::VARCHAR
 
 
 def _groups(count: int) -> str:
-    return " || '/' || ".join(f"substr(digits, {1 + 3 * i}, 3)" for i in range(count))
+    return f"concat_ws('/', {', '.join(f'substr(digits, {1 + 3 * i}, 3)' for i in range(count))})"
 
 
 _PARTITION = "CASE length(digits) // 3 " + " ".join(f"WHEN {n} THEN {_groups(n)}" for n in (6, 3, 4, 5, 2)) + " END"
@@ -53,21 +53,38 @@ def _styled_name(name: str, extension: str | None) -> str:
     return f"({base}) || CASE WHEN ({own}) = '' THEN '' ELSE '.' || ({own}) END"
 
 
-def _cache(kind: Kind, i: int) -> str:
+def scan_columns(kind: Kind, record: Mapping[str, str]) -> dict[str, str]:
+    """The input columns of a kind and how they are made of a `Record`'s, in PostgreSQL's or DuckDB's SQL.
+
+    Every column costs as much as any other to send, to decode and to keep: there are no more than the rules need.
+    """
+    columns = {"file_name": record["file_name"], "file_size": record["file_size"]}
     match kind.remote:
         case RemoteRule.NEVER:
-            return "''"
+            pass
         case RemoteRule.ALWAYS:
-            return f"CASE WHEN coalesce(version_{i}, 0) >= 1 THEN 'cache/' ELSE '' END"
+            columns["in_cache"] = f"coalesce({record['version']}, 0) >= 1"
         case RemoteRule.DOMAIN | RemoteRule.REMOTE_URL:
-            return f"CASE WHEN NOT is_local_{i} AND coalesce(version_{i}, 0) >= 1 THEN 'cache/' ELSE '' END"
+            columns["in_cache"] = f"(coalesce({record['version']}, 0) >= 1 AND NOT ({record['is_local']}))"
+    if types := frozenset().union(*(d.content_types or () for d in kind.derived)):
+        columns["content_type"] = f"CASE WHEN {_in(record['content_type'], types)} THEN {record['content_type']} END"
+    if any(d.var for d in kind.derived):
+        columns["var"] = record["var"]
+    return columns
+
+
+def _in(value: str, among: Collection[str]) -> str:
+    return f"{value} IN ({', '.join(map(quote, sorted(among)))})"
+
+
+def _cache(kind: Kind, i: int) -> str:
+    return "''" if kind.remote is RemoteRule.NEVER else f"CASE WHEN in_cache_{i} THEN 'cache/' ELSE '' END"
 
 
 def _derived_condition(derived: Derived, i: int) -> str:
     conditions = [f"file_name_{i} <> ''", _safe(i)]
     if derived.content_types is not None:
-        listed = ", ".join(quote(t) for t in sorted(derived.content_types))
-        conditions.append(f"content_type_{i} IN ({listed})")
+        conditions.append(_in(f"content_type_{i}", derived.content_types))
     if derived.var is not None:
         conditions.append(f"var_{i} = {quote(derived.var)}")
     return " AND ".join(conditions)
@@ -78,23 +95,22 @@ def _safe(i: int) -> str:
 
 
 def expected_files_sql(kinds: Sequence[Kind], rows: str, key_prefix: str = "") -> str:
-    """A SELECT over the relation `rows`, which it scans once, that yields every expected file of those kinds."""
+    """A SELECT over the relation `rows` that yields every expected file of those kinds."""
     prefix = f"{key_prefix}/".lstrip("/") if key_prefix else ""
-    conditions: list[str] = []
-    keys: list[str] = []
-    sizes: list[str] = []
+    selects: list[str] = []
+
+    def select(condition: str, key: str, size: str = "NULL") -> None:
+        selects.append(
+            f"SELECT {len(selects)}::BIGINT AS n, id, {key} AS key, {size}::BIGINT AS expected_bytes "
+            f"FROM (SELECT *, {_DIGITS} AS digits FROM {rows}) WHERE {condition}"
+        )
+
     for i, kind in enumerate(kinds):
-        folder = f"{quote(prefix)} || {_cache(kind, i)} || {quote(kind.name + '/')} || partition"
+        folder = f"{quote(prefix)}, {_cache(kind, i)}, {quote(kind.name + '/')}, {_PARTITION}"
         name = f"file_name_{i}"
-        sizes.append(f"WHEN {len(keys)} THEN file_size_{i}")
-        conditions.append(f"{name} <> ''")
-        keys.append(f"CASE WHEN {_safe(i)} THEN {folder} || {quote(f'/{ORIGINAL}/')} || {name} END")
+        key = f"CASE WHEN {_safe(i)} THEN concat({folder}, {quote(f'/{ORIGINAL}/')}, {name}) END"
+        select(f"{name} <> ''", key, f"file_size_{i}")
         for derived in kind.derived:
-            conditions.append(_derived_condition(derived, i))
-            keys.append(f"{folder} || {quote(f'/{derived.style}/')} || {_styled_name(name, derived.extension)}")
-    wanted = ", ".join(f"CASE WHEN {condition} THEN {n} END" for n, condition in enumerate(conditions))
-    key = " ".join(f"WHEN {n} THEN {key}" for n, key in enumerate(keys))
-    return f"""
-SELECT n::BIGINT AS n, id, CASE n {key} END AS key, CASE n {" ".join(sizes)} END AS expected_bytes
-FROM (SELECT *, {_PARTITION} AS partition, unnest([{wanted}]) AS n FROM (SELECT *, {_DIGITS} AS digits FROM {rows}))
-WHERE n IS NOT NULL"""
+            key = f"concat({folder}, {quote(f'/{derived.style}/')}, {_styled_name(name, derived.extension)})"
+            select(_derived_condition(derived, i), key)
+    return " UNION ALL ".join(selects)
