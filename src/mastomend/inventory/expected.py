@@ -97,10 +97,13 @@ class Expected:
         return counts
 
     def files(self, rows: str | None = None) -> str:
-        """A SELECT of every expected file: `n` (counting `styles`), `id`, `key` (NULL: unsafe), `expected_bytes`."""
+        """A SELECT of every expected file: `n` (counting `styles`), `id`, `key` (NULL: unsafe), `expected_bytes`.
+
+        Of all rows, or of those few.
+        """
         if self._is_empty():
             return "SELECT 0::BIGINT AS n, 0::BIGINT AS id, ''::VARCHAR AS key, 0::BIGINT AS expected_bytes WHERE false"
-        return expected_files_sql(self.kinds, rows or self._rows, self.key_prefix)
+        return expected_files_sql(self.kinds, rows or self._rows, self.key_prefix, few=rows is not None)
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, a few tens of thousands at a time, in the order they are kept; ids mostly ascend with it."""

@@ -106,7 +106,7 @@ def _look_up(table: Expected, store: BulkLookup, reader: duckdb.DuckDBPyConnecti
                 continue
             # an unsafe name has no key: '' is never found, so it becomes a candidate like anything that is missing
             sql = (
-                "SELECT n, id, coalesce(key, '') AS key, coalesce(expected_bytes, -1)::BIGINT AS expected_bytes "
+                "SELECT n, id, concat(key, chr(0)) AS key, coalesce(expected_bytes, -1)::BIGINT AS expected_bytes "
                 f"FROM ({table.files(chunk.rows)})"
             )
             for batch in RecordBatchReader.from_arrow(reader.sql(sql)):
@@ -125,7 +125,7 @@ def _settle(
         return
     batch = looked.batch
     numbers: array[int] = arrow_buffers.integers(batch["n"])
-    ids, keys = arrow_buffers.integers(batch["id"]), batch["key"].to_pylist()
+    ids, keys = arrow_buffers.integers(batch["id"]), [key.removesuffix("\0") for key in batch["key"].to_pylist()]
     different = {i for i, _ in looked.different}
     _add_candidates(connection, [_candidate(names[numbers[i]], ids[i], keys[i]) for i in different])
     if sampler:

@@ -94,23 +94,27 @@ def _safe(i: int) -> str:
     return f"(NOT contains(file_name_{i}, '/') AND file_name_{i} NOT IN ('.', '..'))"
 
 
-def expected_files_sql(kinds: Sequence[Kind], rows: str, key_prefix: str = "") -> str:
-    """A SELECT over the relation `rows` that yields every expected file of those kinds."""
+def expected_files_sql(kinds: Sequence[Kind], rows: str, key_prefix: str = "", *, few: bool = False) -> str:
+    """A SELECT over the relation `rows` that yields every expected file of those kinds.
+
+    `few` rows are held in memory so that what their files have in common is made once.
+    """
     prefix = f"{key_prefix}/".lstrip("/") if key_prefix else ""
     selects: list[str] = []
 
     def select(condition: str, key: str, size: str = "NULL") -> None:
         selects.append(
             f"SELECT {len(selects)}::BIGINT AS n, id, {key} AS key, {size}::BIGINT AS expected_bytes "
-            f"FROM (SELECT *, {_DIGITS} AS digits FROM {rows}) WHERE {condition}"
+            f"FROM placed WHERE {condition}"
         )
 
     for i, kind in enumerate(kinds):
-        folder = f"{quote(prefix)}, {_cache(kind, i)}, {quote(kind.name + '/')}, {_PARTITION}"
+        folder = f"{quote(prefix)}, {_cache(kind, i)}, {quote(kind.name + '/')}, partition"
         name = f"file_name_{i}"
         key = f"CASE WHEN {_safe(i)} THEN concat({folder}, {quote(f'/{ORIGINAL}/')}, {name}) END"
         select(f"{name} <> ''", key, f"file_size_{i}")
         for derived in kind.derived:
             key = f"concat({folder}, {quote(f'/{derived.style}/')}, {_styled_name(name, derived.extension)})"
             select(_derived_condition(derived, i), key)
-    return " UNION ALL ".join(selects)
+    placed = f"SELECT *, {_PARTITION} AS partition FROM (SELECT *, {_DIGITS} AS digits FROM {rows})"
+    return f"WITH placed AS {'' if few else 'NOT '}MATERIALIZED ({placed}) {' UNION ALL '.join(selects)}"

@@ -58,7 +58,7 @@ class _Worker:
             header = self._answers.read(8)
             if len(header) < 8:
                 raise OSError("it ended early")
-            pairs.frombytes(self._answers.read(16 * struct.unpack("<q", header)[0]))
+            pairs.frombytes(self._answers.read(16 * struct.unpack("=q", header)[0]))
         finally:
             with self._turn:
                 self._answered += 1
@@ -88,9 +88,9 @@ class LookupPool:
         self._threads: ThreadPoolExecutor | None = None
 
     def differing(self, offsets: array[int], data: bytes, expected: array[int]) -> list[tuple[int, int]]:
-        """(index, size) of the keys `data[offsets[i]:offsets[i + 1]]` whose size is not `expected[i]`.
+        """(index, size) of the keys `data[offsets[i]:offsets[i + 1]]`, each ended by a zero byte, that differ.
 
-        Bytes; -1 expects any size above 0. Split over the workers.
+        Expected are bytes; -1 expects any size above 0. Split over the workers.
         """
         jobs = [
             (start, _request(offsets[start : start + SHARE + 1], data, expected[start : start + SHARE]))
@@ -132,4 +132,4 @@ class LookupPool:
 
 def _request(offsets: array[int], data: bytes, expected: array[int]) -> bytes:
     keys = data[offsets[0] : offsets[-1]]
-    return b"".join((struct.pack("<qq", len(expected), len(keys)), offsets.tobytes(), keys, expected.tobytes()))
+    return b"".join((struct.pack("=qq", len(expected), len(keys)), keys, expected.tobytes()))

@@ -1,10 +1,9 @@
 """The process that looks up sizes on a local disk. Run by path with nothing but the standard library.
 
 Looking up a path is a system call; Python threads would take turns at the interpreter's lock, so `lookup` starts one
-such process per core. Protocol on stdin/stdout, all numbers little-endian and native: a request is two 64-bit numbers,
-n and the length of the keys in bytes, then n + 1 32-bit offsets into the keys (the first one is where they begin), the
-keys, and n 64-bit expected sizes (-1: any size above 0 will do). The answer is a 64-bit count and that many pairs of
-(index, size) for the keys that are *not* as expected; size -1 is missing, -2 unreadable.
+such process per core. Protocol on stdin/stdout, all numbers 64 bits, native: a request is n, the length of the keys in
+bytes, the keys, each with a zero byte behind it, and n expected sizes (-1: any size above 0 will do). The answer is a
+count and that many pairs of (index, size) for the keys that are *not* as expected; size -1 is missing, -2 unreadable.
 
 A cold disk answers slowly, and then many questions must be in flight: when a look-up takes longer than a warm one
 ever does, the next ones are spread over threads (the lock is released while the kernel waits).
@@ -88,14 +87,12 @@ def main(root: str) -> None:
     pool: list[ThreadPoolExecutor] = []
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while header := source.read(16):
-        n, length = struct.unpack("<qq", header)
-        offsets = array("i", source.read(4 * (n + 1)))
-        data = source.read(length)
+        n, length = struct.unpack("=qq", header)
+        keys = source.read(length).split(b"\0")
+        keys.pop()  # what is behind the last zero
         expected = array("q", source.read(8 * n)).tolist()
-        first = offsets[0]
-        keys = [data[start - first : stop - first] for start, stop in zip(offsets, offsets[1:])]
         pairs = different(sizes(keys, pool), expected)
-        sink.write(struct.pack("<q", len(pairs) // 2) + pairs.tobytes())
+        sink.write(struct.pack("=q", len(pairs) // 2) + pairs.tobytes())
         sink.flush()
 
 

@@ -71,9 +71,10 @@ class BulkLookup(Protocol):
     """Very many sizes at once, for a storage where a look-up is cheaper than a listing."""
 
     def differing(self, offsets: array[int], data: bytes, expected: array[int]) -> list[tuple[int, int]]:
-        """(index, size) of those keys `data[offsets[i]:offsets[i + 1]]` whose size is not `expected[i]` bytes.
+        """(index, size) of those keys whose size is not `expected[i]` bytes.
 
-        Expected -1 accepts any size above 0. Sizes as in `Lookup.sizes`.
+        Key i is `data[offsets[i]:offsets[i + 1]]` without the zero byte at its end (no key holds one). Expected -1
+        accepts any size above 0. Sizes as in `Lookup.sizes`.
 
         Raises:
             StorageError: the storage as a whole does not answer.
