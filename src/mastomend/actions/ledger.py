@@ -60,11 +60,10 @@ class Ledger:
         """Note what became of a record. Returns the outcome to report: one deferral too many is `lost`."""
         if outcome.outcome is None:
             return outcome
-        old = self.entry(outcome.kind, outcome.id)
         if outcome.outcome in _SUCCESS:
-            if old is not None:
-                self._drop(outcome.kind, outcome.id)
+            self._drop(outcome.kind, outcome.id)
             return outcome
+        old = self.entry(outcome.kind, outcome.id)
         tries = (old.tries if old else 0) + counts(outcome)
         since = old.first_seen if old else now
         if counts(outcome) and tries >= self._policy.tries:

@@ -30,7 +30,7 @@ from mastomend.mastodon.versions import Version, version
 _CONNECT_TIMEOUT_S = "10"
 STATEMENT_TIMEOUT_S = 600.0
 _LOCK_MS = "10000"
-_BATCH_BYTES = 3 * 1024 * 1024  # small enough to begin working on early, large enough to plan rarely
+_BATCH_BYTES = 6 * 1024 * 1024  # small enough to begin working on early, large enough to plan rarely
 
 
 def conninfo(database: Database, application: str) -> str:

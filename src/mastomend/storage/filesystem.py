@@ -144,17 +144,18 @@ class FilesystemStore:
         origin, destination = self._path(source), self._path(target)
         mode = 0o600 if private else self._file_mode
         try:
-            self._make_folders(destination.parent, private)
+            changed = self._make_folders(destination.parent, private)
             origin.chmod(mode)
             origin.rename(destination)
         except OSError as error:
             if error.errno != errno.EXDEV:  # a mount point below the root: copy, then remove
                 raise self._failure(error, source) from None
             self.copy(source, target, private=private)
+            changed = []
             origin.unlink()
         try:
-            _sync_folder(destination.parent)
-            _sync_folder(origin.parent)
+            for folder in (destination.parent, origin.parent, *changed):
+                _sync_folder(folder)
             self._remove_empty_folders(origin.parent)
         except OSError as error:
             raise self._failure(error, source) from None
@@ -180,7 +181,7 @@ class FilesystemStore:
         assert callable(write)
         temporary = _temporary(path)
         try:
-            self._make_folders(path.parent, private_folders)
+            changed = self._make_folders(path.parent, private_folders)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             try:
                 write(descriptor)
@@ -190,13 +191,19 @@ class FilesystemStore:
             finally:
                 os.close(descriptor)
             temporary.replace(path)
-            _sync_folder(path.parent)
+            for folder in (path.parent, *changed):
+                _sync_folder(folder)
         except OSError as error:
             with contextlib.suppress(OSError):  # what made writing fail may make this fail, too
                 temporary.unlink(missing_ok=True)
             raise self._failure(error, str(path)) from None
 
-    def _make_folders(self, folder: Path, private: bool) -> None:
+    def _make_folders(self, folder: Path, private: bool) -> Sequence[Path]:
+        """Returns the directories that got a new entry, deepest first.
+
+        They are to be synced when what goes into the new ones has been: then most of them already are, while
+        each on its own would wait for the disk.
+        """
         missing = []
         while not folder.is_dir():
             missing.append(folder)
@@ -211,7 +218,7 @@ class FilesystemStore:
                 _adopt_owner(descriptor, new.parent)
             finally:
                 os.close(descriptor)
-            _sync_folder(new.parent)
+        return [new.parent for new in missing]
 
     def _remove_empty_folders(self, folder: Path) -> None:
         """As Mastodon does after a deletion: upwards until a directory is not empty."""
