@@ -14,12 +14,12 @@ def partition(record_id: int) -> str:
     return "/".join(text[i : i + 3] for i in range(0, 18, 3))
 
 
-def main(socket_dir: str, root: str, limit: str = "ALL") -> None:
+def main(socket_dir: str, root: str, limit: str = "ALL", offset: str = "0") -> None:
     missing = files = 0
     started = time.perf_counter()
     with psycopg.connect(host=socket_dir, user="postgres", dbname="bench") as db, db.cursor("accounts") as rows:
         rows.itersize = 2000
-        rows.execute(f"SELECT id, avatar_file_name, header_file_name FROM accounts LIMIT {limit}")
+        rows.execute(f"SELECT id, avatar_file_name, header_file_name FROM accounts LIMIT {limit} OFFSET {offset}")
         for record_id, avatar, header in rows:
             for folder, name in (("avatars", avatar), ("headers", header)):
                 files += 1

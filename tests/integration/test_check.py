@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -10,9 +15,15 @@ from conftest import MakeInstance, opened
 from population import populate
 
 from mastomend.commands.check import CheckOptions, check
-from mastomend.demo.instance import VERSIONS
+from mastomend.commands.repair import RepairOptions, repair
+from mastomend.demo.instance import VERSIONS, SimulatedInstance
+from mastomend.demo.pictures import picture
 from mastomend.inventory import expected, held
 from mastomend.inventory.findings import load
+from mastomend.mastodon.kinds import AVATARS
+from mastomend.outcomes import Outcome
+from mastomend.storage.filesystem import FilesystemStore
+from mastomend.storage.ports import MISSING, UNREADABLE
 
 
 @pytest.mark.parametrize("storage", ["disk", "s3"])
@@ -72,6 +83,54 @@ def test_a_bucket_listed_in_ranges_is_the_same_bucket(
         instance.media.delete(key)
     report = check(opened(instance), CheckOptions(list_concurrency=8))
     assert sorted(finding.key for finding in load(report.findings)) == lost
+
+
+def test_files_behind_a_directory_that_cannot_be_entered_are_findings_that_name_it(make_instance: MakeInstance) -> None:
+    """A link that leads to itself is in the way of root, too."""
+    instance = make_instance()
+    keys = [
+        key
+        for n in range(3)
+        for key in instance.add_image(AVATARS, picture(n), domain="a.example", username=f"u{n}", uri=f"x:{n}")[1]
+    ]
+    root = instance.folder / "public/system"
+    folder = root / "cache/accounts/avatars"
+    folder.rename(root / "elsewhere")
+    folder.symlink_to(folder)
+    report = check(opened(instance))
+    assert {finding.key: finding.state.value for finding in load(report.findings)} == dict.fromkeys(keys, "unservable")
+    assert report.obstacles == [(f"{folder}: Too many levels of symbolic links", 3)]
+    shown = command(instance, "check")
+    assert "3 files cannot be looked at:" in shown.stdout
+    assert "Too many levels" in shown.stdout
+    assert json.loads(command(instance, "check", "--json").stdout)["obstacles"][0]["files"] == 3
+    kept = repair(opened(instance), RepairOptions(apply=True))
+    assert kept.outcomes == {Outcome.REFUSED: 3}
+    folder.unlink()
+    (root / "elsewhere").rename(folder)
+    assert check(opened(instance)).obstacles == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not enter")
+def test_the_obstacle_is_the_first_directory_that_may_not_be_entered(tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents):
+        if "pytest" in str(folder):
+            folder.chmod(0o755)
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    (tmp_path / "a/b/c/file").write_bytes(b"x")
+    (tmp_path / "a/b").chmod(0o700)
+    store = FilesystemStore(str(tmp_path), 1)
+    os.seteuid(65534)
+    try:
+        assert store.sizes(["a/b/c/file", "a/none"]) == [UNREADABLE, MISSING]
+        assert store.obstacle("a/b/c/file") == f"the directory {tmp_path}/a/b may not be entered by this user"
+    finally:
+        os.seteuid(0)
+
+
+def command(instance: SimulatedInstance, *arguments: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "mastomend", "--env", str(instance.env), "--state", str(instance.state), *arguments]
+    return subprocess.run(words, capture_output=True, text=True, env={**os.environ, "COLUMNS": "400"})
 
 
 def test_some_kinds_only(make_instance: MakeInstance) -> None:

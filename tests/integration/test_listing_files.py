@@ -19,6 +19,7 @@ from population import populate
 
 from mastomend.cli.app import run
 from mastomend.commands.check import CheckOptions, check
+from mastomend.commands.progress import Silent
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.errors import ConfigurationError
 from mastomend.inventory.findings import load
@@ -129,6 +130,16 @@ def prepared(make_instance: MakeInstance, storage: str = "disk") -> tuple[Simula
     return instance, damage
 
 
+class Notes(Silent):
+    """Keeps what would be said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
 def held_by(instance: SimulatedInstance) -> Made:
     return {key: len(instance.media.read(key) or b"") for key in sorted(instance.media.keys())}
 
@@ -163,8 +174,10 @@ def test_a_listing_of_a_bucket_saves_its_listing_and_is_looked_after_live(
     instance.media.write(back, instance.files[back])
     lost = next(key for key in instance.files if key not in damage)
     instance.media.delete(lost)
-    report = check(opened(instance), CheckOptions(listing=(inventory("CSV")(tmp_path, listed),)))
+    notes = Notes()
+    report = check(opened(instance), CheckOptions(listing=(inventory("CSV")(tmp_path, listed),)), notes)
     assert {f.key for f in load(report.findings)} == set(damage) - {back}
+    assert "The listing is older than the storage: 1 of its differences were none when looked at." in notes.said
     assert report.requests.list <= 2, "nothing was listed but to see that the bucket is there, and a page of candidates"
 
 

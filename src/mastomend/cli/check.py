@@ -117,6 +117,7 @@ def document(report: CheckReport) -> dict[str, Any]:
         "cost": cost_document(report),
         "findings": report.findings,
         "deep_read": report.deep_read,
+        "obstacles": [{"reason": reason, "files": n} for reason, n in report.obstacles],
         "unsettled": report.unsettled,
         "resumed": report.resumed,
         "mass_loss": report.mass_loss,
@@ -185,6 +186,12 @@ def show(report: CheckReport, next_command: str) -> None:
         result.print(
             f"[bold red]{count(local, 'local record')}[/] among them. What cannot be made from what is still there needs a "
             "backup: no other server has the original (repair --from)."
+        )
+    for reason, n in report.obstacles:
+        result.print(f"[bold red]{count(n, 'file')} cannot be looked at:[/] {escape(reason)}.")
+    if report.obstacles:
+        result.print(
+            "Run Mastomend as the user that runs Mastodon, or mend the rights; repair leaves these files alone."
         )
     if report.top_domains:
         origins = ", ".join(f"{escape(domain)} ({n:,})" for domain, n in report.top_domains)

@@ -93,7 +93,11 @@ class Cost:
 
 @dataclass(slots=True)
 class CheckReport:
-    """The result of a check; `findings` is the path of the Parquet file with the details."""
+    """The result of a check; `findings` is the path of the Parquet file with the details.
+
+    `obstacles` are what keeps files from being looked at, such as a directory this user may not enter, with the number
+    of files behind each; the twenty greatest.
+    """
 
     scan: str
     started_at: datetime
@@ -110,6 +114,7 @@ class CheckReport:
     cost: Cost | None = None
     mass_loss: list[str] = field(default_factory=list)
     top_domains: list[tuple[str, int]] = field(default_factory=list)
+    obstacles: list[tuple[str, int]] = field(default_factory=list)
 
     @property
     def broken(self) -> int:
@@ -264,6 +269,7 @@ class _Scan:
     sleep: Callable[[float], None]
     report: CheckReport
     last_seen: float = 0.0
+    vanished: int = 0
 
     def run(self, kinds: Sequence[Kind]) -> None:
         reconcile.create(self.work)
@@ -277,6 +283,10 @@ class _Scan:
             self._compare(tables, deep)
             for kind in kinds:
                 self._second_look(kind, reports[kind.name], deep)
+            if self.options.listing and self.vanished:
+                self.progress.note(
+                    f"The listing is older than the storage: {self.vanished:,} of its differences were none when looked at."
+                )
         finally:
             if deep:
                 self.report.deep_read = deep.read
@@ -350,6 +360,7 @@ class _Scan:
                 self.database, self.store, kind, batch, self.instance.key_prefix, deep, self._settle_again
             )
             self.report.unsettled += unsettled
+            self.vanished += len(batch) - len(found)
             finding_table.append(self.work.connection, found)
             for finding in found:
                 report.states[finding.state] += 1
@@ -379,6 +390,11 @@ def _summarize(connection: duckdb.DuckDBPyConnection, report: CheckReport) -> No
         "GROUP BY domain ORDER BY n DESC, domain LIMIT 5"
     ).fetchall()
     report.top_domains = [(domain, n) for domain, n in rows]
+    rows = connection.execute(
+        "SELECT detail, count(*) AS n FROM findings WHERE state = ? GROUP BY detail ORDER BY n DESC, detail LIMIT 20",
+        [State.UNSERVABLE.value],
+    ).fetchall()
+    report.obstacles = [(reason, n) for reason, n in rows]
 
 
 def mass_loss(report: CheckReport, max_missing_percent: float, *, holds_anything: bool) -> list[str]:

@@ -42,7 +42,7 @@ def broken_files(
         found = []
         for file in t.files:
             size = next(sizes)
-            finding = _by_size(t, file, size)
+            finding = _by_size(t, file, size, store)
             if finding is None and deep and (deep_styles is None or (t.row.record.id, file.style) in deep_styles):
                 trouble = deep(t.kind, t.row, file.style, file.key)
                 if trouble is not None:
@@ -53,12 +53,11 @@ def broken_files(
     return answer
 
 
-def _by_size(t: Target, file: ExpectedFile, size: int) -> Finding | None:
+def _by_size(t: Target, file: ExpectedFile, size: int, store: Lookup) -> Finding | None:
     if size == MISSING:
         return _finding(t, file.style, file.key, State.MISSING, None, "", file.size)
     if size == UNREADABLE:
-        detail = "there is something, but this process may not look at it"
-        return _finding(t, file.style, file.key, State.UNSERVABLE, None, detail, file.size)
+        return _finding(t, file.style, file.key, State.UNSERVABLE, None, store.obstacle(file.key), file.size)
     if size == 0 and file.size != 0:
         return _finding(t, file.style, file.key, State.EMPTY, 0, "", file.size)
     if file.size is not None and size != file.size:

@@ -108,8 +108,8 @@ def untouchable(t: Target, found: Sequence[Finding]) -> RecordOutcome | None:
     """Why that record must be left alone, whatever could be done; None if it need not be."""
     if t.row.in_flight:
         return _no(t, Outcome.DEFERRED, "in_flight", "Mastodon is changing it right now")
-    if any(f.state is State.UNSERVABLE for f in found):
-        return _no(t, Outcome.REFUSED, "unreadable", "something is there that this process may not read")
+    if hidden := next((f for f in found if f.state is State.UNSERVABLE), None):
+        return _no(t, Outcome.REFUSED, "unreadable", f"something may be there: {hidden.detail}")
     if t.row.suspended:
         return _no(t, Outcome.REFUSED, "suspended", "the account is suspended: its files are not to be seen")
     return None

@@ -78,6 +78,18 @@ class FilesystemStore:
             return MISSING if error.errno == errno.ENAMETOOLONG else UNREADABLE
         return found.st_size if stat.S_ISREG(found.st_mode) else MISSING
 
+    def obstacle(self, key: str) -> str:
+        above = self.root
+        for below in (*reversed(Path(key).parents[:-1]), Path(key)):
+            try:
+                (self.root / below).stat()
+            except PermissionError:
+                return f"the directory {above} may not be entered by this user"
+            except OSError as error:
+                return f"{self.root / below}: {error.strerror}"
+            above = self.root / below
+        return "it could not be looked at a moment ago"
+
     def list(self, prefix: str) -> Iterator[RecordBatch]:
         def refuse(trouble: Trouble) -> None:
             if trouble.hides:

@@ -35,6 +35,9 @@ class MemoryStore:
         self.requests.head += len(keys)
         return [len(self.objects[key]) if key in self.objects else MISSING for key in keys]
 
+    def obstacle(self, key: str) -> str:
+        raise ValueError("nothing in memory is unreadable")
+
     def list(self, prefix: str) -> Iterator[RecordBatch]:
         return self._pages(prefix, None)
 

@@ -82,6 +82,9 @@ class ObjectStore:
                 return UNREADABLE
             raise self._failure(error) from None
 
+    def obstacle(self, key: str) -> str:
+        return f"{self._name} does not let this access key look at it (403)"
+
     def list(self, prefix: str) -> Iterator[RecordBatch]:
         return self._pages(prefix, None)
 

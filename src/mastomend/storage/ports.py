@@ -65,6 +65,10 @@ class Lookup(Protocol):
         """
         ...
 
+    def obstacle(self, key: str) -> str:
+        """What stands before a key that is `UNREADABLE`: words that are the same for all keys behind it."""
+        ...
+
 
 @runtime_checkable
 class BulkLookup(Protocol):
