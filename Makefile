@@ -36,6 +36,7 @@ bench: $(STAMP)
 	$(BIN)/python bench/check_s3.py
 	$(BIN)/python bench/list_latency.py
 	$(BIN)/python bench/join_10m.py
+	$(BIN)/python bench/work_list.py
 	$(BIN)/python bench/repair_many.py
 	$(BIN)/python bench/upload.py
 

@@ -3,7 +3,7 @@
 PostgreSQL gives a table as fast as it can and is let go; whatever takes long (a cold disk, a slow bucket) happens
 afterwards, from the copy here. A snapshot held open keeps vacuum from cleaning up the whole database, and the lock of
 a mere SELECT makes a migration wait, so neither lasts longer than reading the table. Only the columns that keys are
-made of are kept (some 20 bytes a row); the keys themselves are made from them whenever they are asked for.
+made of are kept (some 40 bytes for each file name); the keys themselves are made from them whenever they are asked for.
 """
 
 from __future__ import annotations

@@ -29,8 +29,15 @@ class WorkList:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, findings: Path, kinds: Sequence[str]) -> None:
         self._connection = connection
-        connection.execute(f"CREATE TABLE broken AS {_BROKEN_SQL}", [str(findings), list(kinds)])
         self._kinds = list(kinds)
+        self._numbers = {kind: number for number, kind in enumerate(self._kinds, 1)}
+        connection.execute(f"CREATE TABLE broken AS {_BROKEN_SQL}", [str(findings), self._kinds])
+        connection.execute(
+            "CREATE TABLE corrupt AS SELECT list_position($2, kind)::UTINYINT AS kind, id, style "
+            "FROM read_parquet($1) WHERE state = 'corrupt' AND list_contains($2, kind)",
+            [str(findings), self._kinds],
+        )
+        ((self._any_corrupt,),) = connection.execute("SELECT count(*) > 0 FROM corrupt").fetchall()
 
     def __len__(self) -> int:
         ((number,),) = self._connection.execute("SELECT count(*) FROM broken").fetchall()
@@ -38,13 +45,27 @@ class WorkList:
 
     def batches(self, kinds: Sequence[str]) -> Iterator[list[tuple[str, int, frozenset[str]]]]:
         """Records of those kinds with their styles that do not decode, a few hundred at a time, hosts interleaved."""
-        with self._connection.cursor() as reader:
+        numbers = [self._numbers[kind] for kind in kinds]
+        with self._connection.cursor() as reader, self._connection.cursor() as asker:
             result = reader.execute(
-                "SELECT kind, id, corrupt FROM broken WHERE list_contains(?, kind) ORDER BY position, kind, id",
-                [list(kinds)],
+                "SELECT kind, id FROM broken WHERE list_contains(?, kind) ORDER BY position, kind, id", [numbers]
             )
             while rows := result.fetchmany(_BATCH):
-                yield [(kind, record_id, frozenset(corrupt or ())) for kind, record_id, corrupt in rows]
+                corrupt = self._corrupt(asker, [record_id for _, record_id in rows])
+                yield [
+                    (self._kinds[kind - 1], record_id, frozenset(corrupt.get((kind, record_id), ())))
+                    for kind, record_id in rows
+                ]
+
+    def _corrupt(self, asker: duckdb.DuckDBPyConnection, ids: list[int]) -> dict[tuple[int, int], list[str]]:
+        if not self._any_corrupt:
+            return {}
+        found: dict[tuple[int, int], list[str]] = {}
+        for kind, record_id, style in asker.execute(
+            "SELECT kind, id, style FROM corrupt WHERE id IN (SELECT unnest(?))", [ids]
+        ).fetchall():
+            found.setdefault((kind, record_id), []).append(style)
+        return found
 
     def keep(self, records: Iterable[Record]) -> None:
         """Take up only those."""
@@ -60,20 +81,18 @@ class WorkList:
         """Those of the records that are of these kinds and not broken. Ask before anything is left out."""
         self._take(records)
         with self._connection.cursor() as reader:
-            result = reader.execute(
-                "SELECT kind, id FROM taken ANTI JOIN broken USING (kind, id) WHERE list_contains(?, kind)",
-                [self._kinds],
-            )
+            result = reader.execute("SELECT kind, id FROM taken ANTI JOIN broken USING (kind, id)")
             while rows := result.fetchmany(_TAKEN_AT_ONCE):
-                yield from rows
+                yield from ((self._kinds[kind - 1], record_id) for kind, record_id in rows)
 
     def _take(self, records: Iterable[Record]) -> None:
-        self._connection.execute("CREATE OR REPLACE TABLE taken (kind VARCHAR, id BIGINT)")
-        rest = iter(records)
+        """Records of other kinds are none of ours."""
+        self._connection.execute("CREATE OR REPLACE TABLE taken (kind UTINYINT, id BIGINT)")
+        rest = ((self._numbers[kind], record_id) for kind, record_id in records if kind in self._numbers)
         while some := list(islice(rest, _TAKEN_AT_ONCE)):
             kinds, ids = zip(*some, strict=True)
             batch = Table.from_pydict(
-                {"kind": Array(kinds, type=DataType.string()), "id": Array(ids, type=DataType.int64())}
+                {"kind": Array(kinds, type=DataType.uint8()), "id": Array(ids, type=DataType.int64())}
             )
             self._connection.execute("INSERT INTO taken SELECT * FROM batch")
             del batch

@@ -147,6 +147,7 @@ def scratch(folder: Path, budget: int) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         with duckdb.connect(":memory:", config=_CONFIG) as connection:
             _limit(connection, max(budget, _SMALLEST), spill)
+            connection.execute("SET threads = 1")  # each would want its own share of the little there is
             yield connection
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
         raise _unusable(folder, error) from None
