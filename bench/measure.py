@@ -86,9 +86,11 @@ def drop_caches() -> bool:
     try:
         os.sync()
         before = pressure.read_text()
-        pressure.write_text("100\n")
-        Path("/proc/sys/vm/drop_caches").write_text("3\n")
-        pressure.write_text(before)
+        try:
+            pressure.write_text("100\n")
+            Path("/proc/sys/vm/drop_caches").write_text("3\n")
+        finally:
+            pressure.write_text(before)
     except OSError:
         return False
     return True

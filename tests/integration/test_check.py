@@ -99,7 +99,7 @@ def test_files_behind_a_directory_that_cannot_be_entered_are_findings_that_name_
     folder.symlink_to(folder)
     report = check(opened(instance))
     assert {finding.key: finding.state.value for finding in load(report.findings)} == dict.fromkeys(keys, "unservable")
-    assert report.obstacles == [(f"{folder}: Too many levels of symbolic links", 3)]
+    assert report.obstacles == [(f"{folder} cannot be read: Too many levels of symbolic links", 3)]
     shown = command(instance, "check")
     assert "3 files cannot be looked at:" in shown.stdout
     assert "Too many levels" in shown.stdout
@@ -123,7 +123,7 @@ def test_the_obstacle_is_the_first_directory_that_may_not_be_entered(tmp_path: P
     os.seteuid(65534)
     try:
         assert store.sizes(["a/b/c/file", "a/none"]) == [UNREADABLE, MISSING]
-        assert store.obstacle("a/b/c/file") == f"the directory {tmp_path}/a/b may not be entered by this user"
+        assert store.obstacle("a/b/c/file").startswith(f"{tmp_path}/a/b may not be entered by this user")
     finally:
         os.seteuid(0)
 

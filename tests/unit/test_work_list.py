@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -76,7 +77,7 @@ def test_what_is_decided_is_left_out_and_what_is_not_due_is_not_kept(records: Wo
     records.leave_out([(AVATARS, 1), (HEADERS, 21), (HEADERS, 1), ("custom_emojis/images", 2)])
     assert taken_up(records, HEADERS) == [(HEADERS, 3)]
     assert (AVATARS, 1) not in taken_up(records)
-    records.keep([(AVATARS, 1), (AVATARS, 5), (HEADERS, 3)])
+    records.keep([(AVATARS, 1), ("custom_emojis/images", 5), (AVATARS, 5), (HEADERS, 3)])
     assert taken_up(records) == [(AVATARS, 5), (HEADERS, 3)]
     records.keep([])
     assert len(records) == 0
@@ -85,7 +86,9 @@ def test_what_is_decided_is_left_out_and_what_is_not_due_is_not_kept(records: Wo
 
 def test_sound_is_what_these_kinds_have_no_finding_of(records: WorkList) -> None:
     known = [(AVATARS, 1), (AVATARS, 99), (HEADERS, 3), (HEADERS, 20), ("custom_emojis/images", 5)]
-    assert sorted(records.sound(known)) == [(AVATARS, 99), (HEADERS, 20)]
+    assert list(records.sound(known)) == [(AVATARS, 99), (HEADERS, 20)]
+    mixed = [(kind, n) for n in range(100, 140) for kind in (HEADERS, AVATARS)]
+    assert [kind for kind, _ in records.sound(mixed)] == [AVATARS] * 40 + [HEADERS] * 40, "kind by kind"
 
 
 def test_several_lists_of_one_run_are_read_side_by_side(records: WorkList) -> None:
@@ -111,7 +114,8 @@ def test_more_than_the_budget_spills_and_leaves_nothing_behind(tmp_path: Path) -
         )
         ((n,),) = connection.execute("SELECT count(DISTINCT x) FROM t").fetchall()
         assert n == 3_000_000
-        assert list((tmp_path / "spill").iterdir())
+        (spill,) = tmp_path.iterdir()
+        assert list(spill.iterdir())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -128,6 +132,25 @@ def test_many_more_records_than_fit_are_listed_within_the_smallest_budget(tmp_pa
         assert len(made) == 1000
         assert {n for batch in made.batches([AVATARS]) for _, n, _ in batch} == set(range(1000))
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_two_at_once_do_not_share_their_spill(tmp_path: Path) -> None:
+    """A dry run's list is read while its report is written."""
+    with scratch(tmp_path, 64 * MEBIBYTE) as one:
+        one.execute("CREATE TABLE t AS SELECT n, md5(n::VARCHAR) AS x FROM range(1500000) r(n)")
+        with scratch(tmp_path, 64 * MEBIBYTE) as other:
+            other.execute("CREATE TABLE t AS SELECT n, md5((n + 1)::VARCHAR) AS x FROM range(1500000) r(n)")
+            assert other.execute("SELECT count(*) FROM t WHERE x <> md5((n + 1)::VARCHAR)").fetchone() == (0,)
+        assert one.execute("SELECT count(*) FROM t WHERE x <> md5(n::VARCHAR)").fetchone() == (0,)
+
+
+def test_what_a_killed_process_left_is_swept_when_it_is_old(tmp_path: Path) -> None:
+    for name in ("old", "young"):
+        (tmp_path / name / "spill-x").mkdir(parents=True)
+        (tmp_path / name / "spill-x" / "file").write_text("x")
+    os.utime(tmp_path / "old" / "spill-x", (0, 0))
+    with scratch(tmp_path / "run", 0):
+        assert [p.parent.name for p in tmp_path.glob("*/spill-x")] == ["young"]
 
 
 # --- the journal ------------------------------------------------------------------------------------------------------
@@ -216,3 +239,12 @@ def test_what_the_ledger_remembers_of_the_unwritten_stays_short(journal: Journal
     assert len(list(ledger.records(handed_over=False))) == 500
     ledger.forget((AVATARS, n) for n in range(499))
     assert [entry.id for entry in ledger.lost()] == [499]
+    assert len(ledger._unwritten) < 60, "what is forgotten together is written when that returns"
+
+
+def test_many_are_forgotten_in_few_transactions(journal: Journal) -> None:
+    ledger = Ledger(journal, Deferral())
+    before = journal.written
+    ledger.forget((AVATARS, n) for n in range(5_000))
+    journal.commit()
+    assert journal.written - before == 6

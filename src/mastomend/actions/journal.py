@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -315,8 +316,7 @@ class Journal:
 
     def open_plans(self, run: str) -> list[Plan]:
         """Plans that were begun and not closed: what a crash left."""
-        rows = self.query("SELECT kind, id, outcome FROM plans WHERE run = ? AND closed = 0", (run,))
-        return [self._plan(run, row) for row in rows]
+        return self._plans(run, "run = ? AND closed = 0")
 
     def plans(self, run: str, *, newest_first: bool = False) -> Iterator[Plan]:
         """All plans of a run with at least one action done, in the order they were made, or the other way round.
@@ -327,13 +327,10 @@ class Journal:
         if span["first"] is None:
             return
         pages = range(span["first"], span["last"] + 1, _PAGE)
-        order = "DESC" if newest_first else "ASC"
         for start in reversed(pages) if newest_first else pages:
-            sql = "SELECT kind, id, outcome FROM plans WHERE rowid BETWEEN ? AND ? AND +run = ? ORDER BY rowid"
-            for row in self.query(f"{sql} {order}", (start, start + _PAGE - 1, run)):
-                plan = self._plan(run, row)
-                if any(step.done for step in plan.steps):
-                    yield plan
+            page = self._plans(run, f"+run = ? AND plans.rowid BETWEEN {start} AND {start + _PAGE - 1}")
+            changed = [plan for plan in page if any(step.done for step in plan.steps)]
+            yield from reversed(changed) if newest_first else changed
 
     def changed(self, run: str) -> int:
         """How many plans of a run have at least one action done."""
@@ -349,17 +346,13 @@ class Journal:
         )
         return Counter({row["name"]: row["n"] for row in rows})
 
-    def _plan(self, run: str, row: sqlite3.Row) -> Plan:
-        steps = self.query(
-            "SELECT position, action, done_at FROM steps WHERE run = ? AND kind = ? AND id = ? ORDER BY position",
-            (run, row["kind"], row["id"]),
-        )
-        return Plan(
-            row["kind"],
-            row["id"],
-            _outcome(row["kind"], row["id"], row["outcome"]),
-            tuple(Step(s["position"], from_json(json.loads(s["action"])), s["done_at"] is not None) for s in steps),
-        )
+    def _plans(self, run: str, condition: str) -> list[Plan]:
+        """Those plans of a run, in the order they were made, with all their steps."""
+        columns = "plans.rowid AS number, kind, id, outcome, position, action, done_at"
+        tables = "plans LEFT JOIN steps USING (run, kind, id)"
+        sql = f"SELECT {columns} FROM {tables} WHERE {condition} ORDER BY number, position"  # noqa: S608 - our own words
+        rows = self.query(sql, (run,))
+        return [_plan(list(of_one)) for _, of_one in groupby(rows, key=lambda row: row["number"])]
 
     def decided(self, run: str) -> Iterator[tuple[str, int]]:
         """Records that already have an outcome in that run."""
@@ -382,6 +375,20 @@ class Journal:
             (run,),
         )
         return Counter({Outcome(row["name"]): row["n"] for row in rows if row["name"] is not None})
+
+
+def _plan(rows: Sequence[sqlite3.Row]) -> Plan:
+    first = rows[0]
+    return Plan(
+        first["kind"],
+        first["id"],
+        _outcome(first["kind"], first["id"], first["outcome"]),
+        tuple(
+            Step(row["position"], from_json(json.loads(row["action"])), row["done_at"] is not None)
+            for row in rows
+            if row["position"] is not None
+        ),
+    )
 
 
 def _unreadable(error: sqlite3.Error) -> JournalError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,9 @@ CREATE TABLE IF NOT EXISTS ledger (
   last_tried TEXT NOT NULL, next_try TEXT, dead_since TEXT, PRIMARY KEY (kind, id)
 ) STRICT
 """
+_DELETE = "DELETE FROM ledger WHERE kind = ? AND id = ?"
+#: Entries that are dropped in one transaction.
+_TOGETHER = 1_000
 _SUCCESS = (Outcome.RESTORED, Outcome.REFRESHED)
 
 
@@ -53,7 +57,7 @@ class Ledger:
         self._journal = journal
         self._policy = policy
         journal.commit((_SCHEMA, ()))
-        self._unwritten: dict[tuple[str, int], int] = {}  # what is not in the file yet, oldest first
+        self._unwritten: OrderedDict[tuple[str, int], int] = OrderedDict()  # not in the file yet, oldest first
         self._lock = threading.Lock()
 
     def settle(self, outcome: RecordOutcome, now: datetime) -> RecordOutcome:
@@ -125,20 +129,20 @@ class Ledger:
 
     def forget(self, records: Iterable[tuple[str, int]]) -> None:
         """These are whole again, or gone from the database."""
-        for kind, record_id in records:
-            self._drop(kind, record_id)
+        rest = iter(records)
+        while some := list(islice(rest, _TOGETHER)):
+            self._journal.commit(*((_DELETE, record) for record in some))
 
     def _drop(self, kind: str, record_id: int) -> None:
-        self._write(kind, record_id, ("DELETE FROM ledger WHERE kind = ? AND id = ?", (kind, record_id)))
+        self._write(kind, record_id, (_DELETE, (kind, record_id)))
 
     def _write(self, kind: str, record_id: int, statement: tuple[str, tuple[object, ...]]) -> None:
         with self._lock:
             number = self._journal.note(statement)
             self._unwritten.pop((kind, record_id), None)
             self._unwritten[kind, record_id] = number
-            for record, oldest in list(islice(self._unwritten.items(), 2)):  # two for each new one: it stays short
-                if oldest <= self._journal.written:
-                    del self._unwritten[record]
+            while self._unwritten and next(iter(self._unwritten.values())) <= self._journal.written:
+                self._unwritten.popitem(last=False)
 
 
 def _entry(row: sqlite3.Row) -> Entry:

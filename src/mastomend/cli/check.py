@@ -190,9 +190,7 @@ def show(report: CheckReport, next_command: str) -> None:
     for reason, n in report.obstacles:
         result.print(f"[bold red]{count(n, 'file')} cannot be looked at:[/] {escape(reason)}.")
     if report.obstacles:
-        result.print(
-            "Run Mastomend as the user that runs Mastodon, or mend the rights; repair leaves these files alone."
-        )
+        result.print("Repair leaves these files alone until they can be.")
     if report.top_domains:
         origins = ", ".join(f"{escape(domain)} ({n:,})" for domain, n in report.top_domains)
         result.print(f"Most come from: {origins}")

@@ -285,7 +285,7 @@ class _Scan:
                 self._second_look(kind, reports[kind.name], deep)
             if self.options.listing and self.vanished:
                 self.progress.note(
-                    f"The listing is older than the storage: {self.vanished:,} of its differences were none when looked at."
+                    f"{self.vanished:,} differences of the listing were none when looked at: it is older than the storage."
                 )
         finally:
             if deep:

@@ -143,7 +143,7 @@ def _dry_run(
     scan, findings = _findings(instance, options, progress)
     report = RepairReport(new_id(datetime.now(UTC)), False, scan)
     report.report = instance.state / "runs" / report.run / "outcomes.parquet"
-    budget = memory_for_records(instance.settings.memory_bytes)
+    budget = memory_for_records(instance.settings.memory_bytes) // 2  # list and report are there together
     with _work(instance, options, report.run, None, progress) as work, contextlib.ExitStack() as stack:
         names = [kind.name for kind in work.kinds]
         records = stack.enter_context(work_list(report.report.parent, budget, findings, names))

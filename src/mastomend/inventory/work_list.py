@@ -31,13 +31,11 @@ class WorkList:
         self._connection = connection
         self._kinds = list(kinds)
         self._numbers = {kind: number for number, kind in enumerate(self._kinds, 1)}
-        connection.execute(f"CREATE TABLE broken AS {_BROKEN_SQL}", [str(findings), self._kinds])
-        connection.execute(
-            "CREATE TABLE corrupt AS SELECT list_position($2, kind)::UTINYINT AS kind, id, style "
-            "FROM read_parquet($1) WHERE state = 'corrupt' AND list_contains($2, kind)",
-            [str(findings), self._kinds],
-        )
-        ((self._any_corrupt,),) = connection.execute("SELECT count(*) > 0 FROM corrupt").fetchall()
+        ((styles,),) = connection.execute(
+            "SELECT list(DISTINCT style) FROM read_parquet(?) WHERE state = 'corrupt'", [str(findings)]
+        ).fetchall()
+        self._styles: list[str] = sorted(styles or ())
+        connection.execute(f"CREATE TABLE broken AS {_BROKEN_SQL}", [str(findings), self._kinds, self._styles])
 
     def __len__(self) -> int:
         ((number,),) = self._connection.execute("SELECT count(*) FROM broken").fetchall()
@@ -46,26 +44,16 @@ class WorkList:
     def batches(self, kinds: Sequence[str]) -> Iterator[list[tuple[str, int, frozenset[str]]]]:
         """Records of those kinds with their styles that do not decode, a few hundred at a time, hosts interleaved."""
         numbers = [self._numbers[kind] for kind in kinds]
-        with self._connection.cursor() as reader, self._connection.cursor() as asker:
+        with self._connection.cursor() as reader:
             result = reader.execute(
-                "SELECT kind, id FROM broken WHERE list_contains(?, kind) ORDER BY position, kind, id", [numbers]
+                "SELECT kind, id, corrupt FROM broken WHERE list_contains(?, kind) ORDER BY position, kind, id",
+                [numbers],
             )
             while rows := result.fetchmany(_BATCH):
-                corrupt = self._corrupt(asker, [record_id for _, record_id in rows])
-                yield [
-                    (self._kinds[kind - 1], record_id, frozenset(corrupt.get((kind, record_id), ())))
-                    for kind, record_id in rows
-                ]
+                yield [(self._kinds[kind - 1], record_id, self._named(bits)) for kind, record_id, bits in rows]
 
-    def _corrupt(self, asker: duckdb.DuckDBPyConnection, ids: list[int]) -> dict[tuple[int, int], list[str]]:
-        if not self._any_corrupt:
-            return {}
-        found: dict[tuple[int, int], list[str]] = {}
-        for kind, record_id, style in asker.execute(
-            "SELECT kind, id, style FROM corrupt WHERE id IN (SELECT unnest(?))", [ids]
-        ).fetchall():
-            found.setdefault((kind, record_id), []).append(style)
-        return found
+    def _named(self, bits: int) -> frozenset[str]:
+        return frozenset(style for n, style in enumerate(self._styles) if bits >> n & 1) if bits else frozenset()
 
     def keep(self, records: Iterable[Record]) -> None:
         """Take up only those."""
@@ -78,10 +66,10 @@ class WorkList:
         self._connection.execute("CREATE OR REPLACE TABLE broken AS FROM broken ANTI JOIN taken USING (kind, id)")
 
     def sound(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Those of the records that are of these kinds and not broken. Ask before anything is left out."""
+        """Those of the records that are of these kinds and not broken, kind by kind. Ask before anything is left out."""
         self._take(records)
         with self._connection.cursor() as reader:
-            result = reader.execute("SELECT kind, id FROM taken ANTI JOIN broken USING (kind, id)")
+            result = reader.execute("SELECT kind, id FROM taken ANTI JOIN broken USING (kind, id) ORDER BY kind")
             while rows := result.fetchmany(_TAKEN_AT_ONCE):
                 yield from ((self._kinds[kind - 1], record_id) for kind, record_id in rows)
 

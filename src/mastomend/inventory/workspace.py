@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -139,9 +140,12 @@ def scratch(folder: Path, budget: int) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises:
         JournalError: there is no room for them.
     """
-    spill = folder / "spill"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob("*/spill-*"):  # by a process that was killed
+            if datetime.now(UTC) - datetime.fromtimestamp(left.stat().st_mtime, UTC) > MAX_AGE:
+                shutil.rmtree(left, ignore_errors=True)
+        spill = Path(tempfile.mkdtemp(prefix="spill-", dir=folder))
     except OSError as error:
         raise _unusable(folder, error) from None
     try:
@@ -157,6 +161,8 @@ def scratch(folder: Path, budget: int) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def _unusable(folder: Path, error: Exception) -> JournalError:
     why = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return JournalError(f"The memory budget is too small: {why}", hint="Raise `memory` in mastomend.toml.")
     return JournalError(
         f"The state directory {folder} cannot be used: {why}.",
         hint="Is its disk full? Use --state DIR to put it elsewhere.",

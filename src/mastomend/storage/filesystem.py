@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import shutil
 import stat
+import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -39,6 +41,10 @@ class FilesystemStore:
         umask = os.umask(0)
         os.umask(umask)
         self._file_mode = 0o666 & ~umask
+        #: Folders in which one was made and that were not synced since, with the number of the last one.
+        self._unsynced: dict[Path, int] = {}
+        self._numbers = itertools.count(1)
+        self._making = threading.Lock()
 
     def probe(self) -> bool:
         try:
@@ -84,9 +90,9 @@ class FilesystemStore:
             try:
                 (self.root / below).stat()
             except PermissionError:
-                return f"the directory {above} may not be entered by this user"
+                return f"{above} may not be entered by this user (run Mastomend as the user that runs Mastodon)"
             except OSError as error:
-                return f"{self.root / below}: {error.strerror}"
+                return f"{'the file' if below == Path(key) else self.root / below} cannot be read: {error.strerror}"
             above = self.root / below
         return "it could not be looked at a moment ago"
 
@@ -156,18 +162,17 @@ class FilesystemStore:
         origin, destination = self._path(source), self._path(target)
         mode = 0o600 if private else self._file_mode
         try:
-            changed = self._make_folders(destination.parent, private)
+            self._make_folders(destination.parent, private)
             origin.chmod(mode)
             origin.rename(destination)
         except OSError as error:
             if error.errno != errno.EXDEV:  # a mount point below the root: copy, then remove
                 raise self._failure(error, source) from None
             self.copy(source, target, private=private)
-            changed = []
             origin.unlink()
         try:
-            for folder in (destination.parent, origin.parent, *changed):
-                _sync_folder(folder)
+            self._sync_up_from(destination.parent)
+            _sync_folder(origin.parent)
             self._remove_empty_folders(origin.parent)
         except OSError as error:
             raise self._failure(error, source) from None
@@ -193,7 +198,7 @@ class FilesystemStore:
         assert callable(write)
         temporary = _temporary(path)
         try:
-            changed = self._make_folders(path.parent, private_folders)
+            self._make_folders(path.parent, private_folders)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             try:
                 write(descriptor)
@@ -203,34 +208,42 @@ class FilesystemStore:
             finally:
                 os.close(descriptor)
             temporary.replace(path)
-            for folder in (path.parent, *changed):
-                _sync_folder(folder)
+            self._sync_up_from(path.parent)
         except OSError as error:
             with contextlib.suppress(OSError):  # what made writing fail may make this fail, too
                 temporary.unlink(missing_ok=True)
             raise self._failure(error, str(path)) from None
 
-    def _make_folders(self, folder: Path, private: bool) -> Sequence[Path]:
-        """Returns the directories that got a new entry, deepest first.
-
-        They are to be synced when what goes into the new ones has been: then most of them already are, while
-        each on its own would wait for the disk.
-        """
+    def _make_folders(self, folder: Path, private: bool) -> None:
+        """What is made is not durable before `_sync_up_from` a folder below: each on its own would wait for the disk."""
         missing = []
         while not folder.is_dir():
             missing.append(folder)
             folder = folder.parent
         for new in reversed(missing):
-            try:
-                new.mkdir(mode=0o700 if private else 0o777)
-            except FileExistsError:  # another writer was faster
-                continue
+            with self._making:
+                try:
+                    new.mkdir(mode=0o700 if private else 0o777)
+                except FileExistsError:  # another writer was faster
+                    continue
+                self._unsynced[new.parent] = next(self._numbers)
             descriptor = os.open(new, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 _adopt_owner(descriptor, new.parent)
             finally:
                 os.close(descriptor)
-        return [new.parent for new in missing]
+
+    def _sync_up_from(self, folder: Path) -> None:
+        """A folder's entries, and those of every folder above it in which one was made, by whomever, are durable."""
+        with self._making:
+            above = {one: self._unsynced[one] for one in folder.parents if one in self._unsynced}
+            due = {folder: self._unsynced.get(folder, 0)} | above
+        for one in due:
+            _sync_folder(one)
+        with self._making:
+            for one, number in due.items():
+                if self._unsynced.get(one) == number:  # nothing was made there since
+                    del self._unsynced[one]
 
     def _remove_empty_folders(self, folder: Path) -> None:
         """As Mastodon does after a deletion: upwards until a directory is not empty."""
