@@ -142,13 +142,15 @@ def scratch(folder: Path, budget: int) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.parent.glob("*/spill-*"):  # by a process that was killed
-            if datetime.now(UTC) - datetime.fromtimestamp(left.stat().st_mtime, UTC) > MAX_AGE:
-                shutil.rmtree(left, ignore_errors=True)
+        for left in folder.parent.glob("*/spill-*"):
+            _sweep(left)
         spill = Path(tempfile.mkdtemp(prefix="spill-", dir=folder))
+        lock = os.open(spill, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise _unusable(folder, error) from None
     try:
+        with contextlib.suppress(OSError):  # without locks nothing is swept
+            fcntl.flock(lock, fcntl.LOCK_EX)
         with duckdb.connect(":memory:", config=_CONFIG) as connection:
             _limit(connection, max(budget, _SMALLEST), spill)
             connection.execute("SET threads = 1")  # each would want its own share of the little there is
@@ -157,6 +159,18 @@ def scratch(folder: Path, budget: int) -> Iterator[duckdb.DuckDBPyConnection]:
         raise _unusable(folder, error) from None
     finally:
         shutil.rmtree(spill, ignore_errors=True)
+        os.close(lock)
+
+
+def _sweep(left: Path) -> None:
+    """Remove what a process spilled that was killed; whoever is alive holds the folder's lock."""
+    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+        if datetime.now(UTC) - datetime.fromtimestamp(left.stat().st_mtime, UTC) < MAX_AGE:
+            return
+        lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
+        stack.callback(os.close, lock)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _unusable(folder: Path, error: Exception) -> JournalError:
