@@ -258,7 +258,12 @@ def test_interrupted_and_gone_on(make_instance: MakeInstance, network: Fediverse
         instance.media.delete(keys[0])
     (instance.folder / "public/system/other").write_bytes(b"x")
     command = [sys.executable, "-m", "mastomend", "--env", str(instance.env), "--state", str(instance.state)]
-    process = subprocess.Popen([*command, "repair", "--apply"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "repair", "--apply"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background are born ignoring it
+    )
     deadline = time.monotonic() + 30
     while len(network.requests) < 4 and time.monotonic() < deadline:
         assert process.poll() is None
