@@ -177,7 +177,7 @@ def test_a_listing_of_a_bucket_saves_its_listing_and_is_looked_after_live(
     notes = Notes()
     report = check(opened(instance), CheckOptions(listing=(inventory("CSV")(tmp_path, listed),)), notes)
     assert {f.key for f in load(report.findings)} == set(damage) - {back}
-    assert "1 differences of the listing were none when looked at: it is older than the storage." in notes.said
+    assert "The listing is older than the storage; differences that were none when looked at: 1." in notes.said
     assert report.requests.list <= 2, "nothing was listed but to see that the bucket is there, and a page of candidates"
 
 

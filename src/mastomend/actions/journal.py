@@ -105,7 +105,7 @@ class Journal:
         self._lock = threading.Lock()
         self._reader: sqlite3.Connection | None = None
         self._reading = threading.Lock()
-        self.written = 0
+        self.written = 0  # how many of those handed in are in the file: see `note`
         self._handed_in = 0
         self._handing_in = threading.Lock()
         self._inbox: queue.SimpleQueue[tuple[Sequence[_Statement], Future[None] | None] | None] = queue.SimpleQueue()

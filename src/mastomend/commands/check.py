@@ -285,7 +285,7 @@ class _Scan:
                 self._second_look(kind, reports[kind.name], deep)
             if self.options.listing and self.vanished:
                 self.progress.note(
-                    f"{self.vanished:,} differences of the listing were none when looked at: it is older than the storage."
+                    f"The listing is older than the storage; differences that were none when looked at: {self.vanished:,}."
                 )
         finally:
             if deep:

@@ -144,12 +144,13 @@ def _dry_run(
     report = RepairReport(new_id(datetime.now(UTC)), False, scan)
     report.report = instance.state / "runs" / report.run / "outcomes.parquet"
     budget = memory_for_records(instance.settings.memory_bytes) // 2  # list and report are there together
-    with _work(instance, options, report.run, None, progress) as work, contextlib.ExitStack() as stack:
-        names = [kind.name for kind in work.kinds]
-        records = stack.enter_context(work_list(report.report.parent, budget, findings, names))
+    with (
+        _work(instance, options, report.run, None, progress) as work,
+        work_list(report.report.parent, budget, findings, [kind.name for kind in work.kinds]) as records,
+    ):
         if options.deferred:
-            journal = stack.enter_context(contextlib.closing(Journal(instance.state)))
-            records.keep(Ledger(journal, instance.settings.deferral).due(now()))
+            with contextlib.closing(Journal(instance.state)) as journal:
+                records.keep(Ledger(journal, instance.settings.deferral).due(now()))
 
         def outcomes() -> Iterator[RecordOutcome]:
             for batch in _batches(records, work.kinds):
@@ -192,9 +193,10 @@ def _applied(
         report.recovered = recovered
         report.report = instance.state / "runs" / report.run / "outcomes.parquet"
         budget = memory_for_records(instance.settings.memory_bytes)
-        with _work(instance, options, report.run, journal, progress) as work, contextlib.ExitStack() as stack:
-            names = [kind.name for kind in work.kinds]
-            records = stack.enter_context(work_list(report.report.parent, budget, findings, names))
+        with (
+            _work(instance, options, report.run, journal, progress) as work,
+            work_list(report.report.parent, budget, findings, [kind.name for kind in work.kinds]) as records,
+        ):
             if options.scan is None:
                 _forget_whole(records, ledger, work.parts.database)
             if options.deferred:

@@ -84,7 +84,7 @@ def unfinished(scans: Path, now: datetime) -> Iterator[Unfinished]:
     What is too old is removed, but for scans that are still running.
     """
     for folder in sorted((p.parent for p in scans.glob("*/work")), reverse=True):
-        if _is_running(folder):
+        if _is_held(folder / "work" / _LOCK):
             continue
         file = folder / "work" / _SCOPE
         try:
@@ -98,15 +98,17 @@ def unfinished(scans: Path, now: datetime) -> Iterator[Unfinished]:
             yield Unfinished(folder.name, started, scope)
 
 
-def _is_running(folder: Path) -> bool:
-    """Whether somebody holds the scan's lock; the lock of a process that died is free."""
-    try:
-        with (folder / "work" / _LOCK).open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
+def _is_held(path: Path) -> bool:
+    """Whether somebody holds the lock of that file or folder; the lock of a process that died is free."""
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # NFS locks what may be written
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
     return False
 
 
@@ -164,13 +166,10 @@ def scratch(folder: Path, budget: int) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def _sweep(left: Path) -> None:
     """Remove what a process spilled that was killed; whoever is alive holds the folder's lock."""
-    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-        if datetime.now(UTC) - datetime.fromtimestamp(left.stat().st_mtime, UTC) < MAX_AGE:
-            return
-        lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
-        stack.callback(os.close, lock)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(left, ignore_errors=True)
+    with contextlib.suppress(OSError):  # somebody else was faster
+        age = datetime.now(UTC) - datetime.fromtimestamp(left.stat().st_mtime, UTC)
+        if age >= MAX_AGE and not _is_held(left):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _unusable(folder: Path, error: Exception) -> JournalError:
