@@ -216,6 +216,7 @@ BAD = {
     "broken parquet": (b"PAR1" + bytes(100), "cannot be read as a listing"),
     "csv without key": (b"path_to,size,name_of\na,1,2\n", "none of its keys"),
     "binary": (bytes(range(256)) * 20, ""),
+    "no text": (b"\x00\xff{{{", "has no line that is text"),
     "empty inventory": (b'{"fileFormat": "CSV", "fileSchema": "Bucket, Key", "files": []}', "names no files"),
     "no schema": (
         b'{"fileFormat": "CSV", "fileSchema": 7, "files": [{"key": "a", "MD5checksum": "x"}]}',

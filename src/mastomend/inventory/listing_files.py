@@ -149,7 +149,8 @@ def _text(connection: duckdb.DuckDBPyConnection, file: Path) -> str:
     )
     sample = [line for (line,) in connection.execute(f"SELECT line FROM {lines} LIMIT {_SAMPLE}").fetchall() if line]
     if not sample:
-        raise ConfigurationError(f"{file} is empty.", hint="An empty listing says nothing about the storage.")
+        what = "has no line that is text" if file.stat().st_size else "is empty"
+        raise ConfigurationError(f"{file} {what}.", hint="An empty listing says nothing about the storage.")
     header = [word.strip().strip('"').lower() for word in re.split(r"[,;\t]", sample[0])]
     if len(header) > 1 and any(name in header for name in _KEY_NAMES):
         return _columns(connection, f"read_csv({quote(str(file))}, header=true, all_varchar=true)", file)

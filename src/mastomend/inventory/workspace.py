@@ -201,9 +201,8 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
             temporary.write_text(json.dumps({**scope, "started_at": begun}), encoding="utf-8")
             temporary.replace(work / _SCOPE)
     except (OSError, duckdb.Error) as error:
-        raise JournalError(
-            f"The state directory {folder} cannot be written: {error}.", hint="Use --state DIR."
-        ) from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise JournalError(f"The state directory {folder} cannot be written: {why}.", hint="Use --state DIR.") from None
     try:
         _limit(connection, max(budget - _OVERHEAD, _SMALLEST), work / "spill")
         # what is joined is known to be built of what is held, never of the many expected keys
