@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from mastomend.errors import ConfigurationError
@@ -34,7 +37,10 @@ GOLDEN = {
     "A=b\\ c": {"A": "b c"},
     "A=b\nB=$A": {"A": "b", "B": "b"},
     "A=b\nB=${A}c": {"A": "b", "B": "bc"},
-    "A=b\nB=${a}": {"A": "b", "B": "b"},
+    "A=b\nB=${a}": {"A": "b", "B": ""},
+    "A=pa$(ss": {"A": "pa$(ss"},
+    "A=a$()b": {"A": "a$()b"},
+    "A=\u00a0b\u2003": {"A": "\u00a0b\u2003"},
     'A=b\nB="x $A y"': {"A": "b", "B": "x b y"},
     "A=b\nB='$A'": {"A": "b", "B": "$A"},
     "B=$MISSING.": {"B": "."},
@@ -54,13 +60,42 @@ def test_golden(text: str, expected: dict[str, str]) -> None:
     assert parse(text, file_name=".env", environment={"OUTSIDE": "outer", "PRESET": "process"}) == expected
 
 
+CASES = json.loads((Path(__file__).parents[1] / "cases/dotenv.json").read_text())
+
+
+@pytest.mark.parametrize("version", ["2.8.1", "3.1.4", "3.2.0"])
+def test_what_dotenv_s_own_parser_answered(version: str) -> None:
+    """200 inputs with the answers of three versions of the real parser; `ERR`: it refuses the file."""
+    dialect = Dialect.from_gemfile_lock(f"GEM\n  specs:\n    dotenv ({version})\n")
+    for case in CASES:
+        try:
+            found: object = parse(case["text"], file_name=".env", environment=case["environment"], dialect=dialect)
+        except ConfigurationError:
+            found = "ERR"
+        assert found == case[version], case
+
+
+@pytest.mark.parametrize(
+    ("lock", "version"),
+    [("    dotenv (3.1.4)", (3, 1, 4)), ("    dotenv (3.1.10)", (3, 1, 10)), ("    dotenv-rails (2.1)", (3, 2, 0))],
+)
+def test_the_dialect_is_that_of_the_exact_version(lock: str, version: tuple[int, ...]) -> None:
+    assert Dialect.from_gemfile_lock(f"GEM\n  specs:\n{lock}\n").version == version
+    assert Dialect((3, 1, 4)).takes_bare_keys is False and Dialect((3, 1, 5)).takes_bare_keys is True
+
+
+@pytest.mark.parametrize("version", [(2, 8, 1), (3, 1, 4), (3, 2, 0)])
+def test_the_process_wins_in_every_dialect(version: tuple[int, ...]) -> None:
+    found = merge({".env.production": "A=file\nB=$A"}, {"A": "process"}, dialect=Dialect(version))
+    assert found == {"A": "process", "B": "process"}
+
+
 def test_dotenv_2_differs_in_two_rules() -> None:
-    old = Dialect.from_gemfile_lock("GEM\n  specs:\n    dotenv (2.8.1)\n")
-    assert old == Dialect(2)
+    old = Dialect((2, 8, 1))
     assert parse('A\nB="x\\ny"', file_name=".env", dialect=old) == {"B": "x\ny"}
 
 
-@pytest.mark.parametrize("text", ["A=1\nB=$(id)", 'B="x $(touch /tmp/x) y"', "B=${A}$(id)"])
+@pytest.mark.parametrize("text", ["A=1\nB=$(id)", 'B="x $(touch /tmp/x) y"', "B=${A}$(id)", "B=$(a (b) c)", "A='$(id)'\nB=$A"])
 def test_a_command_is_refused_and_never_run(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"B contains \$\(…\)") as caught:
         parse(text, file_name="/srv/.env.production")
