@@ -2,7 +2,8 @@
 
 One root, four families. The exit code, the hint (the next thing to do) and whether trying again can help live on the
 class, so the command line needs no table of its own. What happens to a single file or record is never an exception:
-it is an *outcome* and the run goes on. Exit codes are product promises: 2 settings, 3 unreachable, 4 safety stop.
+it is an *outcome* and the run goes on. Exit codes are product promises: 2 settings, 3 unreachable, 4 safety stop; whatever
+is no error of these families is a defect of Mastomend, and that is 70.
 """
 
 from __future__ import annotations
@@ -43,6 +44,12 @@ class StorageError(SourceError):
 
 class UnreadableError(StorageError):
     """One file that this process may not read; the storage as a whole is well."""
+
+
+class OutputError(MastomendError):
+    """Nobody can be told: stdout is closed or full."""
+
+    exit_code = 3
 
 
 class SafetyStop(MastomendError):

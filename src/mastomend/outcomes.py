@@ -17,6 +17,10 @@ class Outcome(StrEnum):
     LOST = "lost"
 
 
+#: The outcomes after which a record is still broken.
+UNDONE = (Outcome.GONE, Outcome.REFUSED, Outcome.LOST, Outcome.DEFERRED)
+
+
 class Source(StrEnum):
     """Where a lost file can come from."""
 

@@ -101,9 +101,13 @@ def test_files_behind_a_directory_that_cannot_be_entered_are_findings_that_name_
     assert {finding.key: finding.state.value for finding in load(report.findings)} == dict.fromkeys(keys, "unservable")
     assert report.obstacles == [(f"{folder} cannot be read: Too many levels of symbolic links", 3)]
     shown = command(instance, "check")
-    assert "3 files cannot be looked at:" in shown.stdout
+    assert "Nothing else is broken; 3 could not be looked at." in shown.stdout
+    assert shown.returncode == 1, "what was not seen is not whole"
     assert "Too many levels" in shown.stdout
-    assert json.loads(command(instance, "check", "--json").stdout)["obstacles"][0]["files"] == 3
+    document = json.loads(command(instance, "check", "--json").stdout)
+    assert document["obstacles"][0]["files"] == 3
+    assert (document["unseen"], document["totals"]["records_broken"], document["exit_code"]) == (3, 0, 1)
+    assert document["totals"]["files"]["present"] == 0, "neither broken nor present"
     kept = repair(opened(instance), RepairOptions(apply=True))
     assert kept.outcomes == {Outcome.REFUSED: 3}
     folder.unlink()

@@ -146,7 +146,7 @@ def test_a_run_that_was_taken_back_does_not_go_on(make_instance: MakeInstance, n
     origin.files["/a"] = picture(1)
     identity = {"domain": "good.example", "username": "a", "uri": "x:a"}
     _, (key,) = instance.add_image(AVATARS, picture(1), remote_url=origin.url("/a"), **identity)  # type: ignore[arg-type]
-    (instance.folder / "public/system/x").write_bytes(b"x")
+    instance.media.write("cache/accounts/avatars/kept", b"x")
     instance.media.delete(key)
     run = repair(opened(instance), RepairOptions(apply=True)).run
     with contextlib.closing(Journal(instance.state)) as journal:  # as if it had been cut off before its end

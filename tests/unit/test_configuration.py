@@ -106,22 +106,47 @@ def test_redis_groups() -> None:
     assert (old.host, old.port, old.db) == ("localhost", 6379, 3), "4.2 builds it from just what is set"
 
 
+LAST = {
+    "4.2": 20230907150100,
+    "4.3": 20241007071624,
+    "4.4": 20250627132728,
+    "4.5": 20251023210145,
+    "4.6": 20260611150940,
+}
+
+
+def migrations(until: str, *further: int) -> list[str]:
+    """As a server of that release has them, with further ones."""
+    own = [number for name, number in LAST.items() if name <= until]
+    return [str(number) for number in (20160220174730, *own, *further)]
+
+
 @pytest.mark.parametrize(
-    ("newest", "name", "noted"),
+    ("found", "name", "noted"),
     [
-        ("20230907150100", "4.2", False), ("20241007071624", "4.3", False), ("20250627132728", "4.4", False),
-        ("20251023210145", "4.5", False), ("20260611150940", "4.6", False), ("20260805130216", "4.7", True),
-        ("20260618114230", "4.7", True), ("20250101000000", "4.3", True), ("20991231000000", "4.7", True),
-        ("20230920000000", "4.2", False),
+        *((migrations(name), name, "") for name in LAST),
+        (migrations("4.6", 20260618114230, 20260805130216), "4.7", ""),
+        (migrations("4.6", 20260618114230, 20261130000000), "4.7", ""),  # 4.7.x: later than all we know of
+        (migrations("4.6", 20260618114230, 20991231000000), "4.7", "newer than any"),
+        (migrations("4.3", 20250101000000), "4.3", "between 4.3 and 4.4"),
+        (migrations("4.2", 20230920000000), "4.2", ""),  # a patch release
+        (migrations("4.5", 20260901120000), "4.5", "fork of Mastodon 4.5"),  # dated after 4.6, which is not there
+        (migrations("4.5", 20991231000000), "4.5", "fork of Mastodon 4.5"),
+        (migrations("4.2", 20250101000000), "4.2", "fork of Mastodon 4.2"),
+        (migrations("4.5", 20171210213213, 20260209143307), "4.5", "glitch-soc"),
+        (["20160220174730", "20250101000000"], "4.3", "between"),  # no release's own last one: by its date
     ],
-)  # fmt: skip
-def test_versions(newest: str, name: str, noted: bool) -> None:
-    found = version(["20200101000000", newest])
-    assert (found.name, found.schema, bool(found.note)) == (name, newest, noted)
+)
+def test_the_version_is_the_highest_release_that_is_there(found: list[str], name: str, noted: str) -> None:
+    known = version(found)
+    assert (known.name, known.schema) == (name, max(found))
+    assert noted in known.note and bool(known.note) == bool(noted)
 
 
-def test_a_fork_s_own_migrations_say_nothing() -> None:
-    assert version(["20251023210145", "20260209143307"]).name == "4.5"
+def test_imports_are_there_until_their_table_was_dropped() -> None:
+    assert version(migrations("4.3")).has_imports
+    assert not version(migrations("4.3", 20250410144908)).has_imports, "an upgrade under way"
+    assert not version(migrations("4.4")).has_imports
 
 
 @pytest.mark.parametrize("migrations", [[], ["20220101000000"]])

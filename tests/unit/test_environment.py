@@ -95,7 +95,9 @@ def test_dotenv_2_differs_in_two_rules() -> None:
     assert parse('A\nB="x\\ny"', file_name=".env", dialect=old) == {"B": "x\ny"}
 
 
-@pytest.mark.parametrize("text", ["A=1\nB=$(id)", 'B="x $(touch /tmp/x) y"', "B=${A}$(id)", "B=$(a (b) c)", "A='$(id)'\nB=$A"])
+@pytest.mark.parametrize(
+    "text", ["A=1\nB=$(id)", 'B="x $(touch /tmp/x) y"', "B=${A}$(id)", "B=$(a (b) c)", "A='$(id)'\nB=$A"]
+)
 def test_a_command_is_refused_and_never_run(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"B contains \$\(…\)") as caught:
         parse(text, file_name="/srv/.env.production")

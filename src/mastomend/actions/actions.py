@@ -186,6 +186,10 @@ def inverse(action: Action, run: str, key_prefix: str = "") -> Action:
             assert_never(action)
 
 
+#: What `to_json` calls the actions.
+ACTION_NAMES = frozenset({"put", "copy", "preserve", "quarantine", "restore", "set", "enqueue", "cancel", "forget"})
+
+
 def to_json(action: Action) -> dict[str, Any]:
     """The journal's form."""
     match action:

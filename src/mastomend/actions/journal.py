@@ -25,9 +25,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mastomend.actions.actions import Action, from_json, to_json
+from mastomend.actions.actions import ACTION_NAMES, Action, from_json, to_json
 from mastomend.errors import JournalError
 from mastomend.outcomes import Outcome, RecordOutcome, Source
+from mastomend.state_files import make_private_file, private_folder
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -47,6 +48,9 @@ CREATE TABLE IF NOT EXISTS outcomes (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS open_plans ON plans (run) WHERE closed = 0;
 """
+
+#: What `PRAGMA user_version` says. Raise it with every action or column an older Mastomend would not understand.
+_VERSION = 1
 
 _Statement = tuple[str, Sequence[object]]
 #: Rows that are read together where there may be millions.
@@ -90,18 +94,29 @@ class Journal:
     """The journal in a state directory. Safe to use from many threads; close it."""
 
     def __init__(self, state: Path) -> None:
+        """Open it, or begin one.
+
+        Raises:
+            JournalError: it cannot be opened, is damaged, or was written by a newer Mastomend; in words.
+        """
+        self._path = journal_path(state)
         try:
-            state.mkdir(parents=True, exist_ok=True)
-            self._path = state / "journal.sqlite3"
-            self._db = self._connect()
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
+            private_folder(state)
+            make_private_file(self._path)
+        except OSError as error:
             raise JournalError(
-                f"The journal in {state} cannot be opened: {error}.",
-                hint="Nothing was changed. Check the disk, or use --state DIR.",
+                f"The journal in {state} cannot be opened: {error.strerror}.",
+                hint="Nothing was changed. Run as the user that ran it before, or use --state DIR.",
             ) from None
+        try:
+            self._db = self._connect()
+            try:
+                self._open()
+            except BaseException:
+                self._db.close()
+                raise
+        except sqlite3.Error as error:
+            raise trouble(self._path, error) from None
         self._lock = threading.Lock()
         self._reader: sqlite3.Connection | None = None
         self._reading = threading.Lock()
@@ -112,6 +127,18 @@ class Journal:
         self._failure: JournalError | None = None
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
         self._writer.start()
+
+    def _open(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION:
+            raise JournalError(
+                f"The journal {self._path} was written by a newer Mastomend (version {version}; this one knows {_VERSION}).",
+                hint="Update Mastomend. Nothing was changed.",
+            )
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.executescript(_SCHEMA)
+        self._db.execute(f"PRAGMA user_version = {_VERSION}")
 
     def close(self) -> None:
         """Finish what was handed in and close the file."""
@@ -179,9 +206,7 @@ class Journal:
                             self._db.execute("ROLLBACK")
                         raise
             except BaseException as error:
-                failure = self._failure or JournalError(
-                    f"The journal cannot be written: {error}.", hint="Is the disk of the state directory full?"
-                )
+                failure = self._failure or trouble(self._path, error)
                 if any(done is None for _, done in batch):
                     self._failure = failure  # nobody waits for these: whoever comes next must hear of it
                 for _, done in batch:
@@ -267,7 +292,7 @@ class Journal:
             with self._lock:
                 return self._db.execute(sql, tuple(parameters)).fetchall()
         except sqlite3.Error as error:
-            raise _unreadable(error) from None
+            raise trouble(self._path, error) from None
 
     def glance(self, sql: str, parameters: Sequence[object] = ()) -> list[sqlite3.Row]:
         """As `query`, but of what is in the file by now: waits for nobody.
@@ -281,7 +306,7 @@ class Journal:
                     self._reader = self._connect()
                 return self._reader.execute(sql, tuple(parameters)).fetchall()
         except sqlite3.Error as error:
-            raise _unreadable(error) from None
+            raise trouble(self._path, error) from None
 
     def stream(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[sqlite3.Row]:
         """As `query`, a few rows at a time, all from the moment of the first; be quick, the file grows meanwhile.
@@ -296,7 +321,7 @@ class Journal:
                 while rows := cursor.fetchmany(_PAGE):
                     yield from rows
         except sqlite3.Error as error:
-            raise _unreadable(error) from None
+            raise trouble(self._path, error) from None
 
     def runs(self) -> list[Run]:
         """All runs, newest first."""
@@ -344,6 +369,9 @@ class Journal:
             "WHERE run = ? AND done_at IS NOT NULL GROUP BY name",
             (run,),
         )
+        for row in rows:
+            if row["name"] not in ACTION_NAMES:
+                _action(json.dumps({"action": row["name"]}))
         return Counter({row["name"]: row["n"] for row in rows})
 
     def _plans(self, run: str, condition: str) -> list[Plan]:
@@ -384,15 +412,49 @@ def _plan(rows: Sequence[sqlite3.Row]) -> Plan:
         first["id"],
         _outcome(first["kind"], first["id"], first["outcome"]),
         tuple(
-            Step(row["position"], from_json(json.loads(row["action"])), row["done_at"] is not None)
+            Step(row["position"], _action(row["action"]), row["done_at"] is not None)
             for row in rows
             if row["position"] is not None
         ),
     )
 
 
-def _unreadable(error: sqlite3.Error) -> JournalError:
-    return JournalError(f"The journal cannot be read: {error}.")
+def journal_path(state: Path) -> Path:
+    """The journal's file in a state directory."""
+    return state / "journal.sqlite3"
+
+
+def trouble(path: Path, error: BaseException) -> JournalError:
+    """What is wrong with a journal, and what to do: a full disk, a damaged file and missing rights are three things."""
+    if isinstance(error, JournalError):
+        return error
+    name = str(getattr(error, "sqlite_errorname", "")).removeprefix("SQLITE_")
+    what = f"The journal {path} cannot be used: {error}."
+    if name.startswith(("CORRUPT", "NOTADB", "IOERR_SHORT_READ")):
+        return JournalError(
+            f"The journal {path} is damaged ({error}).",
+            hint=f"Look at what can be read with `sqlite3 {path} .recover`, then move the file away: "
+            "a new one is begun, and runs of the old one can no longer be taken back.",
+        )
+    if name.startswith("FULL"):
+        return JournalError(what, hint="The disk of the state directory is full: free some space, then run it again.")
+    if name.startswith(("READONLY", "CANTOPEN", "PERM", "AUTH")):
+        return JournalError(what, hint="Run as the user that owns the state directory, or use --state DIR.")
+    if name.startswith(("BUSY", "LOCKED")):
+        return JournalError(what, hint="Another program holds it open; wait for it to end.")
+    if name.startswith("IOERR"):
+        return JournalError(what, hint="The disk of the state directory answers with errors: see `dmesg`.")
+    return JournalError(what, hint="Check the disk of the state directory, or use --state DIR.")
+
+
+def _action(text: str) -> Action:
+    try:
+        return from_json(json.loads(text))
+    except (ValueError, KeyError, TypeError):
+        raise JournalError(
+            f"The journal holds a change this Mastomend does not understand: {text[:120]}",
+            hint="Was it written by a newer Mastomend? Update this one. Nothing was changed.",
+        ) from None
 
 
 def _now() -> str:

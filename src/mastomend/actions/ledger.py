@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
+from arro3.core import Array, DataType, Table
+
 from mastomend.actions.journal import Journal
 from mastomend.outcomes import Outcome, RecordOutcome
 from mastomend.plans.deferral import GAVE_UP, Deferral, counts, is_dead
@@ -109,6 +111,13 @@ class Ledger:
         ask = self._journal.glance if is_written else self._journal.query  # which waits for the journal's next sync
         rows = ask("SELECT * FROM ledger WHERE kind = ? AND id = ?", (kind, record_id))
         return _entry(rows[0]) if rows else None
+
+    def tables(self) -> Iterator[Table]:
+        """Every entry's kind, id and outcome, as columns, some thousands at a time."""
+        rows = self._journal.stream("SELECT kind, id, outcome FROM ledger")
+        while some := list(islice(rows, 10 * _TOGETHER)):
+            columns = [("kind", DataType.string()), ("id", DataType.int64()), ("outcome", DataType.string())]
+            yield Table.from_pydict({name: Array([row[name] for row in some], type=arrow) for name, arrow in columns})
 
     def due(self, now: datetime) -> Iterator[tuple[str, int]]:
         """Deferred records whose time has come."""

@@ -18,6 +18,7 @@ from typing import Any, LiteralString
 import psycopg
 
 from mastomend.errors import JournalError, SafetyStop
+from mastomend.state_files import private_file, private_folder
 
 #: Our advisory lock: "mastomend" as a number, the same for every installation.
 LOCK_ID = 0x6D617374_6F6D656E & 0x7FFFFFFFFFFFFFFF
@@ -67,10 +68,9 @@ def _take(connection: psycopg.Connection[dict[str, Any]], function: LiteralStrin
 @contextmanager
 def _file_lock(state: Path, run: str) -> Iterator[None]:
     try:
-        state.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = private_file(private_folder(state) / "lock")
     except OSError as error:
-        raise JournalError(f"{state} cannot be written: {error.strerror}.", hint="Use --state DIR.") from None
+        raise JournalError(f"{state}/lock cannot be opened: {error.strerror}.", hint="Use --state DIR.") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -16,10 +18,12 @@ import typer
 from mastomend import __version__
 from mastomend.cli import check, demo, history, repair
 from mastomend.cli.context import GlobalOptions
-from mastomend.cli.output import emit_json, log, show_error
-from mastomend.errors import MastomendError
+from mastomend.cli.output import emit_json, escape, flush, give_up_stdout, log, prepare_streams, show_error
+from mastomend.errors import MastomendError, OutputError
+from mastomend.mastodon.configuration import redact
 
 INTERRUPTED = 130
+DEFECT = 70
 
 app = typer.Typer(
     name="mastomend",
@@ -27,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     epilog="Exit codes: 0 nothing wrong, 1 something is wrong or was left undone, 2 wrong usage or configuration, "
-    "3 unreachable, 4 stopped by a safety check, 130 interrupted (run it again to go on).",
+    "3 unreachable, 4 stopped by a safety check, 70 a defect of Mastomend, 130 interrupted (run it again to go on).",
 )
 
 
@@ -62,34 +66,57 @@ def run(arguments: Sequence[str]) -> int:
     # typer has no options with an optional value: a bare --deep means all of it
     words = ["--deep=100%" if word == "--deep" else word for word in arguments]
     try:
+        prepare_streams()
         answer: Any = app(list(words), standalone_mode=False)
-    except MastomendError as error:
-        if "--json" in words:
-            command = next((w for w in words if w in _commands()), None)
-            emit_json({"command": command, "error": error.message, "next": error.hint, "exit_code": error.exit_code})
+        flush()
+    except OutputError as error:
+        give_up_stdout()
         show_error(error)
         return error.exit_code
+    except MastomendError as error:
+        return _told(words, error.message, error.hint, error.exit_code, partial(show_error, error))
     except KeyboardInterrupt:
         answer = INTERRUPTED
-    except Exception as error:
-        return _usage_error(error)
+    except (SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # also a panic of an extension module, which is no `Exception`
+        return _usage_error(error, words)
     if answer == INTERRUPTED:  # typer turns Ctrl-C into this answer itself
         log.print("Interrupted. Nothing is lost: the same command goes on from here.")
     return answer if isinstance(answer, int) else 0
+
+
+def _told(words: Sequence[str], message: str, hint: str, code: int, show: Callable[[], object]) -> int:
+    """An error, for people, and for programs that want JSON."""
+    show()
+    if "--json" in words:
+        command = next((w for w in words if w in _commands()), None)
+        try:
+            emit_json({"command": command, "error": message, "next": hint}, code)
+        except OutputError:
+            give_up_stdout()
+    return code
 
 
 def _commands() -> set[str]:
     return {info.name for info in app.registered_commands if info.name}
 
 
-def _usage_error(error: Exception) -> int:
-    """typer's own errors carry an exit code and show themselves; anything else is a defect and keeps its traceback."""
+def _usage_error(error: BaseException, words: Sequence[str]) -> int:
+    """typer's own errors carry an exit code and show themselves; anything else is a defect."""
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
-    if code is None:
-        raise error
-    if show is not None:
-        show()
-    return int(code)
+    if code is not None:
+        message = str(getattr(error, "format_message", lambda: "")())
+        return _told(words, message, "mastomend --help", int(code), show or (lambda: None))
+    found = redact("".join(traceback.format_exception(error)))
+    summary = f"A defect of Mastomend: {type(error).__name__}."
+    hint = "Nothing is lost: what was changed is in the journal. Please report this with the lines above."
+
+    def explain() -> None:
+        log.print(found, markup=False)
+        log.print(f"[bold red]Error:[/] {escape(summary)}\n[bold]Next:[/] {escape(hint)}")
+
+    return _told(words, summary, hint, DEFECT, explain)
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from mastomend.commands.deep_seed import next_seed
 from mastomend.commands.settings import parse_percent
 from mastomend.errors import ConfigurationError
 from mastomend.inventory.sample import Sample
+from mastomend.outcomes import UNDONE, Outcome
 from mastomend.vocabulary import State
 
 EXAMPLES = """
@@ -86,11 +88,14 @@ def check_command(
     )
     with progress() as observer:
         report = check(instance, options, observer)
+    code = 0 if report.is_whole else 1
     if json:
-        emit_json(document(report))
+        emit_json(document(report), code)
     else:
-        show(report, command_line(given.env, given.state, " ".join(["repair", *(kinds or ())])))
-    return 1 if report.broken or report.mass_loss else 0
+        words = ["repair", *map(shlex.quote, kinds or ())]
+        words += [f"--max-missing {shlex.quote(max_missing)}"] if max_missing is not None else []
+        show(report, command_line(given.env, given.state, " ".join(words)))
+    return code
 
 
 def document(report: CheckReport) -> dict[str, Any]:
@@ -113,6 +118,9 @@ def document(report: CheckReport) -> dict[str, Any]:
             **{name: sum(k[name] for k in kinds) for name in names},
             "files": {name: sum(k["files"][name] for k in kinds) for name in kinds[0]["files"]} if kinds else {},
         },
+        "known": {outcome.value: report.known[outcome] for outcome in UNDONE},
+        "new": report.new,
+        "unseen": report.unseen,
         "requests": {"list": report.requests.list, "head": report.requests.head},
         "cost": cost_document(report),
         "findings": report.findings,
@@ -173,26 +181,55 @@ def show(report: CheckReport, next_command: str) -> None:
         result.print(f"[bold red]{escape(reason)}[/]")
     if report.mass_loss:
         result.print(
-            "This looks like a disk that is not mounted or a wrong bucket rather than like damage. "
-            "Changing commands will stop. If the files really are gone, add --max-missing 100%."
+            "This looks like a disk that is not mounted or a wrong bucket rather than like damage. Is everything mounted "
+            "that should be (`findmnt`, `mount -a`), and is it the right storage? Changing commands stop until it is."
         )
+    _show_broken(report)
+    if report.unseen:
+        result.print(f"[bold red]{count(report.unseen, 'file')} could not be looked at[/], and may be whole or broken:")
+        for reason, n in report.obstacles:
+            result.print(f"  {n:,}: {escape(reason)}")
+        result.print("Repair leaves them alone until they can be seen.")
+    if not report.is_whole:
+        result.print(f"Details: {escape(str(report.findings))}")
+    if report.mass_loss:
+        result.print(f"If the files really are gone: [bold]{escape(f'{next_command} --max-missing 100%')}[/]")
+    elif report.new or report.known[Outcome.DEFERRED]:
+        result.print(f"Next: [bold]{escape(next_command)}[/]")
+
+
+def _show_broken(report: CheckReport) -> None:
+    """How much is broken, what is known of it, and where it came from."""
+    took = f"({report.duration_s:.1f} s)"
+    unseen = f"; {report.unseen:,} could not be looked at" if report.unseen else ""
     if not report.broken:
-        result.print(f"[green]Nothing is broken.[/] ({report.duration_s:.1f} s)")
+        if report.is_whole:
+            result.print(f"[green]Nothing is broken.[/] {took}")
+        else:
+            result.print(f"\n[bold]Nothing else is broken{unseen}.[/] {took}")
         return
     local = sum(kind.records_broken_local for kind in report.kinds)
     verb = "is" if report.broken == 1 else "are"
-    result.print(f"\n[bold]{count(report.broken, 'record')} {verb} broken.[/] ({report.duration_s:.1f} s)")
+    result.print(f"\n[bold]{count(report.broken, 'record')} {verb} broken{unseen}.[/] {took}")
     if local:
         result.print(
             f"[bold red]{count(local, 'local record')}[/] among them. What cannot be made from what is still there needs a "
             "backup: no other server has the original (repair --from)."
         )
-    for reason, n in report.obstacles:
-        result.print(f"[bold red]{count(n, 'file')} cannot be looked at:[/] {escape(reason)}.")
-    if report.obstacles:
-        result.print("Repair leaves these files alone until they can be.")
+    if report.known:
+        known = ", ".join(
+            f"{report.known[outcome]:,} {words}" for outcome, words in _KNOWN.items() if report.known[outcome]
+        )
+        nothing = "" if report.new or report.known[Outcome.DEFERRED] else ": nothing to do"
+        result.print(f"Tried before: {known}; {report.new:,} new{nothing}.")
     if report.top_domains:
         origins = ", ".join(f"{escape(domain)} ({n:,})" for domain, n in report.top_domains)
         result.print(f"Most come from: {origins}")
-    result.print(f"Details: {escape(str(report.findings))}")
-    result.print(f"Next: [bold]{escape(next_command)}[/]")
+
+
+_KNOWN = {
+    Outcome.GONE: "gone at their origin",
+    Outcome.REFUSED: "refused",
+    Outcome.LOST: "lost",
+    Outcome.DEFERRED: "to be tried again",
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,7 +51,7 @@ def history_command(
         return _show_lost(ctx, json=json)
     runs = history(cli_context.instance(ctx))
     if json:
-        emit_json({"command": "history", "runs": [document(run) for run in runs]})
+        emit_json({"command": "history", "runs": [document(run) for run in runs]}, 0)
         return 0
     if not runs:
         result.print("Nothing was ever changed here.")
@@ -73,7 +74,7 @@ def _show_lost(ctx: typer.Context, *, json: bool) -> int:
 
     entries = lost(cli_context.instance(ctx))
     if json:
-        emit_json({"command": "history", "lost": [lost_document(entry) for entry in entries]})
+        emit_json({"command": "history", "lost": [lost_document(entry) for entry in entries]}, 1 if entries else 0)
         return 1 if entries else 0
     if not entries:
         result.print("Nothing is known to be lost.")
@@ -142,11 +143,12 @@ def undo_command(
     given = cli_context.options(ctx)
     with progress() as observer:
         report = undo(cli_context.instance(ctx), run, apply=apply, progress=observer)
+    code = 1 if report.conflicts else 0
     if json:
-        emit_json(undo_document(report))
+        emit_json(undo_document(report), code)
     else:
-        show(report, command_line(given.env, given.state, f"undo {run} --apply"))
-    return 1 if report.conflicts else 0
+        show(report, command_line(given.env, given.state, f"undo {shlex.quote(run)} --apply"))
+    return code
 
 
 def undo_document(report: UndoReport) -> dict[str, Any]:

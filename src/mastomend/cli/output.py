@@ -1,24 +1,98 @@
-"""stdout carries the result, stderr everything else; `--json` puts exactly one JSON object on stdout."""
+"""stdout carries the result, stderr everything else; `--json` puts exactly one JSON object on stdout.
+
+Much of what is shown comes from strangers: a domain, a file name, an answer. It is never markup, never an emoji code and
+never a line of its own: `escape` hides what would mean something until rich has looked for its own marks. What a terminal
+cannot show becomes plain characters, and a stdout that cannot be written to becomes an error in words.
+"""
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import shlex
+import shutil
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from rich.console import Console
+from rich.console import Console as RichConsole
+from rich.text import Text
 
-from mastomend.errors import MastomendError
+from mastomend.errors import MastomendError, OutputError
 
-result = Console(soft_wrap=True, highlight=False)
-log = Console(stderr=True, soft_wrap=True, highlight=False)
+#: What means something to rich, and what stands for it meanwhile: characters of private use, which are never shown.
+_HIDDEN = {"[": "\ue000", "\\": "\ue001"}
+_SHOWN = str.maketrans({hidden: shown for shown, hidden in _HIDDEN.items()})
+_PLAIN = {"·": "-", "…": "...", "→": "->", "×": "x", "•": "*", "\u00a0": " ", "“": '"', "”": '"', "’": "'"}
 
 
-def emit_json(document: dict[str, Any]) -> None:
-    """One JSON object, ids as strings, times as RFC 3339."""
+class Console(RichConsole):
+    """rich's, for text that was escaped here."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        rendered = super().render_str(text, **options)
+        rendered.plain = rendered.plain.translate(_SHOWN)
+        return rendered
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Whoever read our output has gone."""
+        raise OutputError("The output was closed before everything was written.")
+
+
+result = Console(soft_wrap=True, highlight=False, emoji=False)
+log = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+
+
+def prepare_streams() -> None:
+    """What a stream cannot encode becomes plain characters.
+
+    Raises:
+        OutputError: there is no stdout.
+    """
+    codecs.register_error("mastomend-plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(errors="mastomend-plain")  # type: ignore[union-attr]
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the process lives
+    if sys.stdout is None:
+        raise OutputError("stdout is closed: there is nowhere to write the result.")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    bad = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in bad), error.end
+
+
+def flush() -> None:
+    """Everything printed so far is with whoever reads it.
+
+    Raises:
+        OutputError: it is not.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        raise OutputError(f"The output cannot be written: {error.strerror}.") from None
+
+
+def give_up_stdout() -> None:
+    """Nothing more can be written there, not even at the end of the process."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def emit_json(document: dict[str, Any], exit_code: int) -> None:
+    """One JSON object, ids as strings, times as RFC 3339, with the exit code.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
 
     def default(value: object) -> Any:
         if isinstance(value, datetime):
@@ -27,8 +101,16 @@ def emit_json(document: dict[str, Any]) -> None:
             return str(value)
         raise TypeError(type(value).__name__)
 
-    sys.stdout.write(json.dumps(document, default=default, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+    text = json.dumps({**document, "exit_code": exit_code}, default=default, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps({**document, "exit_code": exit_code}, default=default)
+    try:
+        sys.stdout.write(text + "\n")
+    except OSError as error:
+        raise OutputError(f"The output cannot be written: {error.strerror}.") from None
+    flush()
 
 
 def show_error(error: MastomendError) -> None:
@@ -39,9 +121,13 @@ def show_error(error: MastomendError) -> None:
 
 
 def escape(text: str) -> str:
-    """Text from elsewhere, safe for rich's markup and for a terminal: control characters become visible."""
-    visible = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
-    return visible.replace("[", "\\[")
+    """Text from elsewhere, safe for rich and for a terminal: one line, control characters made visible."""
+    return "".join(_HIDDEN.get(c) or (c if c.isprintable() else _visible(c)) for c in text)
+
+
+def _visible(character: str) -> str:
+    code = ord(character)
+    return f"\ue001x{code:02x}" if code < 0x100 else f"\ue001u{code:04x}"
 
 
 def count(n: int, singular: str, plural: str | None = None) -> str:
@@ -60,15 +146,21 @@ def size(n: int) -> str:
 
 
 def command_line(env: Path | None, state: Path | None, rest: str) -> str:
-    """The command a person should run next, with the options they gave."""
-    words = ["mastomend"]
+    """The command a person should run next, with the options they gave; it runs as it is printed."""
+    words = [_program()]
     if env is not None:
-        words.append(f"--env {_shell(env)}")
+        words.append(f"--env {shlex.quote(os.fspath(env))}")
     if state is not None:
-        words.append(f"--state {_shell(state)}")
+        words.append(f"--state {shlex.quote(os.fspath(state))}")
     return " ".join([*words, rest])
 
 
-def _shell(path: Path) -> str:
-    text = os.fspath(path)
-    return text if all(c.isalnum() or c in "/._-" for c in text) else "'" + text.replace("'", "'\\''") + "'"
+def _program() -> str:
+    """How this program was called, so that a shell here finds it."""
+    called = Path(sys.argv[0]) if sys.argv else Path()
+    found = shutil.which("mastomend")
+    if found is not None or called.name not in ("mastomend", "__main__.py"):
+        return "mastomend"
+    if called.name == "mastomend" and called.is_file():
+        return shlex.quote(os.fspath(called))
+    return f"{shlex.quote(sys.executable)} -m mastomend"

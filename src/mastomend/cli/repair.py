@@ -78,8 +78,9 @@ def repair_command(
     options = RepairOptions(tuple(kinds or ()), apply, scan, limit, tuple(backups or ()), engine, deferred, limits)
     with progress() as observer:
         report = repair(instance, options, observer)
+    code = 1 if report.undone else 0
     if json:
-        emit_json(document(report))
+        emit_json(document(report), code)
     else:
         words = ["repair", *(kinds or ()), "--apply"]
         if scan is not None:
@@ -91,7 +92,7 @@ def repair_command(
         words += ["--deferred"] if deferred else []
         undo = command_line(given.env, given.state, f"undo {report.run} --apply")
         show(report, options, command_line(given.env, given.state, " ".join(words)), undo)
-    return 1 if report.undone else 0
+    return code
 
 
 _SOURCES = {

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from mastomend import __version__
+from mastomend.actions.journal import Journal, journal_path
+from mastomend.actions.ledger import Ledger
 from mastomend.commands.costs import price
 from mastomend.commands.instance import Instance
 from mastomend.commands.progress import Progress, Silent
@@ -28,22 +31,22 @@ from mastomend.inventory import findings as finding_table
 from mastomend.inventory import held, listing_files, reconcile
 from mastomend.inventory.confirm import candidate_batches, confirm
 from mastomend.inventory.database import MastodonDatabase
-from mastomend.inventory.expected import Expected, expected
-from mastomend.inventory.rows import kinds_of
+from mastomend.inventory.expected import Expected, KindCount, expected
+from mastomend.inventory.rows import kinds_of, must_see
 from mastomend.inventory.sample import Sample
 from mastomend.inventory.workspace import Scope, Unfinished, Workspace, unfinished, workspace
 from mastomend.mastodon.configuration import FilesystemStorage, Storage
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
 from mastomend.mastodon.versions import Version
+from mastomend.outcomes import Outcome
+from mastomend.plans.loss import MANY_FILES, NONE_OF, Tree, mass_loss
 from mastomend.plans.prices import Price, dollars
 from mastomend.storage.build import build as build_store
-from mastomend.storage.ports import BulkLookup, Requests, Store
+from mastomend.storage.ports import BulkLookup, Mounts, Requests, Store
 from mastomend.vocabulary import Finding, State
 
 if TYPE_CHECKING:
     from mastomend.inventory.deep import DeepReader
-
-MASS_LOSS_FILES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,10 @@ class CheckOptions:
 
 @dataclass(slots=True)
 class KindReport:
-    """One kind's numbers. Files: `expected`, `present` (whatever their state) and one count per state."""
+    """One kind's numbers. Files: `expected`, `present` (whatever their state) and one count per state.
+
+    Files that could not be looked at (`unseen`) are neither present nor broken.
+    """
 
     kind: str
     records: int = 0
@@ -76,7 +82,12 @@ class KindReport:
     @property
     def present(self) -> int:
         """Files that are there, sound or not."""
-        return self.expected - self.states[State.MISSING]
+        return self.expected - self.states[State.MISSING] - self.unseen
+
+    @property
+    def unseen(self) -> int:
+        """Files that could not be looked at."""
+        return self.states[State.UNSERVABLE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +126,27 @@ class CheckReport:
     mass_loss: list[str] = field(default_factory=list)
     top_domains: list[tuple[str, int]] = field(default_factory=list)
     obstacles: list[tuple[str, int]] = field(default_factory=list)
+    known: Counter[Outcome] = field(default_factory=Counter)
 
     @property
     def broken(self) -> int:
         """Broken records of all kinds."""
         return sum(kind.records_broken for kind in self.kinds)
+
+    @property
+    def unseen(self) -> int:
+        """Files of all kinds that could not be looked at."""
+        return sum(kind.unseen for kind in self.kinds)
+
+    @property
+    def new(self) -> int:
+        """Broken records the ledger knows nothing of."""
+        return self.broken - self.known.total()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything was seen and nothing is broken."""
+        return not (self.broken or self.unseen or self.mass_loss)
 
 
 def new_id(now: datetime) -> str:
@@ -179,6 +206,7 @@ def check(
             holds_anything = store.probe()
             available = kinds_of(database)
             chosen = choose_kinds(options.kinds, available)
+            database.require(must_see(chosen))
             folder = instance.state / "scans" / begun.scan
             report = CheckReport(
                 begun.scan,
@@ -192,13 +220,16 @@ def check(
                 resumed=begun.resumed,
             )
             with workspace(folder, settings.memory_bytes, begun.scope, begun.started_at) as work:
-                _Scan(instance, database, store, work, begun.options, progress, sleep, report).run(chosen)
+                scan = _Scan(instance, database, store, work, begun.options, progress, sleep, report)
+                scan.run(chosen)
                 _summarize(work.connection, report)
+                _join_ledger(work.connection, instance, report)
+                limit = options.max_missing_percent
+                limit = settings.max_missing_percent if limit is None else limit
+                trees = _trees(scan, store)
+                report.mass_loss = mass_loss(report.storage, trees, limit, holds_anything=holds_anything)
         finally:
             store.close()
-        limit = options.max_missing_percent
-        limit = settings.max_missing_percent if limit is None else limit
-        report.mass_loss = mass_loss(report, limit, holds_anything=holds_anything)
         report.duration_s = time.monotonic() - clock
     return report
 
@@ -270,6 +301,7 @@ class _Scan:
     report: CheckReport
     last_seen: float = 0.0
     vanished: int = 0
+    counts: dict[Kind, KindCount] = field(default_factory=dict)
 
     def run(self, kinds: Sequence[Kind]) -> None:
         reconcile.create(self.work)
@@ -309,6 +341,7 @@ class _Scan:
                 self.progress.start(f"{table.table}: rows", self.database.estimated_rows(table.table))
                 table.read(self.database, self.progress.advance)
             for kind, count in table.count().items():
+                self.counts[kind] = count
                 reports[kind.name].records, reports[kind.name].expected = count.records, count.expected
 
     def _compare(self, tables: Sequence[Expected], deep: DeepReader | None) -> None:
@@ -369,7 +402,7 @@ class _Scan:
 
     def _count_records(self, report: KindReport, found: Sequence[Finding], broken: set[int]) -> None:
         """Batches come in order of id, so only the last batch's records can appear again."""
-        fresh = {f.id: f.is_local for f in found if f.id not in broken}
+        fresh = {f.id: f.is_local for f in found if f.id not in broken and f.state is not State.UNSERVABLE}
         report.records_broken += len(fresh)
         report.records_broken_local += sum(fresh.values())
         broken.clear()
@@ -397,16 +430,53 @@ def _summarize(connection: duckdb.DuckDBPyConnection, report: CheckReport) -> No
     report.obstacles = [(reason, n) for reason, n in rows]
 
 
-def mass_loss(report: CheckReport, max_missing_percent: float, *, holds_anything: bool) -> list[str]:
-    """Why the numbers look like an unmounted disk rather than like damage; empty if they do not (product.md)."""
-    if max_missing_percent >= 100:
-        return []
-    reasons = []
-    if not holds_anything and any(k.expected for k in report.kinds):
-        reasons.append(f"{report.storage} is empty, but the database expects files in it.")
-    for kind in report.kinds:
-        missing = kind.states[State.MISSING]
-        if kind.expected >= MASS_LOSS_FILES and missing * 100 > max_missing_percent * kind.expected:
-            share = missing * 100 / kind.expected
-            reasons.append(f"{share:.0f} % of {kind.kind} is missing ({missing:,} of {kind.expected:,} files).")
-    return reasons
+def _join_ledger(connection: duckdb.DuckDBPyConnection, instance: Instance, report: CheckReport) -> None:
+    """What became of the broken records before; the table `ledger` (kind, id, outcome)."""
+    connection.execute("CREATE OR REPLACE TABLE ledger (kind VARCHAR, id BIGINT, outcome VARCHAR)")
+    if not journal_path(instance.state).exists():
+        return
+    with contextlib.closing(Journal(instance.state)) as journal:
+        for batch in Ledger(journal, instance.settings.deferral).tables():
+            connection.execute("INSERT INTO ledger SELECT * FROM batch")
+            del batch
+    rows = connection.execute(
+        "SELECT outcome, count(*) FROM ledger SEMI JOIN (SELECT kind, id FROM findings WHERE state <> ?) USING (kind, id) "
+        "GROUP BY outcome",
+        [State.UNSERVABLE.value],
+    ).fetchall()
+    report.known = Counter({Outcome(outcome): n for outcome, n in rows})
+
+
+def _trees(scan: _Scan, store: Store) -> list[Tree]:
+    """Every kind's files by the folder they lie in, with what is missing of them."""
+    cached = f"{scan.instance.key_prefix}/cache/" if scan.instance.key_prefix else "cache/"
+    missing: Counter[tuple[str, bool]] = Counter()
+    lost: Counter[tuple[str, bool]] = Counter()
+    for kind, is_cached, n, n_lost in scan.work.connection.execute(
+        "SELECT f.kind, starts_with(f.key, ?) AS cached, count(*), count(*) FILTER (l.outcome IN ('lost', 'gone')) "
+        "FROM findings f LEFT JOIN ledger l USING (kind, id) WHERE f.state = ? AND f.key <> '' GROUP BY ALL",
+        [cached, State.MISSING.value],
+    ).fetchall():
+        missing[kind, is_cached], lost[kind, is_cached] = n, n_lost
+    trees = []
+    for kind, count in scan.counts.items():
+        for is_cached, expected_files in ((False, count.expected - count.cached), (True, count.cached)):
+            prefix = (cached if is_cached else cached.removesuffix("cache/")) + f"{kind.name}/"
+            place = (kind.name, is_cached)
+            hole = None
+            if isinstance(store, Mounts) and missing[place]:
+                hole = store.hole(prefix) or _hole_below(scan, store, kind.name, prefix)
+            elif NONE_OF <= expected_files == missing[place]:
+                hole = f"Nothing is below {prefix} in {scan.report.storage}"
+            trees.append(Tree(kind.name, prefix, expected_files, missing[place], lost[place], hole))
+    return trees
+
+
+def _hole_below(scan: _Scan, store: Mounts, kind: str, prefix: str) -> str | None:
+    """A disk may be mounted further down: the first folder below the kind's that should hold many files and is empty."""
+    rows = scan.work.connection.execute(
+        "SELECT split_part(substr(key, ?), '/', 1) AS folder, count(*) AS n FROM findings "
+        "WHERE kind = ? AND state = ? AND starts_with(key, ?) GROUP BY folder HAVING n >= ? ORDER BY folder",
+        [len(prefix) + 1, kind, State.MISSING.value, prefix, MANY_FILES],
+    ).fetchall()
+    return next((hole for folder, _ in rows if (hole := store.hole(f"{prefix}{folder}/"))), None)

@@ -10,9 +10,12 @@ Sources: facts/mastodon-media.md §13.
 
 from __future__ import annotations
 
+import os
+import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, cast
 
 import psycopg
@@ -23,6 +26,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from mastomend.errors import ConfigurationError, DatabaseError
+from mastomend.inventory.visibility import Table, as_text, cannot_read, find_tables, invisible
 from mastomend.mastodon.configuration import Database
 from mastomend.mastodon.moderation import DomainBlock, Moderation, normalize_domain
 from mastomend.mastodon.versions import Version, version
@@ -30,15 +34,33 @@ from mastomend.mastodon.versions import Version, version
 _CONNECT_TIMEOUT_S = "10"
 STATEMENT_TIMEOUT_S = 600.0
 _LOCK_MS = "10000"
+_SOCKET_FOLDERS = ("/var/run/postgresql", "/tmp")
+_DENIED = re.compile(r"permission denied for (?:table|relation|view|materialized view|sequence) (\S+)")
+_MIGRATIONS = "schema_migrations"
 _BATCH_BYTES = 6 * 1024 * 1024  # small enough to begin working on early, large enough to plan rarely
 
 
 def conninfo(database: Database, application: str) -> str:
     """A libpq connection string. It holds the password: never print it."""
-    parameters = {"connect_timeout": _CONNECT_TIMEOUT_S, **database.parameters, "application_name": application}
+    parameters = {
+        "connect_timeout": _CONNECT_TIMEOUT_S,
+        **database.parameters,
+        "application_name": application,
+        "client_encoding": "UTF8",  # of a database in SQL_ASCII psycopg would give bytes
+    }
+    if not parameters.get("host") and not parameters.get("hostaddr") and "service" not in parameters:
+        parameters["host"] = _socket_folder(parameters.get("port", ""))
     if database.password:
         parameters["password"] = database.password.reveal()
     return make_conninfo("", **cast(Any, parameters))
+
+
+def _socket_folder(port: str) -> str:
+    """Where the server's socket is when no host is named. Drivers bring libpqs that look in different places."""
+    if host := os.environ.get("PGHOST"):
+        return host
+    socket = f".s.PGSQL.{port or os.environ.get('PGPORT') or '5432'}"
+    return next((folder for folder in _SOCKET_FOLDERS if (Path(folder) / socket).exists()), _SOCKET_FOLDERS[0])
 
 
 def connect(database: Database, application: str, *, read_only: bool) -> psycopg.Connection[dict[str, Any]]:
@@ -55,6 +77,7 @@ def connect(database: Database, application: str, *, read_only: bool) -> psycopg
             prepare_threshold=5 if database.prepared_statements else None,
         )
         connection.read_only = read_only
+        as_text(connection)
     except psycopg.Error as error:
         raise connection_failure(database, error) from None
     return connection
@@ -63,16 +86,36 @@ def connect(database: Database, application: str, *, read_only: bool) -> psycopg
 def connection_failure(database: Database, error: Exception) -> DatabaseError:
     """What went wrong with the connection and what to do about it."""
     text = " ".join(str(error).split())
+    if "Peer authentication failed" in text or "Ident authentication failed" in text:
+        return DatabaseError(
+            f"PostgreSQL takes {database} only from the system user of that name.",
+            hint="Run as the user that runs Mastodon: sudo -u mastodon mastomend …",
+        )
     if "password authentication failed" in text or "no password supplied" in text:
         return DatabaseError(f"PostgreSQL refuses the login for {database}.", hint="Check DB_USER and DB_PASS.")
     if "does not exist" in text and "database" in text:
         return DatabaseError(f"PostgreSQL has no such database: {database}.", hint="Check DB_NAME.")
     if "does not exist" in text and "role" in text:
         return DatabaseError(f"PostgreSQL has no such user: {database}.", hint="Check DB_USER.")
+    if "permission denied for database" in text:
+        return DatabaseError(
+            f"PostgreSQL does not let this user into {database}.",
+            hint=f"As its owner: GRANT CONNECT ON DATABASE {database.parameters.get('dbname', '…')} TO …;",
+        )
+    if "too many" in text or "remaining connection slots" in text:
+        return DatabaseError(
+            f"PostgreSQL has no connection left for {database}.", hint="Try again later, or raise max_connections."
+        )
     return DatabaseError(
-        f"PostgreSQL cannot be reached at {database}: {text[:300]}",
+        f"PostgreSQL cannot be reached at {database}: {_without(text, database)[:300]}",
         hint="Check DB_HOST and DB_PORT, and that PostgreSQL is running.",
     )
+
+
+def _without(text: str, database: Database) -> str:
+    """What a driver says may repeat what it was given."""
+    secret = database.password.reveal()
+    return text.replace(secret, "•••") if secret else text
 
 
 class MastodonDatabase:
@@ -91,7 +134,11 @@ class MastodonDatabase:
         self.settings = database
         self._replica = replica
         self._application = application
-        self._limits = {"statement_timeout": str(max(1, int(min(timeout_s, 86_400) * 1000))), "lock_timeout": _LOCK_MS}
+        self._limits = {
+            "statement_timeout": str(max(1, int(min(timeout_s, 86_400) * 1000))),
+            "lock_timeout": _LOCK_MS,
+            "row_security": "off",  # rows that a policy hides are an error then, not an absence
+        }
         self._note = note
         self._connection = connect(database, application, read_only=True)
         self._lock = threading.Lock()
@@ -99,8 +146,8 @@ class MastodonDatabase:
         self._is_ours = False
         try:
             self._is_ours = self._take_session()
+            self._tables: dict[str, Table] = {}
             self.version = self._read_version()
-            self._columns = self._read_columns()
         except BaseException:
             self._connection.close()
             raise
@@ -123,31 +170,56 @@ class MastodonDatabase:
         return True
 
     def _read_version(self) -> Version:
-        try:
-            with self._transaction():
-                rows = self._connection.execute("SELECT version FROM schema_migrations").fetchall()
-        except psycopg.errors.UndefinedTable:
-            raise ConfigurationError(
-                f"{self.settings} is not a Mastodon database: it has no table schema_migrations.", hint="Check DB_NAME."
-            ) from None
-        except psycopg.errors.InsufficientPrivilege:
-            raise DatabaseError(
-                f"{self.settings}: this user may not read Mastodon's tables.", hint="Check DB_USER."
-            ) from None
-        return version(row["version"] for row in rows)
+        """From its migrations, which must be there and readable.
 
-    def _read_columns(self) -> dict[str, frozenset[str]]:
-        found: dict[str, set[str]] = {}
-        rows = self.query(
-            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
-        )
-        for row in rows:
-            found.setdefault(row["table_name"], set()).add(row["column_name"])
-        return {table: frozenset(columns) for table, columns in found.items()}
+        Raises:
+            ConfigurationError: this is no Mastodon database. DatabaseError: it is one, but cannot be looked into.
+        """
+        self._tables.update(find_tables(self._ask, [_MIGRATIONS, "accounts"]))
+        migrations = self._tables[_MIGRATIONS]
+        if not migrations.is_found and not migrations.elsewhere and not self._tables["accounts"].is_found:
+            raise ConfigurationError(
+                f"{self.settings} is not a Mastodon database: it has no table {_MIGRATIONS}.", hint="Check DB_NAME."
+            )
+        self._require({_MIGRATIONS: {"version"}})
+        return version(row["version"] for row in self._ask(f"SELECT version FROM {_MIGRATIONS}", ()))
+
+    def _ask(self, sql: str, parameters: Sequence[object]) -> list[dict[str, Any]]:
+        return self.query(sql, parameters)
+
+    def table(self, name: str) -> Table:
+        """The table as this user sees it, by the connection's own search path."""
+        if name not in self._tables:
+            self._tables.update(find_tables(self._ask, [name]))
+        return self._tables[name]
+
+    def look_at(self, names: Iterable[str]) -> None:
+        """Look at many tables with one question."""
+        unknown = [name for name in dict.fromkeys(names) if name not in self._tables]
+        if unknown:
+            self._tables.update(find_tables(self._ask, unknown))
 
     def columns(self, table: str) -> frozenset[str]:
-        """The table's columns as they really are; empty if there is no such table."""
-        return self._columns.get(table, frozenset())
+        """The table's columns as they really are, whether they may be read or not; empty if there is no such table."""
+        return self.table(table).columns
+
+    def require(self, needs: Mapping[str, Collection[str]]) -> None:
+        """All of those columns of those tables are there and may be read.
+
+        Raises:
+            DatabaseError: some are not; in words, with the GRANT that helps.
+        """
+        self.look_at(needs)
+        self._require(needs)
+
+    def _require(self, needs: Mapping[str, Collection[str]]) -> None:
+        if trouble := invisible([(self._tables[name], columns) for name, columns in needs.items()], str(self.settings)):
+            raise trouble
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """Whether the database checks no encoding (SQL_ASCII): what is in it need not be text."""
+        return self._connection.info.parameter_status("server_encoding") == "SQL_ASCII"
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         """All rows of a small question.
@@ -267,4 +339,11 @@ def failure(error: Exception) -> DatabaseError:
         return DatabaseError(
             "PostgreSQL: a table is locked by somebody else.", hint="Is a migration running? Try again when it is over."
         )
+    if "row-level security" in text:
+        return DatabaseError(
+            "PostgreSQL: row-level security hides rows from this user.",
+            hint="Use the owner of the tables, or a role with BYPASSRLS: what is hidden cannot be called whole.",
+        )
+    if match := _DENIED.search(text):
+        return cannot_read(match[1])
     return DatabaseError(f"PostgreSQL: {text[:300]}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mastomend.inventory.database import MastodonDatabase
-from mastomend.inventory.rows import scan_sql
+from mastomend.inventory.rows import as_read, scan_sql
 from mastomend.inventory.workspace import Workspace
 from mastomend.mastodon.columnar import expected_files_sql, styles
 from mastomend.mastodon.keys import ORIGINAL
@@ -27,10 +27,11 @@ _SAMPLE = 256
 
 @dataclass(slots=True)
 class KindCount:
-    """How many records of a kind name a file, and how many files they need."""
+    """How many records of a kind name a file, and how many files they need; `cached` of those below `cache/`."""
 
     records: int = 0
     expected: int = 0
+    cached: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Expected:
             DatabaseError: they could not be read to the end.
         """
         with self.work.step(f"read {self.table}") as connection:
-            is_empty = True
+            is_empty, kept = True, as_read(self.kinds, database)
 
             def begin() -> None:
                 nonlocal is_empty
@@ -79,7 +80,7 @@ class Expected:
 
             for batch in database.rows(scan_sql(self.kinds, database), begin):
                 what = f"CREATE OR REPLACE TABLE {self._rows} AS" if is_empty else f"INSERT INTO {self._rows}"
-                connection.execute(f"{what} SELECT * FROM batch")
+                connection.execute(f"{what} SELECT {kept} FROM batch")
                 is_empty = False
                 advance(batch.num_rows)
 
@@ -89,9 +90,12 @@ class Expected:
         if self._is_empty():
             return counts
         names = styles(self.kinds)
-        for n, number in self._all(f"SELECT n, count(*) FROM ({self.files()}) GROUP BY n"):
+        cache = f"{self.key_prefix}/cache/" if self.key_prefix else "cache/"
+        counted = f"SELECT n, count(*), count(*) FILTER (starts_with(key, ?)) FROM ({self.files()}) GROUP BY n"
+        for n, number, cached in self._all(counted, [cache]):
             kind, style = names[n]
             counts[kind].expected += number
+            counts[kind].cached += cached
             if style == ORIGINAL:
                 counts[kind].records += number
         return counts

@@ -9,6 +9,8 @@ from pathlib import Path
 import duckdb
 from arro3.core import Array, DataType, Table
 
+from mastomend.inventory.visibility import printable
+from mastomend.state_files import make_private_file
 from mastomend.vocabulary import Finding, State
 
 _COLUMNS: tuple[tuple[str, str, DataType], ...] = (
@@ -41,7 +43,8 @@ def append(connection: duckdb.DuckDBPyConnection, findings: Sequence[Finding]) -
     batch = Table.from_pydict(
         {
             name: Array(
-                [str(v) if isinstance(v, State) else v for v in (getattr(f, name) for f in findings)], type=arrow
+                [printable(str(v)) if isinstance(v, str) else v for v in (getattr(f, name) for f in findings)],
+                type=arrow,
             )
             for name, _, arrow in _COLUMNS
         }
@@ -53,6 +56,7 @@ def append(connection: duckdb.DuckDBPyConnection, findings: Sequence[Finding]) -
 def save(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Write the findings as Parquet, whole or not at all."""
     temporary = path.with_suffix(".tmp")
+    make_private_file(temporary)
     target = str(temporary).replace("'", "''")
     connection.execute(f"COPY (SELECT * FROM findings ORDER BY kind, id, style) TO '{target}' (FORMAT parquet)")
     os.replace(temporary, path)  # noqa: PTH105 - the atomic one

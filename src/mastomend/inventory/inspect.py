@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 
+from mastomend.inventory.visibility import is_text
 from mastomend.mastodon.keys import ORIGINAL, ExpectedFile, Key, expected_files, is_safe_name
 from mastomend.mastodon.kinds import Kind
 from mastomend.storage.ports import MISSING, UNREADABLE, Lookup
@@ -13,6 +14,7 @@ from mastomend.vocabulary import Finding, Row, State, Target
 DeepCheck = Callable[[Kind, Row, str, Key], str | None]
 
 UNSAFE_NAME = "the file name would leave its directory; it was never looked up"
+NOT_TEXT = "the file name in the database is not UTF-8"
 
 
 def target(kind: Kind, row: Row, key_prefix: str) -> Target:
@@ -37,7 +39,8 @@ def broken_files(
     answer = []
     for t in targets:
         if not t.files:
-            answer.append([_finding(t, ORIGINAL, "", State.MISSING, None, UNSAFE_NAME)])
+            unsafe = (State.MISSING, UNSAFE_NAME) if is_text(t.row.record.file_name) else (State.UNSERVABLE, NOT_TEXT)
+            answer.append([_finding(t, ORIGINAL, "", unsafe[0], None, unsafe[1])])
             continue
         found = []
         for file in t.files:

@@ -12,13 +12,46 @@ from mastomend.inventory.database import MastodonDatabase
 from mastomend.mastodon.columnar import scan_columns
 from mastomend.mastodon.jobs import emoji_cache_key, status_cache_keys
 from mastomend.mastodon.keys import Record
-from mastomend.mastodon.kinds import BLANK_CHARACTERS, EMOJIS, KINDS, Kind, Owner, RemoteRule
+from mastomend.mastodon.kinds import BLANK_CHARACTERS, EMOJIS, IMPORTS, KINDS, Kind, Owner, RemoteRule
 from mastomend.vocabulary import Addresses, Place, Row
 
 
 def kinds_of(database: MastodonDatabase) -> tuple[Kind, ...]:
-    """The kinds this instance's schema has (`imports` went away in 4.4)."""
-    return tuple(k for k in KINDS if k.column("file_name") in database.columns(k.table))
+    """The kinds this instance's version has, whether they can be seen or not (`imports` went away in 4.4)."""
+    database.look_at(kind.table for kind in KINDS)
+    return tuple(
+        kind
+        for kind in KINDS
+        if kind is not IMPORTS
+        or database.version.has_imports
+        or kind.column("file_name") in database.columns(kind.table)
+    )
+
+
+def must_see(kinds: Sequence[Kind]) -> dict[str, set[str]]:
+    """The columns of each table that a scan of those kinds cannot do without."""
+    needs: dict[str, set[str]] = {}
+
+    def need(table: str, *columns: str) -> None:
+        needs.setdefault(table, set()).update(columns)
+
+    for kind in kinds:
+        need(kind.table, "id", *(kind.column(suffix) for suffix in ("file_name", "content_type", "file_size")))
+        if kind.remote_url:
+            need(kind.table, kind.remote_url)
+        if kind.has_var:
+            need(kind.table, "var")
+        match kind.owner:
+            case Owner.ACCOUNT:
+                need(kind.table, "domain", "suspended_at")
+            case Owner.ACCOUNT_ID:
+                need(kind.table, "account_id", "type", "remote_url")
+                need("accounts", "id", "domain", "suspended_at")
+            case Owner.DOMAIN:
+                need(kind.table, "domain")
+            case Owner.NONE:
+                pass
+    return needs
 
 
 def _quote(text: str) -> str:
@@ -40,7 +73,7 @@ def _is_local(kind: Kind, alias: str) -> str:
 
 def _record_columns(kind: Kind, columns: frozenset[str], alias: str) -> dict[str, str]:
     """The columns of a `Record` after the id, each with its expression."""
-    has_version = kind.version_column in columns
+    has_version = kind.has_version_column and kind.version_column in columns
     return {
         "is_local": _is_local(kind, alias),
         "file_name": f"{alias}.{kind.column('file_name')}::text",
@@ -57,9 +90,20 @@ def scan_sql(kinds: Sequence[Kind], database: MastodonDatabase) -> str:
     selected = ["t.id::int8 AS id"]
     for i, kind in enumerate(kinds):
         columns = scan_columns(kind, _record_columns(kind, database.columns(table), "t"))
+        if database.keeps_bytes:  # what is in it may be no text; see `as_read`
+            columns["file_name"] = f"convert_to({columns['file_name']}, 'SQL_ASCII')"
         selected += [f"{expression} AS {name}_{i}" for name, expression in columns.items()]
     names_a_file = " OR ".join(f"t.{kind.column('file_name')} <> ''" for kind in kinds)
     return f"SELECT {', '.join(selected)} FROM {table} t WHERE {names_a_file}"
+
+
+def as_read(kinds: Sequence[Kind], database: MastodonDatabase) -> str:
+    """The columns of a batch of `scan_sql` as DuckDB keeps them. A name that is no text becomes one that is unsafe."""
+    if not database.keeps_bytes:
+        return "*"
+    names = (f"file_name_{i}" for i, _ in enumerate(kinds))
+    changed = ", ".join(f"CASE WHEN {n} IS NOT NULL THEN coalesce(TRY(decode({n})), '/') END AS {n}" for n in names)
+    return f"* REPLACE ({changed})"
 
 
 # A row version that a running transaction has replaced or locked carries that transaction in xmax. Comparing it with
@@ -88,9 +132,11 @@ def detail_sql(kind: Kind, database: MastodonDatabase) -> str:
     name = kind.column("file_name")
     columns = _record_columns(kind, database.columns(kind.table), "t")
     record = ", ".join(f"{expression} AS {column}" for column, expression in columns.items())
+    # with rights on single columns only, nobody may look at xmax
+    in_flight = _IN_FLIGHT if database.table(kind.table).is_readable else "false"
     return (
         f"SELECT t.id::int8 AS id, {record}, {domain}::text AS domain, "
-        f"{url}::text AS remote_url, coalesce({suspended}, false) AS suspended, {_IN_FLIGHT} AS in_flight, "
+        f"{url}::text AS remote_url, coalesce({suspended}, false) AS suspended, {in_flight} AS in_flight, "
         f"{account}::int8 AS account_id, {media_type}::int4 AS media_type "
         f"FROM {kind.table} t {join} WHERE t.id = ANY(%s) AND t.{name} IS NOT NULL AND t.{name} <> ''"
     )

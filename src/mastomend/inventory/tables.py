@@ -9,8 +9,10 @@ from pathlib import Path
 
 from arro3.core import Array, DataType, Table
 
+from mastomend.inventory.visibility import printable
 from mastomend.inventory.workspace import scratch
 from mastomend.outcomes import RecordOutcome
+from mastomend.state_files import make_private_file
 
 _BATCH = 20_000
 _OUTCOMES: tuple[tuple[str, str, DataType], ...] = (
@@ -43,13 +45,15 @@ def save_outcomes(path: Path, outcomes: Iterable[RecordOutcome], budget: int) ->
             batch = Table.from_pydict(
                 {
                     name: Array(
-                        [str(v) if isinstance(v, str) else v for v in (getattr(o, name) for o in chunk)], type=arrow
+                        [printable(str(v)) if isinstance(v, str) else v for v in (getattr(o, name) for o in chunk)],
+                        type=arrow,
                     )
                     for name, _, arrow in _OUTCOMES
                 }
             )
             connection.execute("INSERT INTO t SELECT * FROM batch")
             del batch
+        make_private_file(temporary)
         target = str(temporary).replace("'", "''")
         connection.execute(f"COPY (SELECT * FROM t ORDER BY kind, id) TO '{target}' (FORMAT parquet)")
     os.replace(temporary, path)  # noqa: PTH105 - the atomic one

@@ -22,6 +22,7 @@ from pathlib import Path
 import duckdb
 
 from mastomend.errors import JournalError
+from mastomend.state_files import make_private_file, private_file, private_folder
 
 MEBIBYTE = 1024 * 1024
 #: What the interpreter, the drivers and what DuckDB holds beside its own count need.
@@ -143,7 +144,7 @@ def scratch(folder: Path, budget: int) -> Iterator[duckdb.DuckDBPyConnection]:
         JournalError: there is no room for them.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         for left in folder.parent.glob("*/spill-*"):
             _sweep(left)
         spill = Path(tempfile.mkdtemp(prefix="spill-", dir=folder))
@@ -192,8 +193,12 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
     work = folder / "work"
     lock = contextlib.ExitStack()
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        fcntl.flock(lock.enter_context((work / _LOCK).open("ab")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        private_folder(folder.parent.parent)  # the state directory itself
+        private_folder(work)
+        make_private_file(work / _DATABASE)
+        held = private_file(work / _LOCK)
+        lock.callback(os.close, held)
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         connection = _connect(work / _DATABASE)
         if not (work / _SCOPE).exists():
             begun = (started_at or datetime.now(UTC)).isoformat()

@@ -69,7 +69,8 @@ def scan_columns(kind: Kind, record: Mapping[str, str]) -> dict[str, str]:
     if types := frozenset().union(*(d.content_types or () for d in kind.derived)):
         columns["content_type"] = f"CASE WHEN {_in(record['content_type'], types)} THEN {record['content_type']} END"
     if any(d.var for d in kind.derived):
-        columns["var"] = record["var"]
+        known = {d.var for d in kind.derived if d.var}
+        columns["var"] = f"CASE WHEN {_in(record['var'], known)} THEN {record['var']} END"
     return columns
 
 

@@ -17,11 +17,27 @@ from mastomend.errors import ConfigurationError
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+#: Every secret of this process, so that a defect's traceback can be shown without them.
+_SECRETS: set[str] = set()
+_GUESSABLE = 4
+
+
+def redact(text: str) -> str:
+    """The text without any secret that was ever read."""
+    for secret in sorted(_SECRETS, key=len, reverse=True):
+        text = text.replace(secret, "•••")
+    return text
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
     """A value that must never be printed."""
 
     _value: str
+
+    def __post_init__(self) -> None:
+        if len(self._value) >= _GUESSABLE:
+            _SECRETS.add(self._value)
 
     def reveal(self) -> str:
         """The value itself, for a driver and nobody else."""

@@ -66,7 +66,12 @@ def partition(record_id: int) -> str:
 
 def is_safe_name(file_name: str) -> bool:
     """Whether a file of that name stays in its directory. Any other name is a finding, never a path."""
-    return "/" not in file_name and "\0" not in file_name and file_name not in ("", ".", "..")
+    return (
+        "/" not in file_name
+        and "\0" not in file_name
+        and file_name not in ("", ".", "..")
+        and not any("\ud800" <= c <= "\udfff" for c in file_name)  # bytes that are no text
+    )
 
 
 def is_private(key: str, key_prefix: str = "") -> bool:

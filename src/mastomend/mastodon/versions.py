@@ -1,8 +1,8 @@
 """Which Mastodon a database belongs to, from its own migration bookkeeping (facts §13.3).
 
-The version is *read*, from the newest migration that Mastodon itself brought (forks add numbers of their own, which
-are left out). Behaviour is decided by the columns that are really there, because a server in the middle of an upgrade
-has one without the other.
+The version is *read*: the highest known release whose own last migration is there. Forks bring migrations of their own,
+dated whenever they like, so a high number alone says nothing. Behaviour is decided by the columns that are really there,
+because a server in the middle of an upgrade has one without the other.
 """
 
 from __future__ import annotations
@@ -21,19 +21,22 @@ class Release:
     schema: int
 
 
+#: By their last migration; 4.7 by the first it brought after 4.6: its releases' own last one is not known here (facts §13.5).
 RELEASES = (
     Release("4.2", 20230907150100),
     Release("4.3", 20241007071624),
     Release("4.4", 20250627132728),
     Release("4.5", 20251023210145),
     Release("4.6", 20260611150940),
-    Release("4.7", 20260805130216),
+    Release("4.7", 20260618114230),
 )
-#: The first migration of the 4.7 alphas after 4.6's last one.
-_FIRST_OF_4_7 = 20260618114230
+#: No migration of a release that is known here is dated later than this.
+_KNOWN_UNTIL = 20261231235959
+#: Where 4.4 dropped `imports`.
+_IMPORTS_DROPPED = 20250410144908
 
-#: Migrations only glitch-soc has; they say nothing about Mastodon's version.
-FORK_MIGRATIONS = frozenset({20171210213213, 20190512200918, 20220209175231, 20260209142401, 20260209143307})
+#: Migrations only glitch-soc has.
+GLITCH_MIGRATIONS = frozenset({20171210213213, 20190512200918, 20220209175231, 20260209142401, 20260209143307})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,12 @@ class Version:
     name: str
     schema: str
     note: str = ""
+    dropped_imports: bool = False
+
+    @property
+    def has_imports(self) -> bool:
+        """Whether there is a table `imports`."""
+        return self.number < (4, 4) and not self.dropped_imports
 
     @property
     def at_least_4_4(self) -> bool:
@@ -68,25 +77,35 @@ def version(migrations: Iterable[str]) -> Version:
             "The database has no migrations: this is not (yet) a Mastodon database.",
             hint="Check DB_NAME, or run Mastodon's own `rails db:setup` first.",
         )
-    own = [n for n in numbers if n not in FORK_MIGRATIONS] or numbers
+    present = set(numbers)
+    own = [n for n in numbers if n not in GLITCH_MIGRATIONS] or numbers
     newest, shown = own[-1], str(numbers[-1])
     if newest < RELEASES[0].schema:
         raise ConfigurationError(
             f"This database belongs to a Mastodon older than 4.2 (newest migration {shown}).",
             hint="Upgrade Mastodon to 4.2 or newer first; older releases store media differently.",
         )
-    if newest > RELEASES[-1].schema:
-        return Version(
-            RELEASES[-1].name,
-            shown,
-            f"newer than any Mastodon this release of Mastomend knows (its newest migration is {shown}, known are "
-            f"those up to {RELEASES[-1].schema}). Treated as {RELEASES[-1].name}: a best effort; update Mastomend.",
+    marked = [r for r in RELEASES if r.schema in present]
+    release = marked[-1] if marked else max((r for r in RELEASES if r.schema <= newest), key=lambda r: r.schema)
+    note = _note(release, newest, shown, is_glitch=bool(present & GLITCH_MIGRATIONS))
+    return Version(release.name, shown, note, dropped_imports=_IMPORTS_DROPPED in present)
+
+
+def _note(release: Release, newest: int, shown: str, *, is_glitch: bool) -> str:
+    """What a person should know of a schema that is not just a release's; '' if there is nothing."""
+    fork = f"that of a fork of Mastodon {release.name} (glitch-soc)" if is_glitch else ""
+    if release is RELEASES[-1]:
+        if newest <= _KNOWN_UNTIL:
+            return fork
+        return (
+            f"newer than any Mastodon this release of Mastomend knows (its newest migration is {shown}). "
+            f"Treated as {release.name}: a best effort; update Mastomend."
         )
-    if newest >= _FIRST_OF_4_7:
-        return Version("4.7", shown, "a pre-release of Mastodon 4.7")
-    release = max((r for r in RELEASES if r.schema <= newest), key=lambda r: r.schema)
-    if newest == release.schema or release.name == "4.2":  # 4.2's patch releases may have brought migrations
-        return Version(release.name, shown)
-    return Version(
-        release.name, shown, f"between {release.name} and the next release: an upgrade under way or a nightly"
-    )
+    after = RELEASES[RELEASES.index(release) + 1]
+    if newest <= release.schema or (
+        release.name == "4.2" and newest < after.schema
+    ):  # 4.2's patches may have brought some
+        return fork
+    if newest > after.schema:
+        return fork or f"that of a fork of Mastodon {release.name}: it has a migration {shown}, but not {after.name}'s"
+    return f"between {release.name} and {after.name}: an upgrade under way, a nightly, or a fork"

@@ -29,6 +29,7 @@ from mastomend.storage.walk import Trouble, walk
 from mastomend.vocabulary import Content
 
 _TEMPORARY = ".mastomend-tmp"
+_LEFT_ON_AN_EMPTY_DISK = frozenset({"lost+found", ".keep", ".gitkeep"})
 
 
 class FilesystemStore:
@@ -95,6 +96,25 @@ class FilesystemStore:
                 return f"{'the file' if below == Path(key) else self.root / below} cannot be read: {error.strerror}"
             above = self.root / below
         return "it could not be looked at a moment ago"
+
+    def hole(self, prefix: str) -> str | None:
+        path = self.root
+        for part in ("", *prefix.strip("/").split("/")):
+            path = path / part
+            try:
+                with os.scandir(path) as entries:
+                    names = {entry.name for entry in entries}
+            except FileNotFoundError:
+                if path.is_symlink():
+                    return f"{path} is a link to {os.readlink(path)}, which does not exist"  # noqa: PTH115
+                return f"{path} does not exist"
+            except NotADirectoryError:
+                return f"{path} is not a directory"
+            except OSError:
+                return None  # it is not known to be empty
+            if not names - _LEFT_ON_AN_EMPTY_DISK:
+                return f"{path} is {'an empty mount point' if path.is_mount() else 'empty'}"
+        return None
 
     def list(self, prefix: str) -> Iterator[RecordBatch]:
         def refuse(trouble: Trouble) -> None:

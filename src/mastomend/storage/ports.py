@@ -86,6 +86,18 @@ class BulkLookup(Protocol):
         ...
 
 
+@runtime_checkable
+class Mounts(Protocol):
+    """A storage whose folders may be disks of their own."""
+
+    def hole(self, prefix: str) -> str | None:
+        """Why nothing can be below that folder: it, or one above it, is gone, leads nowhere or is empty; in words.
+
+        None where there may be something, or where this user may not look.
+        """
+        ...
+
+
 class Listing(Protocol):
     """Everything below a prefix."""
 

@@ -1,0 +1,153 @@
+"""What this user can see of a database: which tables, where, which columns, and whether they may be read.
+
+A table one may not see is not an empty one. `information_schema` hides what one has no rights on, and looks into one schema
+only; so PostgreSQL's own catalogue is asked, by the connection's own search path, and what is missing becomes words that
+name the table, the right and the GRANT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.types.string import TextLoader
+
+from mastomend.errors import DatabaseError
+
+Ask = Callable[[str, Sequence[object]], Sequence[Mapping[str, Any]]]
+
+_FIND = """
+SELECT wanted.name, c.oid IS NOT NULL AS found, quote_ident(n.nspname) AS schema, current_user::text AS user,
+       coalesce(has_table_privilege(c.oid, 'SELECT'), false) AS whole,
+       coalesce((SELECT array_agg(a.attname::text) FROM pg_attribute a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '{}') AS columns,
+       coalesce((SELECT array_agg(a.attname::text) FROM pg_attribute a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                   AND has_column_privilege(c.oid, a.attnum, 'SELECT')), '{}') AS readable,
+       coalesce((SELECT array_agg(quote_ident(m.nspname)) FROM pg_class o JOIN pg_namespace m ON m.oid = o.relnamespace
+                 WHERE o.relname = wanted.name AND o.relkind IN ('r', 'p', 'v', 'm', 'f')
+                   AND has_schema_privilege(m.oid, 'USAGE')), '{}') AS elsewhere,
+       coalesce((SELECT array_agg(quote_ident(m.nspname)) FROM pg_class o JOIN pg_namespace m ON m.oid = o.relnamespace
+                 WHERE o.relname = wanted.name AND o.relkind IN ('r', 'p', 'v', 'm', 'f')
+                   AND NOT has_schema_privilege(m.oid, 'USAGE')), '{}') AS closed
+FROM unnest(%s::text[]) AS wanted(name)
+LEFT JOIN pg_class c ON c.oid = to_regclass(quote_ident(wanted.name)) LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table as this user sees it.
+
+    `elsewhere` are schemas that have one of that name and are not searched, `closed` those this user may not enter.
+    """
+
+    name: str
+    is_found: bool
+    schema: str
+    user: str
+    is_readable: bool
+    columns: frozenset[str]
+    readable: frozenset[str]
+    elsewhere: tuple[str, ...]
+    closed: tuple[str, ...]
+
+
+def find_tables(ask: Ask, names: Sequence[str]) -> dict[str, Table]:
+    """Those tables, also the ones that are not there."""
+    return {
+        row["name"]: Table(
+            row["name"],
+            row["found"],
+            row["schema"] or "",
+            row["user"],
+            row["whole"],
+            frozenset(row["columns"]),
+            frozenset(row["readable"]),
+            tuple(row["elsewhere"]) if not row["found"] else (),
+            tuple(row["closed"]),
+        )
+        for row in ask(_FIND, [list(names)])
+    }
+
+
+def invisible(needs: Sequence[tuple[Table, Collection[str]]], database: str) -> DatabaseError | None:
+    """Why those columns of those tables cannot all be read; None if they can."""
+    troubles = [trouble for table, columns in needs if (trouble := _trouble(table, columns))]
+    if not troubles:
+        return None
+    said, helps = zip(*troubles, strict=True)
+    return DatabaseError(
+        f"{database} cannot be seen as a whole: {'; '.join(said)}.", hint=" ".join(dict.fromkeys(helps))
+    )
+
+
+def _trouble(table: Table, columns: Collection[str]) -> tuple[str, str] | None:
+    """What is wrong with one table, and what helps."""
+    if not table.is_found:
+        if table.closed:
+            schema = table.closed[0]
+            return (
+                f"{table.name} is in the schema {schema}, which {table.user} may not enter",
+                f"As its owner: GRANT USAGE ON SCHEMA {schema} TO {table.user};",
+            )
+        if table.elsewhere:
+            where = " and ".join(table.elsewhere)
+            return (
+                f"{table.name} is in the schema {where}, which is not in this user's search_path",
+                f"ALTER ROLE {table.user} SET search_path = {table.elsewhere[0]};",
+            )
+        return (
+            f"the table {table.name} does not exist",
+            "Was a restore cut off? This version of Mastodon has that table.",
+        )
+    if absent := sorted(set(columns) - table.columns):
+        return (
+            f"{table.name} has no column {', '.join(absent)}",
+            "Is a migration under way, or was a restore cut off? Try again when it is over.",
+        )
+    if hidden := sorted(set(columns) - table.readable):
+        if not table.readable:
+            return (
+                f"{table.user} may not read {table.name}",
+                f"As its owner: GRANT SELECT ON {table.schema}.{table.name} TO {table.user};",
+            )
+        names = ", ".join(hidden)
+        return (
+            f"{table.user} may not read {names} of {table.name}",
+            f"As its owner: GRANT SELECT ({names}) ON {table.schema}.{table.name} TO {table.user};",
+        )
+    return None
+
+
+def cannot_read(table: str) -> DatabaseError:
+    """A table that turned out to be closed."""
+    return DatabaseError(
+        f"PostgreSQL: this user may not read or change {table}.",
+        hint=f"As its owner: GRANT SELECT ON {table} TO …; a repair also needs UPDATE.",
+    )
+
+
+class _AnyText(TextLoader):
+    """Text that need not be text: bytes which are none become surrogates, so that the row, not the question, is in trouble."""
+
+    def load(self, data: bytes | bytearray | memoryview) -> str:
+        return bytes(data).decode("utf-8", "surrogateescape")
+
+
+def as_text(connection: psycopg.Connection[Any]) -> None:
+    """From here on every text column of that connection is a `str`."""
+    for name in ("text", "varchar", "bpchar", "name"):
+        connection.adapters.register_loader(name, _AnyText)
+
+
+def is_text(value: str) -> bool:
+    """Whether that value was text in the database."""
+    return not any("\udc80" <= c <= "\udcff" for c in value)
+
+
+def printable(value: str | None) -> str | None:
+    """The value for reports, in which everything must be text."""
+    return value if value is None or value.isascii() else value.encode("utf-8", "replace").decode()

@@ -1,0 +1,71 @@
+"""Whether what is missing looks like damage, or like a disk that is not mounted and a bucket that is the wrong one. Pure.
+
+Judged per kind and, because `cache/` often lies on a disk of its own, per tree; and where a disk shows that nothing can be
+there (a link that leads nowhere, a folder that is gone, an empty mount point), whatever the number of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+#: From so many files on a share says something.
+MANY_FILES = 100
+#: In a bucket there are no folders: of so many files not one being there is the sign.
+NONE_OF = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The files of one kind in one folder. `lost` of the missing ones are known to be lost for good.
+
+    `hole` says why nothing can be in there; None where there is no such sign. `prefix` ends in a slash.
+    """
+
+    kind: str
+    prefix: str
+    expected: int
+    missing: int
+    lost: int = 0
+    hole: str | None = None
+
+
+def mass_loss(storage: str, trees: Sequence[Tree], max_missing_percent: float, *, holds_anything: bool) -> list[str]:
+    """Why the numbers look like an unmounted disk rather than like damage; empty if they do not (product.md)."""
+    if max_missing_percent >= 100:
+        return []
+    if not holds_anything and any(tree.expected for tree in trees):
+        return [f"{storage} is empty, but the database expects files in it."]
+    reasons = _holes(trees)
+    behind_holes = {tree.kind for tree in trees if tree.hole is not None}
+    by_kind: dict[str, list[Tree]] = {}
+    for tree in trees:
+        by_kind.setdefault(tree.kind, []).append(tree)
+    for kind, parts in by_kind.items():
+        if kind in behind_holes:
+            continue
+        whole = Tree(kind, kind, sum(t.expected for t in parts), sum(t.missing for t in parts))
+        looked = [whole] if _is_too_much(whole, max_missing_percent) else parts
+        reasons += [_share(tree) for tree in looked if _is_too_much(tree, max_missing_percent)]
+    return reasons
+
+
+def _holes(trees: Iterable[Tree]) -> list[str]:
+    behind: dict[str, list[Tree]] = {}
+    for tree in trees:
+        if tree.hole is not None and tree.missing > tree.lost:
+            behind.setdefault(tree.hole, []).append(tree)
+    return [
+        f"{hole}, but {sum(t.missing for t in here):,} files of {', '.join(dict.fromkeys(t.kind for t in here))} are "
+        "expected there."
+        for hole, here in behind.items()
+    ]
+
+
+def _is_too_much(tree: Tree, percent: float) -> bool:
+    return tree.expected >= MANY_FILES and tree.missing * 100 > percent * tree.expected
+
+
+def _share(tree: Tree) -> str:
+    share = tree.missing * 100 / tree.expected
+    return f"{share:.0f} % of {tree.prefix.rstrip('/')} is missing ({tree.missing:,} of {tree.expected:,} files)."
