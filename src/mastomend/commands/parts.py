@@ -18,6 +18,7 @@ from mastomend.errors import ConfigurationError
 from mastomend.images.moving import Ffmpeg
 from mastomend.inventory.database import MastodonDatabase, conninfo
 from mastomend.inventory.expectations import DatabaseExpectations
+from mastomend.inventory.visibility import as_text
 from mastomend.jobs.caches import Caches
 from mastomend.jobs.sidekiq import Sidekiq
 from mastomend.mastodon.configuration import FilesystemStorage, Storage, redis_group, storage
@@ -67,6 +68,7 @@ def changing_parts(instance: Instance) -> Iterator[Parts]:
                 "row_factory": dict_row,
                 "prepare_threshold": 5 if settings.prepared_statements else None,
             },
+            configure=as_text,
             open=True,
         )
         try:

@@ -26,7 +26,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from mastomend.errors import ConfigurationError, DatabaseError
-from mastomend.inventory.visibility import Table, as_text, cannot_read, find_tables, invisible
+from mastomend.inventory.visibility import Table, as_text, cannot_read, find_tables, invisible, keeps_bytes
 from mastomend.mastodon.configuration import Database
 from mastomend.mastodon.moderation import DomainBlock, Moderation, normalize_domain
 from mastomend.mastodon.versions import Version, version
@@ -177,7 +177,7 @@ class MastodonDatabase:
         """
         self._tables.update(find_tables(self._ask, [_MIGRATIONS, "accounts"]))
         migrations = self._tables[_MIGRATIONS]
-        if not migrations.is_found and not migrations.elsewhere and not self._tables["accounts"].is_found:
+        if not (migrations.exists or self._tables["accounts"].exists):
             raise ConfigurationError(
                 f"{self.settings} is not a Mastodon database: it has no table {_MIGRATIONS}.", hint="Check DB_NAME."
             )
@@ -219,7 +219,7 @@ class MastodonDatabase:
     @property
     def keeps_bytes(self) -> bool:
         """Whether the database checks no encoding (SQL_ASCII): what is in it need not be text."""
-        return self._connection.info.parameter_status("server_encoding") == "SQL_ASCII"
+        return keeps_bytes(self._connection)
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         """All rows of a small question.

@@ -10,7 +10,6 @@ import duckdb
 from arro3.core import Array, DataType, Table
 
 from mastomend.inventory.visibility import printable
-from mastomend.state_files import make_private_file
 from mastomend.vocabulary import Finding, State
 
 _COLUMNS: tuple[tuple[str, str, DataType], ...] = (
@@ -56,9 +55,9 @@ def append(connection: duckdb.DuckDBPyConnection, findings: Sequence[Finding]) -
 def save(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Write the findings as Parquet, whole or not at all."""
     temporary = path.with_suffix(".tmp")
-    make_private_file(temporary)
     target = str(temporary).replace("'", "''")
     connection.execute(f"COPY (SELECT * FROM findings ORDER BY kind, id, style) TO '{target}' (FORMAT parquet)")
+    temporary.chmod(0o600)  # DuckDB makes it anew
     os.replace(temporary, path)  # noqa: PTH105 - the atomic one
 
 

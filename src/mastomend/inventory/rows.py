@@ -54,28 +54,31 @@ def must_see(kinds: Sequence[Kind]) -> dict[str, set[str]]:
     return needs
 
 
-def _quote(text: str) -> str:
+def _quote(text: str, *, as_bytes: bool) -> str:
+    """A literal. Where a database knows no encoding there are no characters to escape: the bytes themselves then."""
+    if as_bytes:
+        return "'" + text.replace("'", "''") + "'"
     escaped = "".join(c if " " < c < "\x7f" and c not in "'\\" else f"\\u{ord(c):04x}" for c in text)
     return f"E'{escaped}'"
 
 
-def _is_local(kind: Kind, alias: str) -> str:
+def _is_local(kind: Kind, alias: str, *, as_bytes: bool) -> str:
     match kind.remote:
         case RemoteRule.DOMAIN:
             return f"{alias}.domain IS NULL"
         case RemoteRule.REMOTE_URL:
-            return f"btrim(coalesce({alias}.remote_url, ''), {_quote(BLANK_CHARACTERS)}) = ''"
+            return f"btrim(coalesce({alias}.remote_url, ''), {_quote(BLANK_CHARACTERS, as_bytes=as_bytes)}) = ''"
         case RemoteRule.ALWAYS:
             return "false"
         case RemoteRule.NEVER:
             return "true"
 
 
-def _record_columns(kind: Kind, columns: frozenset[str], alias: str) -> dict[str, str]:
+def _record_columns(kind: Kind, database: MastodonDatabase, alias: str) -> dict[str, str]:
     """The columns of a `Record` after the id, each with its expression."""
-    has_version = kind.has_version_column and kind.version_column in columns
+    has_version = kind.has_version_column and kind.version_column in database.columns(kind.table)
     return {
-        "is_local": _is_local(kind, alias),
+        "is_local": _is_local(kind, alias, as_bytes=database.keeps_bytes),
         "file_name": f"{alias}.{kind.column('file_name')}::text",
         "content_type": f"{alias}.{kind.column('content_type')}::text",
         "file_size": f"{alias}.{kind.column('file_size')}::int8",
@@ -89,7 +92,7 @@ def scan_sql(kinds: Sequence[Kind], database: MastodonDatabase) -> str:
     table = kinds[0].table
     selected = ["t.id::int8 AS id"]
     for i, kind in enumerate(kinds):
-        columns = scan_columns(kind, _record_columns(kind, database.columns(table), "t"))
+        columns = scan_columns(kind, _record_columns(kind, database, "t"))
         if database.keeps_bytes:  # what is in it may be no text; see `as_read`
             columns["file_name"] = f"convert_to({columns['file_name']}, 'SQL_ASCII')"
         selected += [f"{expression} AS {name}_{i}" for name, expression in columns.items()]
@@ -130,7 +133,7 @@ def detail_sql(kind: Kind, database: MastodonDatabase) -> str:
     url = f"t.{kind.remote_url}" if kind.remote_url else "NULL"
     media_type = "t.type" if kind.owner is Owner.ACCOUNT_ID else "NULL"
     name = kind.column("file_name")
-    columns = _record_columns(kind, database.columns(kind.table), "t")
+    columns = _record_columns(kind, database, "t")
     record = ", ".join(f"{expression} AS {column}" for column, expression in columns.items())
     # with rights on single columns only, nobody may look at xmax
     in_flight = _IN_FLIGHT if database.table(kind.table).is_readable else "false"

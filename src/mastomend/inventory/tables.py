@@ -12,7 +12,6 @@ from arro3.core import Array, DataType, Table
 from mastomend.inventory.visibility import printable
 from mastomend.inventory.workspace import scratch
 from mastomend.outcomes import RecordOutcome
-from mastomend.state_files import make_private_file
 
 _BATCH = 20_000
 _OUTCOMES: tuple[tuple[str, str, DataType], ...] = (
@@ -53,7 +52,7 @@ def save_outcomes(path: Path, outcomes: Iterable[RecordOutcome], budget: int) ->
             )
             connection.execute("INSERT INTO t SELECT * FROM batch")
             del batch
-        make_private_file(temporary)
-        target = str(temporary).replace("'", "''")
+            target = str(temporary).replace("'", "''")
         connection.execute(f"COPY (SELECT * FROM t ORDER BY kind, id) TO '{target}' (FORMAT parquet)")
+    temporary.chmod(0o600)  # DuckDB makes it anew
     os.replace(temporary, path)  # noqa: PTH105 - the atomic one

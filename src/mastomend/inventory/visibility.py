@@ -54,6 +54,11 @@ class Table:
     elsewhere: tuple[str, ...]
     closed: tuple[str, ...]
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a table, seen or not."""
+        return self.is_found or bool(self.elsewhere or self.closed)
+
 
 def find_tables(ask: Ask, names: Sequence[str]) -> dict[str, Table]:
     """Those tables, also the ones that are not there."""
@@ -137,8 +142,15 @@ class _AnyText(TextLoader):
         return bytes(data).decode("utf-8", "surrogateescape")
 
 
+def keeps_bytes(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the database checks no encoding (SQL_ASCII): what is in it need not be text."""
+    return connection.info.parameter_status("server_encoding") == "SQL_ASCII"
+
+
 def as_text(connection: psycopg.Connection[Any]) -> None:
     """From here on every text column of that connection is a `str`."""
+    if keeps_bytes(connection):  # in UTF8 PostgreSQL would refuse a whole answer for one byte
+        connection.execute("SET client_encoding = 'SQL_ASCII'")
     for name in ("text", "varchar", "bpchar", "name"):
         connection.adapters.register_loader(name, _AnyText)
 
