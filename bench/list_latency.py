@@ -25,7 +25,7 @@ from mastomend.storage.ranges import cut, list_in_ranges
 def listed(endpoint: str, keys: int, connections: int, bounds: list[str]) -> tuple[float, int]:
     """Seconds, and requests as the server counted them."""
     store = S3ObjectStore(
-        S3Storage("b", "us-east-1", endpoint, False, "id", Secret("x"), None, None, "", 5, 30, 0, 15_000_000)
+        S3Storage("b", "us-east-1", endpoint, False, "id", Secret("x"), None, None, "", 5, 30, 15_000_000)
     )
     started = time.perf_counter()
     events = list_in_ranges(store, cut(PREFIX, bounds), connections)

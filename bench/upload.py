@@ -45,7 +45,7 @@ def main() -> None:
         store = S3ObjectStore(
             S3Storage(
                 "mastomend", "us-east-1", server.endpoint, False, server.access_key_id, Secret(server.secret_access_key),
-                "public-read", None, "", 5, 30, 0, 15_000_000,
+                "public-read", None, "", 5, 30, 15_000_000,
             )
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ from mastomend.demo.fediverse import Origin
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.mastodon.kinds import AVATARS, Kind
-from mastomend.outcomes import RecordOutcome, Source
+from mastomend.outcomes import Outcome, RecordOutcome, Source
 
 _numbers = itertools.count(1)
 
@@ -91,6 +91,8 @@ def outcomes(report: object) -> dict[int, RecordOutcome]:
     found = duckdb.sql(f"SELECT * FROM '{path}'")
     rows = [dict(zip(found.columns, values, strict=True)) for values in found.fetchall()]
     return {
-        int(row["id"]): RecordOutcome(**{**row, "source": Source(row["source"]) if row["source"] else None})
+        int(row["id"]): RecordOutcome(
+            **{**row, "outcome": Outcome(row["outcome"]), "source": Source(row["source"]) if row["source"] else None}
+        )
         for row in rows
     }

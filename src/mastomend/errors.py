@@ -42,8 +42,19 @@ class StorageError(SourceError):
     """The media storage is unreachable, refuses us, or is full."""
 
 
-class UnreadableError(StorageError):
-    """One file that this process may not read; the storage as a whole is well."""
+class ObjectError(StorageError):
+    """One file or object that cannot be read or written: its record's trouble. The storage as a whole is well.
+
+    `reason` is a stable word for reports.
+    """
+
+    reason = "in_the_way"
+
+
+class UnreadableError(ObjectError):
+    """One file that this process may not read."""
+
+    reason = "unreadable"
 
 
 class OutputError(MastomendError):

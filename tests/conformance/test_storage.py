@@ -27,7 +27,7 @@ PNG = "image/png"
 def s3_settings(server: S3Server, bucket: str, secret: str | None = None) -> S3Storage:
     return S3Storage(
         bucket, "us-east-1", server.endpoint, False, server.access_key_id, Secret(secret or server.secret_access_key),
-        "public-read", None, "", 5, 5, 0, 15_000_000,
+        "public-read", None, "", 5, 5, 15_000_000,
     )  # fmt: skip
 
 
@@ -91,8 +91,9 @@ def test_disk_has_mastodon_s_modes_and_leaves_nothing_behind(tmp_path: Path) -> 
         assert (tmp_path / "a/b/x.png").stat().st_mode & 0o777 == 0o644
         assert (tmp_path / "a/b").stat().st_mode & 0o777 == 0o755
         store.move(Key("a/b/x.png"), Key(".mastomend/quarantine/r/x"), private=True)
-        assert (tmp_path / ".mastomend/quarantine/r/x").stat().st_mode & 0o777 == 0o600
-        assert (tmp_path / ".mastomend/quarantine").stat().st_mode & 0o777 == 0o700
+        moved = tmp_path / ".mastomend/quarantine/r/x"
+        assert moved.stat().st_mode & 0o777 == 0o644, "a file that is put aside stays as it was"
+        assert (tmp_path / ".mastomend/quarantine").stat().st_mode & 0o777 == 0o700, "in a folder that is closed"
         assert not (tmp_path / "a").exists(), "empty directories go, as Mastodon does it"
     finally:
         os.umask(old)

@@ -173,7 +173,7 @@ def test_another_storage_of_the_same_name_is_another(make_instance: MakeInstance
     system.rename(system.with_name("old"))
     shutil.copytree(system.with_name("old"), system)
     assert not check(opened(instance)).resumed, "the same path, another directory"
-    bucket = S3Storage("b", "r", "https://a.example", False, "id", Secret("s"), None, None, "", 5, 5, 0, 1)
+    bucket = S3Storage("b", "r", "https://a.example", False, "id", Secret("s"), None, None, "", 5, 5, 1)
     names = {check_module._identity(replace(bucket, endpoint=e)) for e in ("https://a.example", "https://b.example")}
     assert len(names) == 2 and str(bucket) == str(replace(bucket, endpoint="https://b.example"))
 

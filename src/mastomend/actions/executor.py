@@ -7,7 +7,7 @@ two actions leaves the old truth or the new truth, and `recover` finishes or aba
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 
@@ -29,7 +29,7 @@ from mastomend.actions.actions import (
     quarantine_key,
 )
 from mastomend.actions.journal import Journal, Plan
-from mastomend.errors import DatabaseError
+from mastomend.errors import DatabaseError, ObjectError
 from mastomend.mastodon.jobs import Job
 from mastomend.mastodon.keys import Key
 from mastomend.outcomes import Outcome, RecordOutcome
@@ -121,14 +121,15 @@ class Executor:
         """Journal the whole plan, then do it in order. The outcome is not yet recorded: verify first.
 
         Raises:
-            Conflict: an action found the world changed. Files put before the row was changed are taken back.
+            Conflict: an action found the world changed. ObjectError: a file could not be written, read or moved. Either
+                is this record's trouble; files put before the row was changed are taken back.
             StorageError, DatabaseError, JournalError: the run cannot go on; `recover` will finish this plan.
         """
         self._journal.plan(self.run, outcome, actions)
         for position, action in enumerate(actions):
             try:
                 self._perform(action)
-            except Conflict:
+            except (Conflict, ObjectError):
                 self._roll_back(outcome.kind, outcome.id, actions, actions[:position])
                 raise
             self._journal.done(self.run, outcome.kind, outcome.id, position)
@@ -165,8 +166,16 @@ class Executor:
         """Finish a plan a crash left, or abandon it. The outcome if it is finished, None if the record is to be redone.
 
         If every file is written the rest is done (the row, then old files); otherwise what was written is taken back,
-        and the record is broken as it was before.
+        and the record is broken as it was before. What can be neither finished nor taken back is an outcome, too: it
+        must not stop every later run.
         """
+        try:
+            return self._recover(plan)
+        except ObjectError as error:
+            detail = f"a change that was cut off cannot be settled: {error.message}"
+            return changed(plan.outcome, Outcome.REFUSED, error.reason, detail)
+
+    def _recover(self, plan: Plan) -> RecordOutcome | None:
         for step in plan.steps:
             match step.action:
                 case PutFile(key=key) | CopyFile(key=key) | PreserveFile(quarantine=key):
@@ -257,6 +266,12 @@ class Executor:
             raise Conflict(
                 f"{action.table} {action.id} does not take it: {' '.join(str(error).split())[:200]}"
             ) from None
+        except psycopg.errors.InsufficientPrivilege:
+            names = ", ".join(action.after)
+            raise DatabaseError(
+                f"PostgreSQL: this user may not change {action.table}.",
+                hint=f"As its owner: GRANT UPDATE ({names}) ON {action.table} TO …; or use the user Mastodon uses.",
+            ) from None
         except (psycopg.Error, PoolTimeout) as error:
             raise DatabaseError(f"PostgreSQL: {' '.join(str(error).split())[:300]}") from None
         if changed_rows != 1:
@@ -285,11 +300,12 @@ class Executor:
             case ForgetCached():
                 return False  # forgetting twice is forgetting
             case SetColumns(table=table, id=record_id, after=after):
-                return self._row_is(table, record_id, after)
+                return self.row_is(table, record_id, after)
             case _:
                 assert_never(action)
 
-    def _row_is(self, table: str, record_id: int, values: Any) -> bool:
+    def row_is(self, table: str, record_id: int, values: Mapping[str, str | None]) -> bool:
+        """Whether the row's columns have those values."""
         columns = sql.SQL(", ").join(sql.SQL("{0}::text AS {0}").format(sql.Identifier(name)) for name in values)
         statement = sql.SQL("SELECT {} FROM {} WHERE id = %s").format(columns, sql.Identifier(table))
         try:

@@ -52,6 +52,15 @@ CREATE INDEX IF NOT EXISTS open_plans ON plans (run) WHERE closed = 0;
 #: What `PRAGMA user_version` says. Raise it with every action or column an older Mastomend would not understand.
 _VERSION = 1
 
+#: The reason of a record that an undo has taken back.
+UNDONE = "undone"
+_TAKEN_BACK = """
+FROM outcomes o JOIN runs u ON u.id = o.run
+WHERE u.undoes = ? AND json_extract(o.outcome, '$.reason') = ?
+  AND NOT EXISTS (SELECT 1 FROM outcomes w JOIN runs v ON v.id = w.run
+                  WHERE v.undoes = u.id AND w.kind = o.kind AND w.id = o.id AND json_extract(w.outcome, '$.reason') = ?)
+"""
+
 _Statement = tuple[str, Sequence[object]]
 #: Rows that are read together where there may be millions.
 _PAGE = 1_000
@@ -361,6 +370,17 @@ class Journal:
         """How many plans of a run have at least one action done."""
         sql = "SELECT count(*) AS n FROM (SELECT DISTINCT kind, id FROM steps WHERE run = ? AND done_at IS NOT NULL)"
         return int(self.query(sql, (run,))[0]["n"])
+
+    def taken_back(self, run: str) -> int:
+        """How many records of a run were taken back by undos that ended or are under way, and hold."""
+        sql = f"SELECT count(*) AS n FROM (SELECT DISTINCT o.kind, o.id {_TAKEN_BACK})"  # noqa: S608 - our own words
+        rows = self.query(sql, (run, UNDONE, UNDONE))
+        return int(rows[0]["n"])
+
+    def is_taken_back(self, run: str, kind: str, record_id: int) -> bool:
+        """Whether that record's change in that run was taken back."""
+        sql = f"SELECT 1 {_TAKEN_BACK} AND o.kind = ? AND o.id = ? LIMIT 1"
+        return bool(self.query(sql, (run, UNDONE, UNDONE, kind, record_id)))
 
     def actions_done(self, run: str) -> Counter[str]:
         """How many actions of each type a run has done; their names as in `actions.to_json`."""

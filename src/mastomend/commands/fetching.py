@@ -17,7 +17,6 @@ from typing import TypeVar
 
 from mastomend.commands.mending import Case
 from mastomend.commands.restoring import Answer, Broken, Restorer, Way
-from mastomend.errors import MastomendError, UnreadableError
 from mastomend.mastodon.configuration import origin_host
 from mastomend.outcomes import RecordOutcome
 from mastomend.remote.admission import Admission, Host, Politeness
@@ -149,13 +148,9 @@ class Fetching:
             except StopIteration as end:
                 outcome: RecordOutcome | None = end.value
                 return outcome
-            except (UnreadableError, Exception) as error:
-                if isinstance(error, MastomendError) and not isinstance(error, UnreadableError):
-                    raise  # the database, the storage or the journal: the run cannot go on
-                return self._restorer.failed(case, error)
             return _Journey(case, way, ask)
 
-        return work
+        return lambda: self._restorer.attempt(case, work)
 
     def _start(self) -> None:
         while not self._full:
@@ -174,9 +169,10 @@ class Fetching:
         if not self._tasks:
             await asyncio.sleep(timeout or 0.0)
             return
-        done, self._tasks = await asyncio.wait(self._tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        done, _ = await asyncio.wait(self._tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        for task in sorted(done, key=lambda task: task.exception() is None):
+            task.result()  # the first that failed ends the run; the others stay among the tasks, to be waited for
+            self._tasks.discard(task)
 
     async def _fetch(self, host: Host, journey: _Journey) -> None:
         if journey.ask.max_bytes <= _LARGE_BYTES:

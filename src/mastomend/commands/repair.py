@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from mastomend import __version__
@@ -29,7 +30,7 @@ from mastomend.commands.mending import Case, Mender, Tools
 from mastomend.commands.parts import Parts, changing_parts, find_ffmpeg, named_storage, pooled
 from mastomend.commands.progress import Progress, Silent
 from mastomend.commands.restoring import Broken, Restorer
-from mastomend.errors import ConfigurationError, SafetyStop, UnreadableError
+from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.inventory.database import MastodonDatabase, connect
 from mastomend.inventory.instance_actor import signer
 from mastomend.inventory.rows import kinds_of, read_emptied
@@ -242,8 +243,22 @@ def _hand_over(
     returned: list[Broken] = []
 
     def hand(case: Case) -> None:
-        if not handing.take(case):
+        taken = work.restorer.attempt(case, lambda: handing.take(case))
+        if isinstance(taken, RecordOutcome):
+            close(taken)
+        elif not taken:
             returned.append(Broken(case.target.kind, case.target.row.record.id, case.corrupt))
+
+    def restore_stored(case: Case) -> RecordOutcome | bool | None:
+        """The outcome; False if what was stored turned out to be useless."""
+        way = work.restorer.restore(case)
+        try:
+            next(way)
+        except StopIteration as end:
+            outcome: RecordOutcome | None = end.value
+            return outcome
+        way.close()
+        return False
 
     handing = HandingOver(options.engine, run, work.parts, work.mender, work.executor, options.hand_over, close)
     for batch in batches:
@@ -256,16 +271,11 @@ def _hand_over(
             elif item.source in (Source.ORIGIN, Source.PAGE):
                 hand(item)
             else:
-                way = work.restorer.restore(item)
-                try:
-                    next(way)
-                except StopIteration as end:
-                    close(end.value)
-                except UnreadableError as error:
-                    close(work.restorer.failed(item, error))
-                else:  # what was stored turned out to be useless
-                    way.close()
+                outcome = work.restorer.attempt(item, partial(restore_stored, item))
+                if isinstance(outcome, bool):
                     hand(replace(item, source=Source.ORIGIN, copies={}))
+                else:
+                    close(outcome)
     handing.watch()
     return returned
 
@@ -406,6 +416,8 @@ def _recover(instance: Instance, journal: Journal, progress: Progress) -> int:
                 outcome = executor.recover(plan)
                 if outcome is not None:
                     executor.close(outcome)
+                if outcome is not None and outcome.outcome is Outcome.REFUSED:
+                    progress.note(f"{outcome.kind} {outcome.id}: {outcome.detail}")
                 recovered += 1
     progress.note(f"{recovered} half-done record(s) of a run that was cut off have been settled.")
     return recovered

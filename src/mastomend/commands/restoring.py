@@ -11,18 +11,19 @@ the row; only when that is dead, the origin's own word on where the picture is n
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from mastomend.actions.executor import changed
 from mastomend.commands.mending import Case, Mender, Tools
 from mastomend.commands.parts import Parts
-from mastomend.errors import UnreadableError
+from mastomend.errors import MastomendError, ObjectError
 from mastomend.images.decode import UnusableImage
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.rows import read_addresses, read_rows
-from mastomend.mastodon.configuration import origin_host
+from mastomend.mastodon.configuration import origin_host, redact
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, is_blank
 from mastomend.outcomes import Outcome, RecordOutcome, Source
@@ -46,6 +47,7 @@ from mastomend.vocabulary import Addresses, Finding, Target
 _DEAD = frozenset({Failure.NOT_FOUND, Failure.GONE})
 _NO_PICTURE = frozenset({"not_an_image", "not_media", "bad_type"})
 
+_T = TypeVar("_T")
 Answer = Fetched | NotFetched
 Way = Generator[Ask, Answer, "RecordOutcome | None"]
 
@@ -89,7 +91,22 @@ class Restorer:
     # --- looking ----------------------------------------------------------------------------------------------------
 
     def look(self, batch: Sequence[Broken]) -> list[RecordOutcome | Case]:
-        """What is still broken of a batch: records to restore, and records decided without asking anybody."""
+        """What is still broken of a batch: records to restore, and records decided without asking anybody.
+
+        A defect met on the way is that record's trouble: the others are looked at one by one.
+        """
+        try:
+            return self._look(batch)
+        except Exception as error:
+            if is_everybody_s(error):
+                raise
+            if len(batch) > 1:
+                return [item for one in batch for item in self.look([one])]
+            (one,) = batch
+            unknown = RecordOutcome(one.kind.name, one.id, False, None, None, None, None, "", "")
+            return [_trouble(unknown, error)]
+
+    def _look(self, batch: Sequence[Broken]) -> list[RecordOutcome | Case]:
         answer: list[RecordOutcome | Case] = []
         for kind in {b.kind.name: b.kind for b in batch}.values():
             wanted = {b.id: b for b in batch if b.kind is kind}
@@ -134,13 +151,18 @@ class Restorer:
             refused = replace(undecided(t), outcome=Outcome.DEFERRED, reason="needs_ffmpeg", detail=detail)
         return refused or Case(t, corrupt, Source.PAGE if t.kind is PREVIEW_CARDS else Source.ORIGIN)
 
-    def failed(self, case: Case, error: Exception) -> RecordOutcome:
-        """What to say of a record that met a defect, or a file that cannot be read: the others go on."""
-        base = replace(undecided(case.target), source=case.source)
-        if isinstance(error, UnreadableError):
-            return changed(base, Outcome.REFUSED, "unreadable", error.message)
-        text = " ".join(str(error).split()).encode("utf-8", "replace").decode()[:200]
-        return changed(base, Outcome.DEFERRED, "internal_error", f"{type(error).__name__}: {text}; please report it")
+    def attempt(self, case: Case, work: Callable[[], _T]) -> _T | RecordOutcome:
+        """Do something for a record. Whatever goes wrong with it is its outcome; who runs it does not matter.
+
+        Raises:
+            MastomendError: the disk, the database, the journal or Redis is lost: the run cannot go on.
+        """
+        try:
+            return work()
+        except Exception as error:
+            if is_everybody_s(error):
+                raise
+            return _trouble(replace(undecided(case.target), source=case.source), error)
 
     # --- the chain of sources ---------------------------------------------------------------------------------------
 
@@ -345,6 +367,18 @@ class Restorer:
             base = replace(undecided(case.target), source=source)
             outcome = changed(base, outcome_of_image(error), error.reason, str(error))
             return _Failed(outcome, error.reason in _NO_PICTURE)
+
+
+def is_everybody_s(error: Exception) -> bool:
+    """Whether an error concerns more than one record: then the run cannot go on."""
+    return isinstance(error, MastomendError) and not isinstance(error, ObjectError)
+
+
+def _trouble(base: RecordOutcome, error: Exception) -> RecordOutcome:
+    if isinstance(error, ObjectError):
+        return changed(base, Outcome.REFUSED, error.reason, error.message)
+    text = redact(" ".join(str(error).split()).encode("utf-8", "replace").decode()[:200])
+    return changed(base, Outcome.DEFERRED, "internal_error", f"{type(error).__name__}: {text}; please report it")
 
 
 @dataclass(frozen=True, slots=True)

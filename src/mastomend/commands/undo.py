@@ -10,15 +10,15 @@ import contextlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from mastomend.actions.actions import Action, RestoreFile, inverse
+from mastomend.actions.actions import Action, RestoreFile, SetColumns, inverse
 from mastomend.actions.executor import Conflict, Executor, Writing
-from mastomend.actions.journal import Journal, Plan, Run
+from mastomend.actions.journal import UNDONE, Journal, Plan, Run
 from mastomend.actions.lock import application_name, changing_run
 from mastomend.commands.check import new_id
 from mastomend.commands.instance import Instance
 from mastomend.commands.parts import changing_parts, pooled
 from mastomend.commands.progress import Progress, Silent
-from mastomend.errors import ConfigurationError, SafetyStop
+from mastomend.errors import ConfigurationError, ObjectError, SafetyStop
 from mastomend.inventory.database import connect
 from mastomend.outcomes import Outcome, RecordOutcome
 from mastomend.storage.ports import MISSING, Lookup
@@ -58,7 +58,8 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
         cut_off = next((r for r in journal.runs() if r.undoes == run.id and not r.finished_at), None)
         new = cut_off.id if cut_off else new_id(datetime.now(UTC))
         report = UndoReport(new, run.id, apply)
-        changed = journal.changed(run.id)
+        taken_back = journal.taken_back(run.id)
+        changed = journal.changed(run.id) - taken_back
         progress.start(f"undo {run.id}", changed)
         if not apply:
             report.reverted = changed
@@ -86,7 +87,8 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
                 journal.finish(run.id, {"cut_off": True})
             executor = parts.executor(new, journal)
             for plan in journal.plans(run.id, newest_first=True):
-                if cut_off is None or not journal.is_decided(new, plan.kind, plan.id):
+                is_decided = cut_off is not None and journal.is_decided(new, plan.kind, plan.id)
+                if not is_decided and not (taken_back and journal.is_taken_back(run.id, plan.kind, plan.id)):
                     _take_back(executor, parts.store, plan, new, instance.key_prefix)
                 progress.advance(1)
             for outcome in journal.outcomes(new):
@@ -96,11 +98,13 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
 
 
 def _take_back(executor: Executor, store: Lookup, plan: Plan, run: str, key_prefix: str) -> None:
-    outcome = replace(plan.outcome, outcome=Outcome.RESTORED, source=None, reason="undone", files=0, bytes=0)
+    outcome = replace(plan.outcome, outcome=Outcome.RESTORED, source=None, reason=UNDONE, files=0, bytes=0)
     try:
         executor.apply(outcome, _inverses(executor, store, plan, run, key_prefix))
     except Conflict as conflict:
         outcome = replace(outcome, outcome=Outcome.REFUSED, reason=_CONFLICT, detail=str(conflict))
+    except ObjectError as error:
+        outcome = replace(outcome, outcome=Outcome.REFUSED, reason=_CONFLICT, detail=error.message)
     executor.close(outcome)
 
 
@@ -108,12 +112,14 @@ def _inverses(executor: Executor, store: Lookup, plan: Plan, run: str, key_prefi
     """Newest first.
 
     Raises:
-        Conflict: a file is no longer the one that was written, or what should come back is not in the quarantine. Known
-            before anything is touched, so that a record is taken back whole or not at all.
+        Conflict: the row was changed since, a file is no longer the one that was written, or what should come back is not
+            in the quarantine. Known before anything is touched, so that a record is taken back whole or not at all.
     """
     done = [step.action for step in reversed(plan.steps) if step.done]
     actions = [inverse(action, run, key_prefix) for action in done]
     for action in done:
+        if isinstance(action, SetColumns) and not executor.row_is(action.table, action.id, action.after):
+            raise Conflict(f"{action.table} {action.id} was changed by somebody else meanwhile")
         if isinstance(action, Writing) and not executor.holds(action):
             raise Conflict(f"{action.key} is no longer the file that was written")
     for action in actions:
@@ -127,8 +133,9 @@ def _find(journal: Journal, run_id: str) -> Run:
     run = next((r for r in runs if r.id == run_id), None)
     if run is None:
         raise ConfigurationError(f"There is no run {run_id!r}.", hint="See them with: mastomend history")
-    undos = [r for r in runs if r.undoes == run.id and r.finished_at]
-    taken_back = next((r for r in undos if not r.summary.get("conflicts")), None)
+    whole = [r for r in runs if r.undoes and r.finished_at and not r.summary.get("conflicts")]
+    holding = [r for r in whole if r.id not in {undo.undoes for undo in whole}]  # was that undo itself taken back?
+    taken_back = next((r for r in holding if r.undoes == run.id), None)
     if taken_back is not None:
         raise ConfigurationError(
             f"Run {run_id} was taken back already, by {taken_back.id}.",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from mastomend.errors import ObjectError
 from mastomend.images.decode import UnusableImage, verify
 from mastomend.inventory.sample import Sample
 from mastomend.mastodon.keys import ORIGINAL, Key
@@ -59,13 +60,21 @@ class DeepReader:
 
     def _settle(self) -> None:
         future, file = self._pending.pop(0)
-        if future.result() is not None:
+        try:
+            is_broken = future.result() is not None
+        except ObjectError:
+            is_broken = True  # what could not be read is looked at again, and then told
+        if is_broken:
             self.broken.append(file)
         self.read += 1
         self._report()
 
     def examine(self, kind: Kind, style: str, key: Key) -> str | None:
-        """What is wrong with the file; None if it decodes, vanished meanwhile, or is of a sort we cannot judge."""
+        """What is wrong with the file; None if it decodes, vanished meanwhile, or is of a sort we cannot judge.
+
+        Raises:
+            ObjectError: it cannot be read, or there is no room to look at it.
+        """
         extension = key.rpartition(".")[2].lower()
         if kind is MEDIA_FILES and style == ORIGINAL and extension not in _IMAGE_EXTENSIONS:
             return self._probe(key, extension)
@@ -87,8 +96,11 @@ class DeepReader:
         if data is None:
             return None
         with tempfile.NamedTemporaryFile(suffix=f".{extension}" if extension.isalnum() else "") as file:
-            file.write(data)
-            file.flush()
+            try:
+                file.write(data)
+                file.flush()
+            except OSError as error:
+                raise ObjectError(f"{key} cannot be looked at: {file.name}: {error.strerror}.") from None
             command = [
                 self._ffprobe,
                 "-v",

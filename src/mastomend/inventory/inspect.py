@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 
+from mastomend.errors import ObjectError
 from mastomend.inventory.visibility import is_text
 from mastomend.mastodon.keys import ORIGINAL, ExpectedFile, Key, expected_files, is_safe_name
 from mastomend.mastodon.kinds import Kind
 from mastomend.storage.ports import MISSING, UNREADABLE, Lookup
 from mastomend.vocabulary import Finding, Row, State, Target
 
-#: Reads a file to its end and says what is wrong with it, None if nothing is.
+#: Reads a file to its end and says what is wrong with it, None if nothing is. Raises ObjectError if it cannot be read.
 DeepCheck = Callable[[Kind, Row, str, Key], str | None]
 
 UNSAFE_NAME = "the file name would leave its directory; it was never looked up"
@@ -47,9 +48,12 @@ def broken_files(
             size = next(sizes)
             finding = _by_size(t, file, size, store)
             if finding is None and deep and (deep_styles is None or (t.row.record.id, file.style) in deep_styles):
-                trouble = deep(t.kind, t.row, file.style, file.key)
+                try:
+                    trouble, state = deep(t.kind, t.row, file.style, file.key), State.CORRUPT
+                except ObjectError as error:
+                    trouble, state = error.message, State.UNSERVABLE
                 if trouble is not None:
-                    finding = _finding(t, file.style, file.key, State.CORRUPT, size, trouble, file.size)
+                    finding = _finding(t, file.style, file.key, state, size, trouble, file.size)
             if finding is not None:
                 found.append(finding)
         answer.append(found)
@@ -58,7 +62,7 @@ def broken_files(
 
 def _by_size(t: Target, file: ExpectedFile, size: int, store: Lookup) -> Finding | None:
     if size == MISSING:
-        return _finding(t, file.style, file.key, State.MISSING, None, "", file.size)
+        return _finding(t, file.style, file.key, State.MISSING, None, store.in_the_way(file.key), file.size)
     if size == UNREADABLE:
         return _finding(t, file.style, file.key, State.UNSERVABLE, None, store.obstacle(file.key), file.size)
     if size == 0 and file.size != 0:

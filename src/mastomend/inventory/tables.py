@@ -52,7 +52,7 @@ def save_outcomes(path: Path, outcomes: Iterable[RecordOutcome], budget: int) ->
             )
             connection.execute("INSERT INTO t SELECT * FROM batch")
             del batch
-            target = str(temporary).replace("'", "''")
+        target = str(temporary).replace("'", "''")
         connection.execute(f"COPY (SELECT * FROM t ORDER BY kind, id) TO '{target}' (FORMAT parquet)")
     temporary.chmod(0o600)  # DuckDB makes it anew
     os.replace(temporary, path)  # noqa: PTH105 - the atomic one

@@ -100,7 +100,7 @@ def expected_files_sql(kinds: Sequence[Kind], rows: str, key_prefix: str = "", *
 
     `few` rows are held in memory so that what their files have in common is made once.
     """
-    prefix = f"{key_prefix}/".lstrip("/") if key_prefix else ""
+    prefix = f"{key_prefix}/" if key_prefix else ""
     selects: list[str] = []
 
     def select(condition: str, key: str, size: str = "NULL") -> None:

@@ -91,7 +91,6 @@ class S3Storage:
     key_prefix: str
     open_timeout_s: float
     read_timeout_s: float
-    retry_limit: int
     multipart_threshold: int
 
     def __str__(self) -> str:
@@ -317,12 +316,21 @@ def _s3(variables: Mapping[str, str]) -> S3Storage:
         secret_access_key=Secret(variables.get("AWS_SECRET_ACCESS_KEY", "") if key_id else ""),
         permission=permission or None,
         storage_class=variables.get("S3_STORAGE_CLASS") or None,
-        key_prefix=variables.get("S3_KEY_PREFIX", "").strip("/"),
+        key_prefix=_key_prefix(variables),
         open_timeout_s=float(_integer(variables, "S3_OPEN_TIMEOUT", 5)),
         read_timeout_s=float(_integer(variables, "S3_READ_TIMEOUT", 5)),
-        retry_limit=_integer(variables, "S3_RETRY_LIMIT", 0),
         multipart_threshold=_integer(variables, "S3_MULTIPART_THRESHOLD", 15_728_640),
     )
+
+
+def _key_prefix(variables: Mapping[str, str]) -> str:
+    """What stands before every key, without the slash that joins them: Mastodon keeps its slashes, but for one at the
+    beginning (facts §2.1). So `attic/` makes `attic//cache/…`.
+    """
+    prefix = variables.get("S3_KEY_PREFIX", "").removeprefix("/")
+    if variables.get("S3_KEY_PREFIX") and not prefix:
+        raise ConfigurationError("S3_KEY_PREFIX is a mere slash.", hint="Name a folder in it, or leave it out.")
+    return prefix
 
 
 # --- Redis and the rest -------------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ def is_cached(kind: Kind, record: Record) -> bool:
 
 def directory(kind: Kind, record: Record, key_prefix: str = "") -> str:
     """The record's directory, ending in `/`; styles are its children."""
-    prefix = f"{key_prefix}/".lstrip("/") if key_prefix else ""
+    prefix = f"{key_prefix}/" if key_prefix else ""
     return f"{prefix}{CACHE if is_cached(kind, record) else ''}{kind.name}/{partition(record.id)}/"
 
 
@@ -141,7 +141,7 @@ _KEY = re.compile(
 
 def parse_key(key: str, key_prefix: str = "") -> ParsedKey | None:
     """The kind, style, name and candidate ids a key stands for; None for what is not a Mastodon key at all."""
-    prefix = f"{key_prefix}/".lstrip("/") if key_prefix else ""
+    prefix = f"{key_prefix}/" if key_prefix else ""
     if not key.startswith(prefix):
         return None
     match = _KEY.match(key[len(prefix) :])

@@ -177,7 +177,7 @@ def _careful(writing: Sequence[PutFile | CopyFile], present: Mapping[str, int], 
     """The writing actions; what they overwrite is kept first."""
     actions: list[Action] = []
     for action in writing:
-        if present.get(action.key, 0) > 0:
+        if action.key in present:  # an empty file, too: what undo brings back is what was there
             actions.append(PreserveFile(action.key, quarantine_key(naming.run, action.key, naming.key_prefix)))
         actions.append(action)
     return actions

@@ -15,7 +15,6 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
@@ -27,6 +26,7 @@ from yarl import URL
 from mastomend.mastodon.configuration import IPNetwork
 from mastomend.remote.addresses import is_refused
 from mastomend.remote.signatures import Signer
+from mastomend.retry_after import retry_after
 
 _MAX_REDIRECTS = 3
 _CHUNK = 64 * 1024
@@ -303,19 +303,6 @@ def _status_failure(response: aiohttp.ClientResponse) -> NotFetched | None:
         failure = Failure.RATE_LIMITED if status == 429 else Failure.SERVER_ERROR
         return NotFetched(failure, detail, retry_after(response.headers.get("Retry-After"), datetime.now(UTC)))
     return NotFetched(Failure.SERVER_ERROR if status >= 500 else Failure.HTTP_STATUS, detail)
-
-
-def retry_after(value: str | None, now: datetime) -> float | None:
-    """`Retry-After` in seconds from `now`: a number or an HTTP date; None if absent or senseless."""
-    text = (value or "").strip()
-    if re.fullmatch(r"\d{1,9}", text):
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
 
 
 def _words(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from arro3.core import RecordBatch
 
-from mastomend.errors import StorageError, UnreadableError
+from mastomend.errors import ObjectError, StorageError, UnreadableError
 from mastomend.mastodon.keys import Key
 from mastomend.storage.lookup import LookupPool
 from mastomend.storage.ports import MISSING, UNREADABLE, Requests
@@ -29,6 +29,21 @@ from mastomend.storage.walk import Trouble, walk
 from mastomend.vocabulary import Content
 
 _TEMPORARY = ".mastomend-tmp"
+#: A disk, or what leads to it, that went away; or too few descriptors, which concerns every file.
+_LOST_DISK = frozenset(
+    {
+        errno.ESTALE,
+        errno.ENOTCONN,
+        errno.EHOSTDOWN,
+        errno.ENODEV,
+        errno.ENXIO,
+        errno.ESHUTDOWN,
+        errno.EMFILE,
+        errno.ENFILE,
+    }
+)
+_MANY_IO_ERRORS = 20
+_NAME_MAX = 255
 _LEFT_ON_AN_EMPTY_DISK = frozenset({"lost+found", ".keep", ".gitkeep"})
 
 
@@ -46,6 +61,7 @@ class FilesystemStore:
         self._unsynced: dict[Path, int] = {}
         self._numbers = itertools.count(1)
         self._making = threading.Lock()
+        self._io_errors = 0
 
     def probe(self) -> bool:
         try:
@@ -97,6 +113,38 @@ class FilesystemStore:
             above = self.root / below
         return "it could not be looked at a moment ago"
 
+    def in_the_way(self, key: str) -> str:
+        path = self.root / key
+        if any(len(os.fsencode(part)) > _NAME_MAX for part in Path(key).parts):
+            return f"a name of more than {_NAME_MAX} bytes, which no disk takes"
+        try:
+            status = path.lstat()
+        except OSError:
+            return self._above(path)
+        if stat.S_ISDIR(status.st_mode):
+            return "a directory is in its place"
+        if stat.S_ISLNK(status.st_mode):
+            return f"a link is in its place, to {os.readlink(path)}"  # noqa: PTH115
+        return "" if stat.S_ISREG(status.st_mode) else "something that is no file is in its place"
+
+    def _above(self, path: Path) -> str:
+        """What is wrong with the nearest folder above that is there."""
+        for folder in path.parents:
+            try:
+                status = folder.stat()
+            except FileNotFoundError:
+                if folder.is_symlink():
+                    return f"{folder} is a link to {os.readlink(folder)}, which does not exist"  # noqa: PTH115
+                continue
+            except NotADirectoryError:
+                continue
+            except OSError as error:
+                return f"{folder}: {error.strerror}"
+            if not stat.S_ISDIR(status.st_mode):
+                return f"{folder} is a file, not a directory"
+            return "" if os.access(folder, os.W_OK | os.X_OK) else f"this user may not write into {folder}"
+        return ""
+
     def hole(self, prefix: str) -> str | None:
         path = self.root
         for part in ("", *prefix.strip("/").split("/")):
@@ -138,7 +186,7 @@ class FilesystemStore:
     def fetch(self, key: Key, spare: Path) -> Content:
         path = self._path(key)
         if not path.is_file():
-            raise StorageError(f"{path} does not exist.")
+            raise ObjectError(f"{path} does not exist.")
         if not os.access(path, os.R_OK):
             raise UnreadableError(f"{path} cannot be read by this user.")
         return path
@@ -173,29 +221,39 @@ class FilesystemStore:
         self._install(self._path(key), write, self._file_mode)
 
     def copy(self, source: Key, target: Key, *, private: bool) -> None:
+        """A private copy keeps mode, owner and time, so that it can take the place of what it was made from."""
+
         def write(descriptor: int) -> None:
             _pour(self._path(source), descriptor)
+            if private:
+                _look_like(descriptor, self._path(source))
 
-        self._install(self._path(target), write, 0o600 if private else self._file_mode, private_folders=private)
+        mode = None if private else self._file_mode
+        self._install(self._path(target), write, mode, private_folders=private)
 
     def move(self, source: Key, target: Key, *, private: bool) -> None:
+        """A rename: the file stays as it is, mode and owner too. What is private lies in folders nobody else may enter."""
         origin, destination = self._path(source), self._path(target)
-        mode = 0o600 if private else self._file_mode
         try:
             self._make_folders(destination.parent, private)
-            origin.chmod(mode)
             origin.rename(destination)
         except OSError as error:
             if error.errno != errno.EXDEV:  # a mount point below the root: copy, then remove
                 raise self._failure(error, source) from None
-            self.copy(source, target, private=private)
-            origin.unlink()
+            self.copy(source, target, private=True)
+            self._unlink(origin)
         try:
             self._sync_up_from(destination.parent)
             _sync_folder(origin.parent)
             self._remove_empty_folders(origin.parent)
         except OSError as error:
             raise self._failure(error, source) from None
+
+    def _unlink(self, path: Path) -> None:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise self._failure(error, path) from None
 
     def clear(self, key: Key) -> None:
         path = self._path(key)
@@ -211,19 +269,22 @@ class FilesystemStore:
     def _path(self, key: Key) -> Path:
         path = Path(os.path.normpath(self.root / key))  # ".." is refused below, not followed
         if self.root not in path.parents or ".." in key.split("/"):
-            raise StorageError(f"{key!r} would leave the media directory.")
+            raise ObjectError(f"{key!r} would leave the media directory.")
         return path
 
-    def _install(self, path: Path, write: object, mode: int, *, private_folders: bool = False) -> None:
-        assert callable(write)
+    def _install(
+        self, path: Path, write: Callable[[int], None], mode: int | None, *, private_folders: bool = False
+    ) -> None:
+        """`mode` None: what is written says so itself."""
         temporary = _temporary(path)
         try:
             self._make_folders(path.parent, private_folders)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             try:
+                if mode is not None:
+                    os.fchmod(descriptor, mode)
+                    _adopt_owner(descriptor, path.parent)
                 write(descriptor)
-                os.fchmod(descriptor, mode)
-                _adopt_owner(descriptor, path.parent)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -277,17 +338,29 @@ class FilesystemStore:
             folder = folder.parent
 
     def _failure(self, error: OSError, what: object) -> StorageError:
+        """In words; whether it is one file's trouble or the disk's."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return StorageError(
                 f"The disk of {self.root} is full: {what} was not written.",
                 hint="Free some space, then run the same command again: it goes on where it stopped.",
             )
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno == errno.EROFS:
             return StorageError(
-                f"{what} cannot be written: {error.strerror}.",
-                hint="Run Mastomend as the user that runs Mastodon, and check that the disk is mounted read-write.",
+                f"The disk of {self.root} is mounted read-only: {what} was not written.",
+                hint="Mount it read-write (`mount -o remount,rw …`), then run the same command again.",
             )
-        return StorageError(f"{what}: {error.strerror}.")
+        if error.errno in _LOST_DISK or not self.root.is_dir():
+            return StorageError(
+                f"The disk of {self.root} is gone: {error.strerror}.", hint="Is it still mounted? Then run it again."
+            )
+        if error.errno == errno.EIO:
+            self._io_errors += 1
+            if self._io_errors > _MANY_IO_ERRORS:
+                return StorageError(
+                    f"The disk of {self.root} answers with errors, the last time at {what}.", hint="See `dmesg`."
+                )
+        way = self.in_the_way(str(what)) if isinstance(what, str) else ""
+        return ObjectError(f"{what}: {error.strerror}{f' ({way})' if way else ''}.")
 
 
 def _pour(source: Path, descriptor: int) -> None:
@@ -308,6 +381,15 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _look_like(descriptor: int, model: Path) -> None:
+    """Mode, owner and time of another file, as far as this user may give them."""
+    status = model.stat()
+    if os.geteuid() == 0:
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+    os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _adopt_owner(descriptor: int, parent: Path) -> None:

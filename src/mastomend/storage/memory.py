@@ -9,7 +9,7 @@ from pathlib import Path
 
 from arro3.core import RecordBatch
 
-from mastomend.errors import StorageError
+from mastomend.errors import ObjectError
 from mastomend.mastodon.keys import Key
 from mastomend.storage.ports import MISSING, Requests, batch
 from mastomend.vocabulary import Content
@@ -38,6 +38,9 @@ class MemoryStore:
     def obstacle(self, key: str) -> str:
         raise ValueError("nothing in memory is unreadable")
 
+    def in_the_way(self, key: str) -> str:
+        return ""
+
     def list(self, prefix: str) -> Iterator[RecordBatch]:
         return self._pages(prefix, None)
 
@@ -60,7 +63,7 @@ class MemoryStore:
 
     def fetch(self, key: Key, spare: Path) -> Content:
         if key not in self.objects:
-            raise StorageError(f"{key} does not exist.")
+            raise ObjectError(f"{key} does not exist.")
         return self.objects[key]
 
     def digest(self, key: Key) -> str | None:
@@ -77,7 +80,7 @@ class MemoryStore:
 
     def copy(self, source: Key, target: Key, *, private: bool) -> None:
         if source not in self.objects:
-            raise StorageError(f"{source} does not exist.")
+            raise ObjectError(f"{source} does not exist.")
         self.objects[target] = self.objects[source]
         self.content_types[target] = self.content_types.get(source, "")
         if private:

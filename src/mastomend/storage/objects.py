@@ -1,64 +1,298 @@
-"""Media in a bucket: obstore lists and reads (Arrow batches, pages fetched ahead), boto3 writes S3.
+"""Media in a bucket. S3 is asked through one client for every verb (`s3_client`), Azure through obstore (docs/adr/0010).
 
-Two clients, because each can do what the other cannot: obstore lists several times faster and speaks Azure as well,
-but cannot send Mastodon's `x-amz-acl` in a signed request; boto3 can, and brings the AWS credential chain Mastodon
-itself falls back on (docs/adr/0003).
+What a look-up cannot see is `UNREADABLE`, and `obstacle` says why. Nothing a finding counts on comes from a listing that
+may lag: `sizes` asks object by object.
 """
 
 from __future__ import annotations
 
-import bisect
+import asyncio
 import hashlib
-import re
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import aclosing
 from datetime import timedelta
-from functools import cached_property
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import obstore
 from arro3.core import RecordBatch
-from obstore.exceptions import BaseError, PermissionDeniedError
-from obstore.store import AzureStore, S3Store
 
-from mastomend.errors import ConfigurationError, StorageError
+from mastomend.errors import ConfigurationError, MastomendError, ObjectError, StorageError, UnreadableError
+from mastomend.mastodon.bucket import bucket_address
 from mastomend.mastodon.configuration import AzureStorage, S3Storage
 from mastomend.mastodon.keys import Key, is_private
-from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Requests
+from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Requests, batch
+from mastomend.storage.s3_client import Page, Patience, S3Client
+from mastomend.storage.sigv4 import Credentials
 from mastomend.vocabulary import Content
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
-    from obstore import ListStream
-
-_PAGE = 1000
 _CONCURRENCY = 32
-#: From so many keys on, a page of a listing is tried; it goes on while each answers so many (a page costs 12 look-ups).
-_MANY, _WORTH = 64, 13
-_MAY_BE_REFUSED = frozenset({"AccessDenied", "NotImplemented", "MethodNotAllowed"})
 _IN_MEMORY = 8 * 1024 * 1024
-_CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
+#: S3 takes at most 10,000 parts, each but the last of 5 MiB at least.
+_PART = 8 * 1024 * 1024
+_PARTS = 9_000
+#: A listing page takes longer than one object, and a store under load longer still.
+_SILENCE_S = 120.0
+_REMEMBERED = 10_000
 
 
-class ObjectStore:
-    """What every bucket can do: list, look up, read. Writing is the provider's."""
+class _Obstacles:
+    """Why keys could not be looked at, the newest of them."""
 
-    def __init__(self, store: S3Store | AzureStore, name: str) -> None:
-        self._store = store
-        self._name = name
+    def __init__(self) -> None:
+        self._words: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def note(self, key: str, error: MastomendError) -> int:
+        with self._lock:
+            while len(self._words) >= _REMEMBERED:
+                del self._words[next(iter(self._words))]
+            self._words[key] = error.message.replace(f" at {key}", "").removesuffix(".")
+        return UNREADABLE
+
+    def of(self, key: str) -> str:
+        return self._words.get(key, "it could not be looked at a moment ago")
+
+
+class S3ObjectStore:
+    """An S3-compatible bucket; writes carry Mastodon's ACL, Cache-Control and storage class."""
+
+    def __init__(self, settings: S3Storage, patience: Patience = Patience()) -> None:
+        self._settings = settings
+        self._name = str(settings)
         self.requests = Requests()
+        self._obstacles = _Obstacles()
+        self._client = S3Client(
+            bucket_address(settings),
+            self._name,
+            settings.region,
+            _credentials(settings),
+            self.requests,
+            connect_s=max(settings.open_timeout_s, 1.0),
+            silence_s=max(settings.read_timeout_s, _SILENCE_S),
+            connections=_CONCURRENCY,
+            patience=patience,
+        )
+
+    def probe(self) -> bool:
+        page = self._client.run(self._client.page("", most=1))
+        return bool(page.keys)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def sizes(self, keys: Sequence[str]) -> Sequence[int]:
+        distinct = list(dict.fromkeys(keys))
+        found = dict(zip(distinct, self._client.run(self._client.each(distinct, self._size)), strict=True))
+        return [found[key] for key in keys]
+
+    async def _size(self, key: str) -> int:
+        if not key or "\0" in key:
+            return MISSING  # a name no object can have
+        try:
+            size = await self._client.size(key)
+        except ObjectError as error:
+            return self._obstacles.note(key, error)
+        return MISSING if size is None else size
+
+    def obstacle(self, key: str) -> str:
+        return self._obstacles.of(key)
+
+    def in_the_way(self, key: str) -> str:
+        return ""
+
+    def list(self, prefix: str) -> Iterator[RecordBatch]:
+        pages = self._client.pages(prefix)
+        try:
+            while (page := self._client.run(_next(pages))) is not None:
+                yield _objects(page)
+        finally:
+            self._client.run(pages.aclose())
+
+    async def list_after(self, prefix: str, after: str | None) -> AsyncGenerator[RecordBatch, None]:
+        async with aclosing(self._client.pages(prefix, after)) as pages:
+            while (page := await self._client.aside(_next(pages))) is not None:
+                yield _objects(page)
+
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        async def find() -> list[str]:
+            async with aclosing(self._client.pages(prefix, delimiter="/")) as pages:
+                return [folder async for page in pages for folder in page.folders]
+
+        return sorted(folder.removeprefix(prefix).rstrip("/") for folder in self._client.run(find()))
+
+    def read(self, key: Key) -> bytes | None:
+        return self._client.run(self._client.get(key))
+
+    def fetch(self, key: Key, spare: Path) -> Content:
+        size = self._client.run(self._client.size(key))
+        if size is None:
+            raise ObjectError(f"{self._name}: {key} does not exist.")
+        if size <= _IN_MEMORY:
+            data = self.read(key)
+            if data is None:
+                raise ObjectError(f"{self._name}: {key} does not exist.")
+            return data
+        with spare.open("wb") as file:
+            if not self._client.run(self._client.stream(key, file.write, partial(_begin_anew, file))):
+                raise ObjectError(f"{self._name}: {key} does not exist.")
+        return spare
+
+    def digest(self, key: Key) -> str | None:
+        found = hashlib.sha256()
+
+        def again() -> None:
+            nonlocal found
+            found = hashlib.sha256()
+
+        there = self._client.run(self._client.stream(key, lambda piece: found.update(piece), again))
+        return found.hexdigest() if there else None
+
+    def _headers(self, key: Key, *, private: bool) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        private = private or is_private(key, self._settings.key_prefix)
+        if self._settings.permission is not None:
+            headers["x-amz-acl"] = "private" if private else self._settings.permission
+        if self._settings.storage_class:
+            headers["x-amz-storage-class"] = self._settings.storage_class
+        return headers
+
+    def put(self, key: Key, data: Content, content_type: str) -> None:
+        headers = {"Content-Type": content_type, "Cache-Control": CACHE_CONTROL, **self._headers(key, private=False)}
+        if isinstance(data, Path) and data.stat().st_size >= self._settings.multipart_threshold:
+            self._client.run(self._client.put_parts(key, partial(_parts, data), headers))
+            return
+        body = data if isinstance(data, bytes) else data.read_bytes()
+        self._client.run(self._client.put(key, body, headers))
+
+    def clear(self, key: Key) -> None:
+        """A cut-off upload in parts is invisible, but its parts are kept, and paid for, until somebody ends it."""
+
+        async def end() -> None:
+            for upload in await self._client.uploads(key):
+                await self._client.abort(key, upload)
+
+        self._client.run(end())
+
+    def copy(self, source: Key, target: Key, *, private: bool) -> None:
+        headers = self._headers(target, private=private)
+        self._client.run(self._client.copy(source, target, self._settings.bucket, headers))
+
+    def move(self, source: Key, target: Key, *, private: bool) -> None:
+        self.copy(source, target, private=private)
+        self._client.run(self._client.delete(source))
+
+
+async def _next(pages: AsyncGenerator[Page, None]) -> Page | None:
+    return await anext(pages, None)
+
+
+def _objects(page: Page) -> RecordBatch:
+    """Keys are what they are, also where they are foreign; what is no text cannot be one of Mastodon's."""
+    keys = page.keys if all(map(str.isascii, page.keys)) else [k.encode("utf-8", "replace").decode() for k in page.keys]
+    return batch(keys, page.sizes)
+
+
+def _begin_anew(file: Any) -> None:
+    file.seek(0)
+    file.truncate()
+
+
+def _parts(path: Path) -> list[Callable[[], bytes]]:
+    """What reads each part of a file."""
+    size = path.stat().st_size
+    part = max(_PART, -(-size // _PARTS))
+
+    def read(start: int) -> bytes:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(part)
+
+    return [partial(read, start) for start in range(0, size, part)]
+
+
+def _credentials(settings: S3Storage) -> Callable[[], Any]:
+    """What gives the access key: Mastodon's own, or where there is none, AWS's chain, as its SDK does."""
+    if settings.access_key_id:
+        fixed = Credentials(settings.access_key_id, settings.secret_access_key.reveal())
+
+        async def own() -> Credentials:
+            return fixed
+
+        return own
+
+    chain: list[Any] = []
+
+    def find() -> Credentials:
+        import botocore.session
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            if not chain:
+                chain.append(botocore.session.get_session().get_credentials())
+            frozen = chain[0].get_frozen_credentials() if chain[0] is not None else None
+        except BotoCoreError as error:
+            raise ConfigurationError(
+                f"{settings}: AWS's credential chain fails ({type(error).__name__}).",
+                hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or check the role of this machine.",
+            ) from None
+        if frozen is None or not frozen.access_key:
+            raise ConfigurationError(
+                f"{settings}: there are no credentials: AWS_ACCESS_KEY_ID is not set, and AWS's own chain has none.",
+                hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in .env.production.",
+            )
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+    async def found() -> Credentials:
+        return await asyncio.get_running_loop().run_in_executor(None, find)
+
+    return found
+
+
+class AzureObjectStore:
+    """An Azure container. Blobs are written with their Content-Type only, as Mastodon does (facts §4.2)."""
+
+    def __init__(self, settings: AzureStorage) -> None:
+        import obstore
+        from obstore.exceptions import BaseError
+        from obstore.store import AzureStore
+
+        self._obstore = obstore
+        self._error = BaseError
+        self._name = str(settings)
+        self.requests = Requests()
+        self._obstacles = _Obstacles()
         self._threads = ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="objects")
-        self._counting = threading.Lock()
+        endpoint: dict[str, Any] = {"endpoint": settings.endpoint} if settings.endpoint else {}
+        options: Any = {
+            "allow_http": bool(settings.endpoint),
+            "connect_timeout": timedelta(seconds=5),
+            "read_timeout": timedelta(seconds=_SILENCE_S),
+            "timeout": timedelta(seconds=900),
+        }
+        try:
+            self._store = AzureStore(
+                container_name=settings.container,
+                account_name=settings.account,
+                account_key=settings.access_key.reveal(),
+                client_options=options,
+                retry_config={"max_retries": 30, "retry_timeout": timedelta(seconds=240)},
+                **endpoint,
+            )
+        except (BaseError, ValueError):
+            raise ConfigurationError(
+                f"{self._name}: the account or its key cannot be used.",
+                hint="Check AZURE_STORAGE_ACCOUNT, AZURE_STORAGE_ACCESS_KEY (base64) and AZURE_CONTAINER_NAME.",
+            ) from None
 
     def probe(self) -> bool:
         try:
             self.requests.list += 1
-            for batch in obstore.list(self._store, chunk_size=1):
-                return len(batch) > 0
-        except BaseError as error:
+            for page in self._obstore.list(self._store, chunk_size=1):
+                return len(page) > 0
+        except self._error as error:
             raise self._failure(error) from None
         return False
 
@@ -66,344 +300,120 @@ class ObjectStore:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def sizes(self, keys: Sequence[str]) -> Sequence[int]:
-        with self._counting:
-            self.requests.head += len(keys)
+        self.requests.head += len(keys)
         return list(self._threads.map(self._size, keys))
 
     def _size(self, key: str) -> int:
         try:
-            return int(obstore.head(self._store, key)["size"])
+            return int(self._obstore.head(self._store, key)["size"])
         except (FileNotFoundError, ValueError):  # a name no object can have, such as one with a zero byte
             return MISSING
-        except PermissionDeniedError:
-            return UNREADABLE
-        except BaseError as error:
-            if "status code: 403" in str(error):
-                return UNREADABLE
-            raise self._failure(error) from None
+        except self._error as error:
+            found = self._failure(error, key)
+            if not isinstance(found, ObjectError):
+                raise found from None
+            return self._obstacles.note(key, found)
 
     def obstacle(self, key: str) -> str:
-        return f"{self._name} does not let this access key look at it (403)"
+        return self._obstacles.of(key)
+
+    def in_the_way(self, key: str) -> str:
+        return ""
 
     def list(self, prefix: str) -> Iterator[RecordBatch]:
-        return self._pages(prefix, None)
-
-    def _pages(self, prefix: str, after: str | None) -> Iterator[RecordBatch]:
-        with self._counted() as page_came, self._worded():
-            for page in self._listing(prefix, after):
-                page_came()
-                yield _objects(page)
-
-    def _listing(self, prefix: str, after: str | None) -> ListStream[RecordBatch]:
-        """A page of the storage at a time: one request each."""
-        return obstore.list(self._store, prefix.rstrip("/") or None, offset=after, chunk_size=_PAGE, return_arrow=True)
-
-    @contextmanager
-    def _counted(self) -> Iterator[Callable[[], None]]:
-        """Counts the requests of one listing: its pages, or one if nothing came."""
-        pages = 0
-
-        def page_came() -> None:
-            nonlocal pages
-            pages += 1
-
+        self.requests.list += 1
+        pages = self._obstore.list(self._store, prefix.rstrip("/") or None, chunk_size=1000, return_arrow=True)
         try:
-            yield page_came
-        finally:
-            with self._counting:
-                self.requests.list += max(1, pages)
-
-    @contextmanager
-    def _worded(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseError as error:
+            for number, page in enumerate(pages):
+                self.requests.list += number > 0
+                yield RecordBatch.from_arrays([page["path"], page["size"]], names=["key", "size"])
+        except self._error as error:
             raise self._failure(error) from None
-
-    def clear(self, key: Key) -> None:
-        """A cut-off upload leaves nothing under a key and nothing beside it."""
 
     def read(self, key: Key) -> bytes | None:
         try:
-            return bytes(obstore.get(self._store, key).bytes())
+            return bytes(self._obstore.get(self._store, key).bytes())
         except FileNotFoundError:
             return None
-        except BaseError as error:
+        except self._error as error:
             raise self._failure(error, key) from None
 
     def fetch(self, key: Key, spare: Path) -> Content:
         try:
-            found = obstore.get(self._store, key)
+            found = self._obstore.get(self._store, key)
             if found.meta["size"] <= _IN_MEMORY:
                 return bytes(found.bytes())
             with spare.open("wb") as file:
                 for piece in found.stream():
                     file.write(piece)
         except FileNotFoundError:
-            raise StorageError(f"{self._name}: {key} does not exist.") from None
-        except BaseError as error:
+            raise ObjectError(f"{self._name}: {key} does not exist.") from None
+        except self._error as error:
             raise self._failure(error, key) from None
         return spare
 
     def digest(self, key: Key) -> str | None:
         found = hashlib.sha256()
         try:
-            for piece in obstore.get(self._store, key).stream():
+            for piece in self._obstore.get(self._store, key).stream():
                 found.update(piece)
         except FileNotFoundError:
             return None
-        except BaseError as error:
+        except self._error as error:
             raise self._failure(error, key) from None
         return found.hexdigest()
 
     def folders(self, prefix: str = "") -> Sequence[str]:
         self.requests.list += 1
         try:
-            found = obstore.list_with_delimiter(self._store, prefix.rstrip("/") or None)
-        except BaseError as error:
+            found = self._obstore.list_with_delimiter(self._store, prefix.rstrip("/") or None)
+        except self._error as error:
             raise self._failure(error) from None
         return sorted(name.rstrip("/").rpartition("/")[2] for name in found["common_prefixes"])
 
-    def _failure(self, error: BaseError, key: str = "") -> StorageError | ConfigurationError:
-        text = str(error)
-        match = _CODE.search(text)
-        return failure(self._name, match[1] if match else "", text, key)
-
-
-def _objects(page: RecordBatch) -> RecordBatch:
-    return RecordBatch.from_arrays([page["path"], page["size"]], names=["key", "size"])
-
-
-def failure(name: str, code: str, text: str, key: str = "") -> StorageError | ConfigurationError:
-    """The provider's error in words that say what to do; long bodies and request details are left out."""
-    if code in ("NoSuchBucket", "ContainerNotFound", "InvalidBucketName"):
-        return ConfigurationError(f"{name}: the bucket does not exist.", hint="Check S3_BUCKET and S3_ENDPOINT.")
-    if code in ("SignatureDoesNotMatch", "InvalidAccessKeyId", "AuthenticationFailed", "InvalidSecurity"):
-        return StorageError(
-            f"{name} refuses the credentials ({code}).", hint="Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-        )
-    if code in ("AccessDenied", "AllAccessDisabled") or " 403 " in text:
-        return StorageError(
-            f"{name} refuses access ({code or '403'}).",
-            hint="The key needs ListBucket, GetObject, PutObject, PutObjectAcl and DeleteObject on this bucket; "
-            "ListBucketMultipartUploads and AbortMultipartUpload help to clean up after a crash.",
-        )
-    where = f" at {key}" if key else ""
-    first = text.splitlines()[0][:300] if text else code
-    return StorageError(f"{name}{where}: {first}", hint="Is the object store up and reachable from this machine?")
-
-
-def _client_options(connect_s: float, read_s: float, *, allow_http: bool) -> Any:
-    return {
-        "allow_http": allow_http,
-        "connect_timeout": timedelta(seconds=connect_s),
-        "read_timeout": timedelta(seconds=max(read_s, 30)),  # a listing page takes longer than one object
-        "timeout": timedelta(seconds=300),
-    }
-
-
-_RETRIES: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
-
-
-class S3ObjectStore(ObjectStore):
-    """An S3-compatible bucket; writes carry Mastodon's ACL, Cache-Control and storage class."""
-
-    def __init__(self, settings: S3Storage) -> None:
-        self._settings = settings
-        credentials: dict[str, Any] = {}
-        if settings.access_key_id:
-            credentials = {
-                "access_key_id": settings.access_key_id,
-                "secret_access_key": settings.secret_access_key.reveal(),
-            }
-        else:
-            from obstore.auth.boto3 import Boto3CredentialProvider
-
-            credentials = {"credential_provider": Boto3CredentialProvider()}
-        endpoint: dict[str, Any] = {"endpoint": settings.endpoint} if settings.endpoint else {}
-        store = S3Store(
-            settings.bucket,
-            region=settings.region,
-            virtual_hosted_style_request=settings.virtual_host_style,
-            client_options=_client_options(
-                settings.open_timeout_s,
-                settings.read_timeout_s,
-                allow_http=bool(settings.endpoint and settings.endpoint.startswith("http://")),
-            ),
-            retry_config=_RETRIES,
-            **endpoint,
-            **credentials,
-        )
-        super().__init__(store, str(settings))
-
-    async def list_after(self, prefix: str, after: str | None) -> AsyncGenerator[RecordBatch, None]:
-        with self._counted() as page_came, self._worded():
-            async for page in self._listing(prefix, after):
-                page_came()
-                yield _objects(page)
-
-    def sizes(self, keys: Sequence[str]) -> Sequence[int]:
-        """One request a key; of many keys those that lie close together are found in pages of a listing instead."""
-        found = self._from_pages(sorted(set(keys))) if len(keys) >= _MANY else {}
-        asked = [key for key in dict.fromkeys(keys) if key not in found]
-        found.update(zip(asked, super().sizes(asked), strict=True))
-        return [found[key] for key in keys]
-
-    def _from_pages(self, keys: Sequence[str]) -> dict[str, int]:
-        """The sizes of the first of those keys, for as long as a page answers enough of them to be worth its price.
-
-        Where nearly all is missing, and so nearly nothing listed, one page answers for a thousand keys.
-        """
-        found: dict[str, int] = {}
-        position = 0
-        while position + _WORTH <= len(keys):
-            before = keys[position][:-1]
-            try:
-                page = next(self._pages("", before), None)
-            except (StorageError, ValueError):
-                return found  # listing may be refused where looking is not; not every word can be asked for
-            listed = [] if page is None else page["key"].to_pylist()
-            if listed != sorted(listed) or (listed and listed[0] <= before):
-                return found  # in no order: what is not in the page may still be there
-            held = {} if page is None else dict(zip(listed, page["size"].to_pylist(), strict=True))
-            reached = len(keys) if len(held) < _PAGE else bisect.bisect_right(keys, listed[-1], position)
-            found.update((key, int(held.get(key, MISSING))) for key in keys[position:reached])
-            if reached - position < _WORTH:
-                return found
-            position = reached
-        return found
-
-    @cached_property
-    def _client(self) -> S3Client:
-        import boto3
-        from botocore.config import Config
-
-        s = self._settings
-        return boto3.client(
-            "s3",
-            endpoint_url=s.endpoint,
-            region_name=s.region,
-            aws_access_key_id=s.access_key_id,
-            aws_secret_access_key=s.secret_access_key.reveal() or None,
-            config=Config(
-                connect_timeout=s.open_timeout_s,
-                read_timeout=max(s.read_timeout_s, 30),
-                retries={"mode": "standard", "total_max_attempts": 4},
-                max_pool_connections=_CONCURRENCY,
-                s3={"addressing_style": "virtual" if s.virtual_host_style else "path"},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
-
-    def _write_options(self, key: Key, *, private: bool) -> Any:
-        options: dict[str, str] = {}
-        private = private or is_private(key, self._settings.key_prefix)
-        if self._settings.permission is not None:
-            options["ACL"] = "private" if private else self._settings.permission
-        if self._settings.storage_class:
-            options["StorageClass"] = self._settings.storage_class
-        return options
-
-    def _call(self, operation: Callable[[], object], key: str) -> None:
-        from boto3.exceptions import S3UploadFailedError
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            operation()
-        except S3UploadFailedError as error:
-            raise failure(self._name, "", str(error), key) from None
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            raise failure(self._name, code, str(error), key) from None
-        except BotoCoreError as error:
-            raise failure(self._name, "", str(error), key) from None
-
-    def put(self, key: Key, data: Content, content_type: str) -> None:
-        options = {
-            "ContentType": content_type,
-            "CacheControl": CACHE_CONTROL,
-            **self._write_options(key, private=False),
-        }
-
-        def put() -> None:
-            if isinstance(data, bytes):
-                self._client.put_object(Bucket=self._settings.bucket, Key=key, Body=data, **options)
-                return
-            from boto3.s3.transfer import TransferConfig
-
-            config = TransferConfig(multipart_threshold=self._settings.multipart_threshold, use_threads=False)
-            self._client.upload_file(str(data), self._settings.bucket, key, ExtraArgs=options, Config=config)
-
-        self._call(put, key)
-
     def clear(self, key: Key) -> None:
-        """A cut-off upload in parts is invisible, but its parts are kept, and paid for, until somebody ends it."""
-        from botocore.exceptions import ClientError
-
-        def end() -> None:
-            try:
-                found = self._client.list_multipart_uploads(Bucket=self._settings.bucket, Prefix=key)
-            except ClientError as error:
-                if error.response.get("Error", {}).get("Code") in _MAY_BE_REFUSED:
-                    return  # the parts cost a little; this is no reason to stop
-                raise
-            for upload in found.get("Uploads", []):
-                if upload.get("Key") == key:
-                    self._client.abort_multipart_upload(
-                        Bucket=self._settings.bucket, Key=key, UploadId=upload.get("UploadId", "")
-                    )
-
-        self._call(end, key)
-
-    def copy(self, source: Key, target: Key, *, private: bool) -> None:
-        def copy() -> object:
-            return self._client.copy_object(
-                Bucket=self._settings.bucket,
-                Key=target,
-                CopySource={"Bucket": self._settings.bucket, "Key": source},
-                MetadataDirective="COPY",
-                **self._write_options(target, private=private),
-            )
-
-        self._call(copy, source)
-
-    def move(self, source: Key, target: Key, *, private: bool) -> None:
-        self.copy(source, target, private=private)
-        self._call(lambda: self._client.delete_object(Bucket=self._settings.bucket, Key=source), source)
-
-
-class AzureObjectStore(ObjectStore):
-    """An Azure container. Blobs are written with their Content-Type only, as Mastodon does (facts §4.2)."""
-
-    def __init__(self, settings: AzureStorage) -> None:
-        endpoint: dict[str, Any] = {"endpoint": settings.endpoint} if settings.endpoint else {}
-        store = AzureStore(
-            container_name=settings.container,
-            account_name=settings.account,
-            account_key=settings.access_key.reveal(),
-            client_options=_client_options(5, 30, allow_http=bool(settings.endpoint)),
-            retry_config=_RETRIES,
-            **endpoint,
-        )
-        super().__init__(store, str(settings))
+        """A cut-off upload leaves nothing under a key and nothing beside it."""
 
     def put(self, key: Key, data: Content, content_type: str) -> None:
         attributes: Any = {"Content-Type": content_type}
         try:
-            obstore.put(self._store, key, data, attributes=attributes, use_multipart=isinstance(data, Path))
-        except BaseError as error:
+            self._obstore.put(self._store, key, data, attributes=attributes, use_multipart=isinstance(data, Path))
+        except self._error as error:
             raise self._failure(error, key) from None
 
     def copy(self, source: Key, target: Key, *, private: bool) -> None:
         try:
-            obstore.copy(self._store, source, target)
-        except (BaseError, FileNotFoundError) as error:
-            raise failure(self._name, "", str(error), source) from None
+            self._obstore.copy(self._store, source, target)
+        except FileNotFoundError:
+            raise ObjectError(f"{self._name}: {source} does not exist.") from None
+        except self._error as error:
+            raise self._failure(error, source) from None
 
     def move(self, source: Key, target: Key, *, private: bool) -> None:
         self.copy(source, target, private=private)
         try:
-            obstore.delete(self._store, source)
-        except BaseError as error:
+            self._obstore.delete(self._store, source)
+        except self._error as error:
             raise self._failure(error, source) from None
+
+    def _failure(self, error: Exception, key: str = "") -> MastomendError:
+        """obstore says everything in one text."""
+        text = str(error)
+        if "ContainerNotFound" in text:
+            return ConfigurationError(
+                f"{self._name}: the container does not exist.", hint="Check AZURE_CONTAINER_NAME."
+            )
+        if "AuthenticationFailed" in text or "InvalidAuthenticationInfo" in text:
+            return StorageError(
+                f"{self._name} refuses the credentials.",
+                hint="Check AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_ACCESS_KEY.",
+            )
+        if "403" in text:
+            if key:
+                return UnreadableError(f"{self._name} at {key}: this access key may not read it (403).")
+            return StorageError(f"{self._name} refuses access (403).", hint="Check the rights of this access key.")
+        where = f"{self._name} at {key}" if key else self._name
+        return StorageError(
+            f"{where}: {text.splitlines()[0][:200] if text else type(error).__name__}",
+            hint="Is the object store up and reachable? The same command goes on where it stopped.",
+        )

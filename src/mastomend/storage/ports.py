@@ -69,6 +69,10 @@ class Lookup(Protocol):
         """What stands before a key that is `UNREADABLE`: words that are the same for all keys behind it."""
         ...
 
+    def in_the_way(self, key: str) -> str:
+        """What keeps a file from being written where there is none: a directory in its place, a name too long; or ''."""
+        ...
+
 
 @runtime_checkable
 class BulkLookup(Protocol):

@@ -1,0 +1,68 @@
+"""AWS Signature Version 4 for S3: pure, 60 lines instead of a 30 MB package, tested against that package.
+
+Source: docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html. S3 encodes a path once and does not
+normalize it, so a key is signed as it is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import quote
+
+EMPTY = hashlib.sha256(b"").hexdigest()
+_ALGORITHM = "AWS4-HMAC-SHA256"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access key; `token` for a temporary one."""
+
+    key_id: str
+    secret: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+def query_string(query: Sequence[tuple[str, str]]) -> str:
+    """A query as it is signed, and therefore as it is sent."""
+    encoded = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in query)
+    return "&".join(f"{name}={value}" for name, value in encoded)
+
+
+def signed_headers(
+    credentials: Credentials,
+    region: str,
+    method: str,
+    host: str,
+    raw_path: str,
+    query: str,
+    headers: Mapping[str, str],
+    body_sha256: str,
+    now: datetime,
+) -> dict[str, str]:
+    """All headers of the request, those given among them; `now` in UTC."""
+    moment = f"{now:%Y%m%dT%H%M%SZ}"
+    sent = {
+        **headers,
+        "Host": host,
+        "x-amz-content-sha256": body_sha256,
+        "x-amz-date": moment,
+        **({"x-amz-security-token": credentials.token} if credentials.token else {}),
+    }
+    canonical = {name.lower(): " ".join(value.split()) for name, value in sent.items()}
+    names = ";".join(sorted(canonical))
+    lines = "".join(f"{name}:{canonical[name]}\n" for name in sorted(canonical))
+    request = "\n".join((method, raw_path, query, lines, names, body_sha256))
+    scope = f"{moment[:8]}/{region}/s3/aws4_request"
+    to_sign = "\n".join((_ALGORITHM, moment, scope, hashlib.sha256(request.encode()).hexdigest()))
+    key = f"AWS4{credentials.secret}".encode()
+    for part in (moment[:8], region, "s3", "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+    authorization = (
+        f"{_ALGORITHM} Credential={credentials.key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
+    )
+    return {**sent, "Authorization": authorization}
