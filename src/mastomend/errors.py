@@ -57,6 +57,10 @@ class UnreadableError(ObjectError):
     reason = "unreadable"
 
 
+class HiddenError(UnreadableError):
+    """A bucket does not say whether there is such an object (403): it may be absent."""
+
+
 class OutputError(MastomendError):
     """Nobody can be told: stdout is closed or full."""
 

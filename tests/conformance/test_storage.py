@@ -18,7 +18,7 @@ from mastomend.mastodon.keys import Key
 from mastomend.storage.build import build
 from mastomend.storage.memory import MemoryStore
 from mastomend.storage.objects import S3ObjectStore
-from mastomend.storage.ports import CACHE_CONTROL, MISSING, Store, batch, held
+from mastomend.storage.ports import CACHE_CONTROL, MISSING, Store, held
 
 _numbers = itertools.count()
 PNG = "image/png"
@@ -31,7 +31,7 @@ def s3_settings(server: S3Server, bucket: str, secret: str | None = None) -> S3S
     )  # fmt: skip
 
 
-@pytest.fixture(params=["memory", "disk", "s3", "azure"])
+@pytest.fixture(params=["memory", "disk", "s3", "swift", "moto", "azure"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made: Store
     if request.param == "memory":
@@ -42,7 +42,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     elif request.param == "azure":
         made = build(container(request.getfixturevalue("azure"), f"conformance{next(_numbers)}"))
     else:
-        server: S3Server = request.getfixturevalue("s3")
+        server: S3Server = request.getfixturevalue(request.param)
         bucket = f"conformance-{next(_numbers)}"
         server.client().create_bucket(Bucket=bucket)
         made = build(s3_settings(server, bucket))
@@ -202,21 +202,11 @@ def test_sizes_of_many_keys_are_those_of_each(store: Store) -> None:
     assert list(store.sizes(asked)) == [known.get(Key(key), MISSING) for key in asked]
     assert list(store.sizes(asked[::40])) == [known.get(Key(key), MISSING) for key in asked[::40]]
     if isinstance(store, S3ObjectStore):
-        assert store.requests.head - before == len(asked[::40]), "only the few were asked one by one"
+        distinct = len(set(asked)) + len(set(asked[::40]))
+        assert store.requests.head - before == distinct, "object by object: a listing may lag"
 
 
 def test_names_no_object_can_have_are_missing(store: Store) -> None:
     store.put(Key("a/original/x.png"), b"1", PNG)
     odd = ["a/original/.x", "a/original/..x", "a/original/x\ny.png", *[f"a/original/{n:03}.." for n in range(80)]]
     assert set(store.sizes(odd)) == {MISSING}
-
-
-def test_pages_in_no_order_are_not_trusted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not isinstance(store, S3ObjectStore):
-        return
-    keys = [Key(f"a/{n:03}/original/x.png") for n in range(100)]
-    for key in keys:
-        store.put(key, b"1", PNG)
-    shuffled = batch(keys[50:70] + keys[:20], [1] * 40)
-    monkeypatch.setattr(store, "_pages", lambda prefix, after: iter([shuffled]))
-    assert set(store.sizes(keys)) == {1}

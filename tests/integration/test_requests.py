@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-import aiohttp
 import pytest
-from aiohttp import web
+from bucket_proxy import bucket_proxy
 from conftest import MakeInstance, opened
 
 from mastomend.cli.app import run
@@ -20,61 +15,6 @@ from mastomend.commands.progress import Silent
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.inventory import expected, held
 from mastomend.mastodon.kinds import AVATARS
-
-
-class Wire:
-    """Passes requests on to an S3 server and counts them."""
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self.endpoint = ""
-        self.lists = self.heads = 0
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        if request.method == "HEAD":
-            self.heads += 1
-        elif "list-type" in request.query:
-            self.lists += 1
-        headers = {name: value for name, value in request.headers.items() if name != "Host"}
-        url = f"{self.target}{request.raw_path}"
-        async with (
-            aiohttp.ClientSession(auto_decompress=False) as session,
-            session.request(
-                request.method, aiohttp.client.URL(url, encoded=True), headers={**headers, "Host": request.host}
-            ) as answer,
-        ):
-            kept = {name: value for name, value in answer.headers.items() if name.lower() not in ("transfer-encoding",)}
-            response = web.StreamResponse(status=answer.status, headers=kept)
-            await response.prepare(request)
-            if request.method != "HEAD":
-                await response.write(await answer.read())
-            return response
-
-
-@contextmanager
-def wire(target: str) -> Iterator[Wire]:
-    loop = asyncio.new_event_loop()
-    counting = Wire(target)
-
-    async def start() -> web.AppRunner:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", counting.handle)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        counting.endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        return runner
-
-    runner = loop.run_until_complete(start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield counting
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
 
 
 class Notes(Silent):
@@ -101,10 +41,10 @@ def test_requests_are_those_on_the_wire(make_instance: MakeInstance, monkeypatch
     monkeypatch.setattr(expected, "_SAMPLE", 1)
     for key in sorted(instance.files)[:5]:
         instance.media.delete(key)
-    with wire(endpoint) as counting:
+    with bucket_proxy(endpoint) as counting:
         instance.env.write_text(instance.env.read_text().replace(endpoint, counting.endpoint))
         for connections in (1, 8):
-            counting.lists = counting.heads = 0
+            counting.seen.clear()
             report = check(opened(instance), CheckOptions(list_concurrency=connections))
             assert report.broken == 5
             assert (report.requests.list, report.requests.head) == (counting.lists, counting.heads)

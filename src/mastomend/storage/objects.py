@@ -19,7 +19,7 @@ from typing import Any
 
 from arro3.core import RecordBatch
 
-from mastomend.errors import ConfigurationError, MastomendError, ObjectError, StorageError, UnreadableError
+from mastomend.errors import ConfigurationError, HiddenError, MastomendError, ObjectError, StorageError, UnreadableError
 from mastomend.mastodon.bucket import bucket_address
 from mastomend.mastodon.configuration import AzureStorage, S3Storage
 from mastomend.mastodon.keys import Key, is_private
@@ -45,12 +45,11 @@ class _Obstacles:
         self._words: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def note(self, key: str, error: MastomendError) -> int:
+    def note(self, key: str, error: MastomendError) -> None:
         with self._lock:
             while len(self._words) >= _REMEMBERED:
                 del self._words[next(iter(self._words))]
             self._words[key] = error.message.replace(f" at {key}", "").removesuffix(".")
-        return UNREADABLE
 
     def of(self, key: str) -> str:
         return self._words.get(key, "it could not be looked at a moment ago")
@@ -94,8 +93,19 @@ class S3ObjectStore:
         try:
             size = await self._client.size(key)
         except ObjectError as error:
-            return self._obstacles.note(key, error)
+            if isinstance(error, HiddenError) and await self._is_unlisted(key):
+                return MISSING
+            self._obstacles.note(key, error)
+            return UNREADABLE
         return MISSING if size is None else size
+
+    async def _is_unlisted(self, key: str) -> bool:
+        """Whether a listing, where one may be had, does not have that key: a refusal is then how absence is said."""
+        try:
+            page = await self._client.page(key, most=1)
+        except MastomendError:
+            return False
+        return key not in page.keys
 
     def obstacle(self, key: str) -> str:
         return self._obstacles.of(key)
@@ -312,7 +322,8 @@ class AzureObjectStore:
             found = self._failure(error, key)
             if not isinstance(found, ObjectError):
                 raise found from None
-            return self._obstacles.note(key, found)
+            self._obstacles.note(key, found)
+            return UNREADABLE
 
     def obstacle(self, key: str) -> str:
         return self._obstacles.of(key)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import io
 import random
 import re
 import ssl
@@ -114,7 +115,9 @@ class S3Client:
         silence_s: float,
         connections: int,
         patience: Patience = Patience(),
+        connector: Callable[[], aiohttp.BaseConnector] = lambda: aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
     ) -> None:
+        self._connector = connector
         self.address = address
         self.name = name
         self._region = region
@@ -265,9 +268,11 @@ class S3Client:
         take: Callable[[aiohttp.ClientResponse], Awaitable[bytes]] | None,
     ) -> Answer:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60)
             self._session = aiohttp.ClientSession(
-                connector=connector, timeout=self._timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+                connector=self._connector(),
+                timeout=self._timeout,
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
         credentials = await self._credentials()
         asked = query_string(query)
@@ -285,7 +290,7 @@ class S3Client:
                 method,
                 URL(url, encoded=True),
                 headers=sent,
-                data=body or None,
+                data=_payload(body),
                 allow_redirects=False,
                 skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
             ) as response,
@@ -464,6 +469,11 @@ class S3Client:
             with contextlib.suppress(MastomendError):
                 await self.abort(key, upload)
             raise
+
+
+def _payload(body: bytes) -> io.BytesIO | bytes | None:
+    """A body as aiohttp wants it: a large one piece by piece."""
+    return (io.BytesIO(body) if len(body) > _CHUNK else body) or None
 
 
 async def _first_byte(response: aiohttp.ClientResponse) -> bytes:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mastomend.errors import ConfigurationError, MastomendError, ObjectError, StorageError, UnreadableError
+from mastomend.errors import ConfigurationError, HiddenError, MastomendError, ObjectError, StorageError, UnreadableError
 
 _CREDENTIALS = frozenset(
     {"SignatureDoesNotMatch", "InvalidAccessKeyId", "AuthenticationFailed", "InvalidSecurity", "InvalidSecurityToken",
@@ -106,7 +106,7 @@ def failure(name: str, refusal: Refusal, *, method: str, key: str = "", region: 
     if code in _NO_ACL:
         return StorageError(f"{name} takes no ACL ({code}).", hint="Set S3_PERMISSION= (empty) in .env.production.")
     if status == 403 and method in ("GET", "HEAD") and key:
-        return UnreadableError(f"{where}: this access key may not read it ({code or 403}).")
+        return HiddenError(f"{where}: this access key may not read it ({code or 403}).")
     if status == 403:
         return StorageError(f"{where} refuses access ({code or 403}).", hint=_RIGHTS)
     if status == 404 and key:
