@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from mastomend.errors import ConfigurationError
@@ -11,8 +15,10 @@ from mastomend.mastodon.configuration import (
     S3Storage,
     Secret,
     configuration,
+    http_proxy,
     redis_group,
 )
+from mastomend.mastodon.environment import parse
 from mastomend.mastodon.moderation import DomainBlock, Moderation
 from mastomend.mastodon.versions import version
 
@@ -26,7 +32,8 @@ def test_defaults() -> None:
         "host": "localhost", "port": "5432", "dbname": "mastodon_production", "user": "mastodon", "sslmode": "prefer",
     }  # fmt: skip
     assert found.web_domain == "example.social"
-    assert (found.redis.host, found.redis.port, found.redis.db) == ("localhost", 6379, 0)
+    redis = redis_group(BASE, "")
+    assert (redis.host, redis.port, redis.db) == ("localhost", 6379, 0)
 
 
 def test_database_url_wins_and_rails_own_options_are_dropped() -> None:
@@ -70,7 +77,7 @@ def test_azure_and_swift() -> None:
     azure = {
         "AZURE_ENABLED": "true",
         "AZURE_STORAGE_ACCOUNT": "a",
-        "AZURE_STORAGE_ACCESS_KEY": "k",
+        "AZURE_STORAGE_ACCESS_KEY": "a2V5",
         "AZURE_CONTAINER_NAME": "c",
     }
     assert isinstance(configuration(BASE | azure, "/x").storage, AzureStorage)
@@ -88,12 +95,125 @@ def test_azure_and_swift() -> None:
         ({"S3_ENABLED": "true"}, "S3_BUCKET is not set"),
         ({"S3_ENABLED": "true", "S3_BUCKET": "b", "S3_ENDPOINT": "s3.example"}, "full URL"),
         ({"ALLOWED_PRIVATE_ADDRESSES": "10.0.0.0/8 nonsense"}, "'nonsense' is not an address"),
-        ({"REDIS_SENTINELS": "a,b"}, "REDIS_SENTINEL_MASTER is not"),
+        ({"CACHE_S3_ENABLED": "true", "S3_ENABLED": "true"}, "second bucket"),
+        (
+            {"AZURE_ENABLED": "true", "AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_ACCESS_KEY": "not base64!"},
+            "not base64",
+        ),
+        *(
+            ({"S3_ENABLED": "true", "S3_BUCKET": "b", "S3_ENDPOINT": bad}, "S3_ENDPOINT")
+            for bad in (
+                "https://",
+                "https://[::1",
+                "https://h:port",
+                "https://h/?x=1",
+                "https://h#x",
+                "ftp://h",
+                "https://u:p@h",
+            )
+        ),
     ],
 )
 def test_clear_refusals(variables: dict[str, str], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         configuration(BASE | variables, "/x")
+
+
+CASES = json.loads((Path(__file__).parents[1] / "cases/settings.json").read_text())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["name"]))
+def test_settings_are_read_as_mastodon_reads_them(case: dict[str, Any]) -> None:
+    """Whole files as people write them, with what Mastodon's own initializers make of them."""
+    wanted = case["mastodon_reads"]
+    variables = parse(case["env_production"], file_name=".env.production")
+    if case["name"] in ("endpoint_no_scheme", "db_url_raw_hash"):  # Mastodon reads these, too, and then cannot use them
+        with pytest.raises(ConfigurationError):
+            configuration(variables, "/live")
+        return
+    found = configuration(variables, "/live")
+    assert found.local_domain == wanted["local"]
+    place = wanted["storage"]
+    if place["storage"] == "file":
+        root = place["root"].replace(":rails_root", "/live")
+        root = root if root.startswith("/") else f"/live/{root}"
+        assert found.storage == FilesystemStorage(root if place["root"] else "/")
+    else:
+        s3 = found.storage
+        assert isinstance(s3, S3Storage)
+        assert (s3.bucket, s3.permission, s3.access_key_id, s3.secret_access_key.reveal()) == (
+            place["bucket"], place["permission"], place["key"], place["secret"],
+        )  # fmt: skip
+        assert s3.region == (place["region"] or "us-east-1")
+        assert s3.endpoint == ((place["endpoint"] or "").rstrip("/") or None)
+        assert s3.virtual_host_style is not place["path_style"] or not place["endpoint"]
+        assert s3.key_prefix == (place["prefix"] or "").removeprefix("/")
+    database, url = wanted["db"], wanted["database_url"]
+    names = {"dbname": "database", "user": "username", "host": "host", "port": "port", "sslmode": "sslmode"}
+    if url is None:
+        values = {ours: str(database[theirs]) for ours, theirs in names.items() if database[theirs] is not None}
+        assert dict(found.database.parameters) == values
+        assert found.database.password.reveal() == database["password"]
+        assert found.database.prepared_statements is database["prepared_statements"]
+    else:
+        assert (found.database.parameters["user"], found.database.password.reveal()) == ("mast@odon", "p#a$s/s:")
+        assert found.database.parameters["dbname"] == "masto-prod" and not found.database.prepared_statements
+    redis = redis_group(variables, "")
+    assert (redis.host, redis.port, redis.db) == (
+        wanted["redis"]["host"], int(wanted["redis"]["port"]), wanted["redis"]["db"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "secret", ["pa#ss", "pa/ss", "pa?ss", "12#34", "12/34", "12?34", "p@ss/w", "a#b@c", "#", "/x", "?y=1", "9#"]
+)
+@pytest.mark.parametrize(
+    ("name", "scheme"), [("DATABASE_URL", "postgres"), ("REDIS_URL", "redis"), ("http_proxy", "http")]
+)
+def test_a_raw_character_in_a_password_never_shows_it(name: str, scheme: str, secret: str) -> None:
+    """F29: the address breaks where the character stands; what is left of the password is no host and no port."""
+    variables = BASE | {name: f"{scheme}://user:{secret}@db.example/name"}
+    with pytest.raises(ConfigurationError) as caught:
+        configuration(variables, "/x")
+        redis_group(variables, "")
+        http_proxy(variables)
+    said = caught.value.message + caught.value.hint
+    assert name in said and "percent-encoded" in said
+    assert secret not in caught.value.message and not any(
+        part in caught.value.message for part in secret.split("#") if len(part) > 1
+    )
+
+
+def test_an_encoded_password_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    found = configuration(
+        BASE | {"DATABASE_URL": "postgres://u:p%23a%2Fb%3Fc%40@h:5/d?prepared_statements=false"}, "/x"
+    ).database
+    assert (found.password.reveal(), found.parameters["host"], found.prepared_statements) == ("p#a/b?c@", "h", False)
+
+
+def test_sentinels_count_as_mastodon_counts_them() -> None:
+    """E22: only with a master's name, and never beside a URL."""
+    some = {"REDIS_SENTINELS": "a,b:7,[::1]", "REDIS_HOST": "h"}
+    assert redis_group(some, "").sentinels == ()
+    named = redis_group(some | {"REDIS_SENTINEL_MASTER": "m"}, "")
+    assert (named.sentinels, named.sentinel_master) == (("a:26379", "b:7", "[::1]:26379"), "m")
+    beside = redis_group(some | {"REDIS_SENTINEL_MASTER": "m", "REDIS_URL": "redis://x/1"}, "")
+    assert (beside.sentinels, beside.url) == ((), "redis://x/1")
+    with pytest.raises(ConfigurationError, match="no number"):
+        redis_group(some | {"REDIS_SENTINEL_MASTER": "m", "REDIS_SENTINELS": "a:b"}, "")
+
+
+def test_what_only_redis_needs_does_not_stop_a_check() -> None:
+    configuration(BASE | {"REDIS_URL": "nonsense", "REDIS_PORT": "x", "http_proxy": "nonsense"}, "/x")
+
+
+@pytest.mark.parametrize(
+    ("root", "found"),
+    [("public/system", "/live/public/system"), ("./media/", "/live/./media"), ("/srv/x/", "/srv/x"), ("", "/"),
+     (":rails_root/public/other", "/live/public/other")],
+)  # fmt: skip
+def test_a_relative_root_is_relative_to_mastodon(root: str, found: str) -> None:
+    assert configuration(BASE | {"PAPERCLIP_ROOT_PATH": root}, "/live/").storage == FilesystemStorage(found)
 
 
 def test_redis_groups() -> None:

@@ -25,7 +25,7 @@ def price(instance: Instance) -> Price | None:
     if not isinstance(storage, S3Storage):
         return None
     shipped = Path(prices.__file__).with_name("prices.toml")
-    known = [*_load(instance.env_file.parent / OWN_TABLE), *_load(shipped)]
+    known = [*_load(instance.folder / OWN_TABLE), *_load(shipped)]
     return prices.price_for(urlsplit(storage.endpoint).hostname if storage.endpoint else None, known)
 
 

@@ -13,16 +13,22 @@ from mastomend.mastodon.configuration import Configuration, configuration
 from mastomend.mastodon.environment import FILES_BY_PRECEDENCE, Dialect, merge
 
 DEFAULT_ENV = Path("/home/mastodon/live/.env.production")
+_USUAL_PLACES = (Path("/home/mastodon/live"), Path("/opt/mastodon"), Path("/mastodon"))
+#: What tells Mastodon's directory from any other.
+_SIGNS = ("config/environment.rb", "Gemfile.lock", "public/system")
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One Mastodon installation as its own settings describe it, with Mastomend's settings and state directory."""
+    """One Mastodon installation as its own settings describe it, with Mastomend's settings and state directory.
+
+    `folder` is where its settings lie, and Mastomend's own beside them.
+    """
 
     configuration: Configuration
     settings: Settings
     state: Path
-    env_file: Path
+    folder: Path
     variables: Mapping[str, str]
 
     @property
@@ -31,25 +37,37 @@ class Instance:
         return self.configuration.storage.key_prefix
 
 
-def locate_env(named: Path | None, process: Mapping[str, str]) -> Path:
+def locate_env(named: Path | None, process: Mapping[str, str]) -> Path | None:
     """The settings file: the one named, `$MASTOMEND_ENV`, `./.env.production`, Mastodon's usual place.
 
+    None where there is none and the process's own variables name the instance, as in a container.
+
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: there is none, or the one that was named cannot be there.
     """
     if named is not None:
-        if not named.is_file():
-            raise ConfigurationError(f"{named} does not exist.", hint="Name Mastodon's .env.production with --env.")
+        if named.is_dir() or not named.exists():  # a pipe will do: `--env <(sops -d secrets.env)`
+            what = "is a directory" if named.is_dir() else "does not exist"
+            raise ConfigurationError(f"{named} {what}.", hint="Name Mastodon's .env.production with --env.")
         return named
     if chosen := process.get("MASTOMEND_ENV"):
         return locate_env(Path(chosen), {})
     for candidate in (Path(".env.production"), DEFAULT_ENV):
         if candidate.is_file():
             return candidate
+    if process.get("LOCAL_DOMAIN"):
+        return None
     raise ConfigurationError(
-        "No .env.production found: neither here nor in /home/mastodon/live.",
+        "No .env.production found: neither here nor in /home/mastodon/live; nor is LOCAL_DOMAIN set in the environment.",
         hint="Name it: mastomend --env /path/to/.env.production check",
     )
+
+
+def mastodon_folder(env: Path | None) -> Path:
+    """Mastodon's own directory, which relative paths mean: where its settings lie, if that looks like it."""
+    beside = [] if env is None else [env.parent]
+    places = [*beside, Path.cwd(), *_USUAL_PLACES]
+    return next((p for p in places if any((p / sign).exists() for sign in _SIGNS)), [*beside, Path.cwd()][0])
 
 
 def open_instance(env: Path | None, state: Path | None, process: Mapping[str, str]) -> Instance:
@@ -58,16 +76,22 @@ def open_instance(env: Path | None, state: Path | None, process: Mapping[str, st
     Raises:
         ConfigurationError: a file or a value is wrong; the message names both.
     """
-    env_file = locate_env(env, process).absolute()
-    root = env_file.parent
-    names = FILES_BY_PRECEDENCE if env_file.name in FILES_BY_PRECEDENCE else (env_file.name,)
-    files = {name: text for name in names if (text := _read(root / name)) is not None}
+    found = locate_env(env, process)
+    env_file = None if found is None else found.absolute()
+    root = mastodon_folder(env_file)
+    files: dict[str, str] = {}
+    if env_file is not None:
+        is_usual = env_file.name in FILES_BY_PRECEDENCE
+        for name in FILES_BY_PRECEDENCE if is_usual else (env_file.name,):
+            if (text := _read(env_file.parent / name)) is not None:
+                files[name] = text
     lock = _read(root / "Gemfile.lock")
     dialect = Dialect.from_gemfile_lock(lock) if lock else Dialect()
-    variables = merge(files, process, dialect=dialect, folder=f"{root}/")
+    folder = env_file.parent if env_file is not None and env_file.is_file() else root
+    variables = merge(files, process, dialect=dialect, folder=f"{folder}/")
     config = configuration(variables, str(root))
-    settings = load(root / "mastomend.toml")
-    return Instance(config, settings, state or default_state(config.local_domain, process), env_file, variables)
+    settings = load(folder / "mastomend.toml")
+    return Instance(config, settings, state or default_state(config.local_domain, process), folder, variables)
 
 
 def storage_variables(path: Path) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from psycopg.rows import dict_row
@@ -16,9 +17,8 @@ from mastomend.actions.journal import Journal
 from mastomend.commands.instance import Instance, storage_variables
 from mastomend.errors import ConfigurationError
 from mastomend.images.moving import Ffmpeg
-from mastomend.inventory.database import MastodonDatabase, conninfo
+from mastomend.inventory.database import MastodonDatabase, conninfo, settle
 from mastomend.inventory.expectations import DatabaseExpectations
-from mastomend.inventory.visibility import as_text
 from mastomend.jobs.caches import Caches
 from mastomend.jobs.sidekiq import Sidekiq
 from mastomend.mastodon.configuration import FilesystemStorage, Storage, redis_group, storage
@@ -27,11 +27,6 @@ from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
 
 _CONNECTIONS = 4
-
-
-def pooled(instance: Instance) -> bool:
-    """Whether the database is reached through a transaction pooler."""
-    return not instance.configuration.database.prepared_statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +58,13 @@ def changing_parts(instance: Instance) -> Iterator[Parts]:
             min_size=1,
             max_size=_CONNECTIONS,
             timeout=15,
-            kwargs={
-                "autocommit": True,
-                "row_factory": dict_row,
-                "prepare_threshold": 5 if settings.prepared_statements else None,
-            },
-            configure=as_text,
+            kwargs={"autocommit": True, "row_factory": dict_row},
+            configure=partial(settle, settings),
             open=True,
         )
         try:
             store.probe()
-            application = instance.configuration.redis
+            application = redis_group(instance.variables, "")
             jobs, cache = (
                 redis_group(instance.variables, prefix, application, before_4_3=database.version.number < (4, 3))
                 for prefix in ("SIDEKIQ_", "CACHE_")

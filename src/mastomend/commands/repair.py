@@ -27,15 +27,16 @@ from mastomend.commands.fetching import Fetching, workers_for
 from mastomend.commands.handing_over import HandingOver, HandOverLimits, resettable
 from mastomend.commands.instance import Instance
 from mastomend.commands.mending import Case, Mender, Tools
-from mastomend.commands.parts import Parts, changing_parts, find_ffmpeg, named_storage, pooled
+from mastomend.commands.parts import Parts, changing_parts, find_ffmpeg, named_storage
 from mastomend.commands.progress import Progress, Silent
 from mastomend.commands.restoring import Broken, Restorer
 from mastomend.errors import ConfigurationError, SafetyStop
-from mastomend.inventory.database import MastodonDatabase, connect
+from mastomend.inventory.database import MastodonDatabase, connect, is_pooled
 from mastomend.inventory.instance_actor import signer
 from mastomend.inventory.rows import kinds_of, read_emptied
 from mastomend.inventory.tables import save_outcomes
 from mastomend.inventory.work_list import WorkList, work_list
+from mastomend.mastodon.configuration import http_proxy
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
 from mastomend.outcomes import Engine, Outcome, RecordOutcome, Source
 from mastomend.plans.repair import undecided
@@ -132,7 +133,12 @@ def repair(
     else:
         run = new_id(datetime.now(UTC))
         connection = connect(instance.configuration.database, application_name(run), read_only=False)
-        with contextlib.closing(connection), changing_run(connection, instance.state, run, pooled=pooled(instance)):
+        with (
+            contextlib.closing(connection),
+            changing_run(
+                connection, instance.state, run, pooled=is_pooled(instance.configuration.database, connection)
+            ),
+        ):
             report = _applied(instance, options, progress, run, client, now)
     report.duration_s = time.monotonic() - clock
     return report
@@ -346,7 +352,7 @@ def _client(instance: Instance, database: MastodonDatabase, progress: Progress) 
     return GuardedClient(
         f"Mastomend/{__version__} (+https://{configuration.web_domain}/)",
         configuration.limits.allowed_private_addresses,
-        proxy=configuration.http_proxy,
+        proxy=http_proxy(instance.variables),
         signer=actor,
     )
 

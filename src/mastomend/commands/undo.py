@@ -16,10 +16,10 @@ from mastomend.actions.journal import UNDONE, Journal, Plan, Run
 from mastomend.actions.lock import application_name, changing_run
 from mastomend.commands.check import new_id
 from mastomend.commands.instance import Instance
-from mastomend.commands.parts import changing_parts, pooled
+from mastomend.commands.parts import changing_parts
 from mastomend.commands.progress import Progress, Silent
 from mastomend.errors import ConfigurationError, ObjectError, SafetyStop
-from mastomend.inventory.database import connect
+from mastomend.inventory.database import connect, is_pooled
 from mastomend.outcomes import Outcome, RecordOutcome
 from mastomend.storage.ports import MISSING, Lookup
 
@@ -67,7 +67,9 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
         connection = connect(instance.configuration.database, application_name(new), read_only=False)
         with (
             contextlib.closing(connection),
-            changing_run(connection, instance.state, new, pooled=pooled(instance)),
+            changing_run(
+                connection, instance.state, new, pooled=is_pooled(instance.configuration.database, connection)
+            ),
             changing_parts(instance) as parts,
         ):
             if changed and not parts.store.probe():

@@ -27,7 +27,7 @@ from psycopg.rows import dict_row
 
 from mastomend.errors import ConfigurationError, DatabaseError
 from mastomend.inventory.visibility import Table, as_text, cannot_read, find_tables, invisible, keeps_bytes
-from mastomend.mastodon.configuration import Database
+from mastomend.mastodon.configuration import Database, redact
 from mastomend.mastodon.moderation import DomainBlock, Moderation, normalize_domain
 from mastomend.mastodon.versions import Version, version
 
@@ -74,13 +74,31 @@ def connect(database: Database, application: str, *, read_only: bool) -> psycopg
             conninfo(database, application),
             autocommit=True,
             row_factory=dict_row,
-            prepare_threshold=5 if database.prepared_statements else None,
         )
         connection.read_only = read_only
-        as_text(connection)
+        settle(database, connection)
     except psycopg.Error as error:
         raise connection_failure(database, error) from None
     return connection
+
+
+def settle(database: Database, connection: psycopg.Connection[Any]) -> None:
+    """Make a fresh connection one that can be used: its text is `str`, and behind a pooler it prepares nothing."""
+    as_text(connection)
+    if is_pooled(database, connection):
+        connection.prepare_threshold = None
+
+
+def is_pooled(database: Database, connection: psycopg.Connection[Any]) -> bool:
+    """Whether the session may be lent to somebody else between transactions: the settings say so, or it shows.
+
+    A pooler has to make up the process id it greets with.
+    """
+    if not database.prepared_statements:
+        return True
+    row: Any = connection.execute("SELECT pg_backend_pid()").fetchone()
+    pid = next(iter(row.values() if isinstance(row, dict) else row)) if row else None
+    return bool(pid != connection.info.backend_pid)
 
 
 def connection_failure(database: Database, error: Exception) -> DatabaseError:
@@ -107,15 +125,9 @@ def connection_failure(database: Database, error: Exception) -> DatabaseError:
             f"PostgreSQL has no connection left for {database}.", hint="Try again later, or raise max_connections."
         )
     return DatabaseError(
-        f"PostgreSQL cannot be reached at {database}: {_without(text, database)[:300]}",
+        f"PostgreSQL cannot be reached at {database}: {redact(text)[:300]}",
         hint="Check DB_HOST and DB_PORT, and that PostgreSQL is running.",
     )
-
-
-def _without(text: str, database: Database) -> str:
-    """What a driver says may repeat what it was given."""
-    secret = database.password.reveal()
-    return text.replace(secret, "•••") if secret else text
 
 
 class MastodonDatabase:
@@ -162,8 +174,7 @@ class MastodonDatabase:
 
     def _take_session(self) -> bool:
         """Whether the session is ours alone; it is then read-only and limited as a whole, and a question one round trip."""
-        row = self._connection.execute("SELECT pg_backend_pid() AS pid").fetchone()
-        if row is None or row["pid"] != self._connection.info.backend_pid or not self.settings.prepared_statements:
+        if is_pooled(self.settings, self._connection):
             return False
         for name, value in {**self._limits, "default_transaction_read_only": "on"}.items():
             self._connection.execute(f"SET {name} = {value}")
@@ -346,4 +357,4 @@ def failure(error: Exception) -> DatabaseError:
         )
     if match := _DENIED.search(text):
         return cannot_read(match[1])
-    return DatabaseError(f"PostgreSQL: {text[:300]}")
+    return DatabaseError(f"PostgreSQL: {redact(text)[:300]}")

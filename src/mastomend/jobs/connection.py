@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mastomend.errors import SourceError
+from mastomend.errors import ConfigurationError, SourceError
 from mastomend.mastodon.configuration import Redis
 
 if TYPE_CHECKING:
@@ -16,7 +16,11 @@ _TIMEOUT_S = 5
 
 
 def connect(settings: Redis) -> redis.Redis:
-    """A client that connects when it is first used."""
+    """A client that connects when it is first used.
+
+    Raises:
+        ConfigurationError: its URL cannot be used.
+    """
     import redis
     from redis.backoff import ExponentialBackoff
     from redis.retry import Retry
@@ -25,9 +29,14 @@ def connect(settings: Redis) -> redis.Redis:
     password = settings.password.reveal() or None
     patience: Any = {"retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2)}
     if settings.url:
-        return redis.Redis.from_url(
-            settings.url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, **patience
-        )
+        try:
+            return redis.Redis.from_url(
+                settings.url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, **patience
+            )
+        except (ValueError, TypeError):  # its text may hold the password
+            raise ConfigurationError(
+                "REDIS_URL is not a URL that can be used.", hint="Write redis://[:PASSWORD@]HOST[:PORT][/DB]."
+            ) from None
     if settings.sentinels:
         places = []
         for sentinel in settings.sentinels:

@@ -6,11 +6,12 @@ only through `reveal()`.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from mastomend.errors import ConfigurationError
 
@@ -62,7 +63,8 @@ class Database:
 
     def __str__(self) -> str:
         p = self.parameters
-        return f"{p.get('user', '')}@{p.get('host', 'localhost')}:{p.get('port', '5432')}/{p.get('dbname', '')}"
+        where = f"{p['host']}:{p.get('port', '5432')}" if p.get("host") else "the local socket"
+        return f"{p.get('user', '')}@{where}/{p.get('dbname', p.get('user', ''))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +155,7 @@ class Configuration:
     database: Database
     replica: Database | None
     storage: Storage
-    redis: Redis
     limits: Limits
-    http_proxy: str | None = field(default=None, repr=False)
 
 
 def configuration(variables: Mapping[str, str], rails_root: str) -> Configuration:
@@ -176,9 +176,7 @@ def configuration(variables: Mapping[str, str], rails_root: str) -> Configuratio
         database=database(variables),
         replica=replica(variables),
         storage=storage(variables, rails_root),
-        redis=redis_group(variables, ""),
         limits=limits(variables),
-        http_proxy=variables.get("http_proxy") or None,
     )
 
 
@@ -209,12 +207,15 @@ _LIBPQ = frozenset(
 
 
 def database(variables: Mapping[str, str]) -> Database:
-    """The primary: `DATABASE_URL` over the `DB_*` variables, with Mastodon's defaults."""
+    """The primary: `DATABASE_URL` over the `DB_*` variables, with Mastodon's defaults.
+
+    A variable that is set and empty is not the default: it leaves the choice to libpq. So an empty `DB_HOST` is the socket.
+    """
     parameters = {
-        "host": variables.get("DB_HOST") or "localhost",
-        "port": str(_integer(variables, "DB_PORT", 5432)),
-        "dbname": variables.get("DB_NAME") or "mastodon_production",
-        "user": variables.get("DB_USER") or "mastodon",
+        "host": variables.get("DB_HOST", "localhost"),
+        "port": _port(variables, "DB_PORT"),
+        "dbname": variables.get("DB_NAME", "mastodon_production"),
+        "user": variables.get("DB_USER", "mastodon"),
         "password": variables.get("DB_PASS", ""),
         "sslmode": variables.get("DB_SSLMODE") or "prefer",
     }
@@ -227,10 +228,10 @@ def replica(variables: Mapping[str, str]) -> Database | None:
         return None
     primary = database(variables).parameters
     parameters = {
-        "host": variables.get("REPLICA_DB_HOST") or primary.get("host", "localhost"),
-        "port": str(_integer(variables, "REPLICA_DB_PORT", 5432)),
-        "dbname": variables.get("REPLICA_DB_NAME") or primary.get("dbname", ""),
-        "user": variables.get("REPLICA_DB_USER") or primary.get("user", ""),
+        "host": variables.get("REPLICA_DB_HOST", primary.get("host", "")),
+        "port": _port(variables, "REPLICA_DB_PORT"),
+        "dbname": variables.get("REPLICA_DB_NAME", primary.get("dbname", "")),
+        "user": variables.get("REPLICA_DB_USER", primary.get("user", "")),
         "password": variables.get("REPLICA_DB_PASS", variables.get("DB_PASS", "")),
         "sslmode": primary.get("sslmode", "prefer"),
     }
@@ -238,8 +239,12 @@ def replica(variables: Mapping[str, str]) -> Database | None:
 
 
 def _database(parameters: dict[str, str], variables: Mapping[str, str], url_name: str, prepared_name: str) -> Database:
+    prepared = variables.get(prepared_name, "true") != "false"
     if url := variables.get(url_name):
-        parameters |= _database_url(url, url_name)
+        found = _database_url(url, url_name)
+        prepared = found.pop("prepared_statements", "true" if prepared else "false") != "false"
+        parameters |= found
+    parameters = {name: value for name, value in parameters.items() if value}
     mode = parameters["sslmode"]
     if mode not in ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"):
         raise ConfigurationError(
@@ -247,28 +252,59 @@ def _database(parameters: dict[str, str], variables: Mapping[str, str], url_name
             hint="Use one of disable, allow, prefer, require, verify-ca, verify-full.",
         )
     password = Secret(parameters.pop("password", ""))
-    return Database(parameters, password, variables.get(prepared_name, "true") != "false")
+    Secret(parameters.get("sslpassword", ""))
+    return Database(parameters, password, prepared)
+
+
+def _port(variables: Mapping[str, str], name: str) -> str:
+    """A port as text; '' where the variable is set and empty."""
+    return "" if variables.get(name, "5432").strip() == "" else str(_integer(variables, name, 5432))
 
 
 def _database_url(url: str, name: str) -> dict[str, str]:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"{name} is not a valid URL: {error}.") from None
-    if parts.scheme not in ("postgres", "postgresql", "postgis"):
-        raise ConfigurationError(
-            f"{name} must start with postgres:// or postgresql://.", hint="Check the value in .env.production."
-        )
+    parts = split_url(url, name, ("postgres", "postgresql", "postgis"))
     found = {
         "host": unquote(parts.hostname or ""),
-        "port": str(port or ""),
+        "port": str(parts.port or ""),
         "dbname": unquote(parts.path.lstrip("/")),
         "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),
     }
-    found |= {key: value for key, value in parse_qsl(parts.query) if key in _LIBPQ}
+    known = _LIBPQ | {"prepared_statements"}
+    found |= {key: value for key, value in parse_qsl(parts.query) if key in known}
     return {key: value for key, value in found.items() if value}
+
+
+def split_url(url: str, name: str, schemes: Sequence[str]) -> SplitResult:
+    """The parts of an address that may hold a password.
+
+    A raw `#`, `/`, `?` or `@` in a password cuts the address where it stands, and what is left of the password is then
+    taken for a host or a port. That is refused here, and nothing of the address is ever repeated: it may be the secret.
+
+    Raises:
+        ConfigurationError: it cannot be used.
+    """
+    bad = ConfigurationError(
+        f"{name} is not a URL that can be used.",
+        hint="Write characters such as # / ? @ : % in its password percent-encoded: # is %23, / is %2F, ? is %3F, @ is %40.",
+    )
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+        if parts.netloc:
+            _ = parts.hostname
+    except ValueError:
+        raise bad from None
+    if parts.scheme not in schemes:
+        raise ConfigurationError(
+            f"{name} must start with {' or '.join(f'{scheme}://' for scheme in schemes[:2])}.",
+            hint="Check the value in .env.production.",
+        )
+    rest = parts.path + parts.query
+    is_cut = bool(parts.fragment) or "#" in url or ("@" in rest and parts.netloc and "@" not in parts.netloc)
+    if is_cut or parts.netloc.count("@") > 1 or "@" in parts.path or port == 0 or " " in parts.netloc:
+        raise bad
+    return parts
 
 
 # --- storage ------------------------------------------------------------------------------------------------------
@@ -276,6 +312,11 @@ def _database_url(url: str, name: str) -> dict[str, str]:
 
 def storage(variables: Mapping[str, str], rails_root: str) -> Storage:
     """Where the media are: the first of S3, Swift, Azure that is enabled, else a directory (facts §4.2)."""
+    if variables.get("CACHE_S3_ENABLED") == "true":
+        raise ConfigurationError(
+            "CACHE_S3_ENABLED=true: that fork keeps cached media in a second bucket, which Mastomend does not know.",
+            hint="Nothing was looked at: half of the media would have seemed to be missing.",
+        )
     if variables.get("S3_ENABLED") == "true":
         return _s3(variables)
     if variables.get("SWIFT_ENABLED") == "true":
@@ -287,11 +328,23 @@ def storage(variables: Mapping[str, str], rails_root: str) -> Storage:
     if variables.get("AZURE_ENABLED") == "true":
         return AzureStorage(
             account=_required(variables, "AZURE_STORAGE_ACCOUNT"),
-            access_key=Secret(_required(variables, "AZURE_STORAGE_ACCESS_KEY")),
+            access_key=_base64(variables, "AZURE_STORAGE_ACCESS_KEY"),
             container=_required(variables, "AZURE_CONTAINER_NAME"),
         )
-    root = variables.get("PAPERCLIP_ROOT_PATH") or ":rails_root/public/system"
-    return FilesystemStorage(root.replace(":rails_root", rails_root.rstrip("/")).rstrip("/") or "/")
+    base = rails_root.rstrip("/")
+    root = variables.get("PAPERCLIP_ROOT_PATH", ":rails_root/public/system").replace(":rails_root", base)
+    if root and not root.startswith("/"):
+        root = f"{base}/{root}"  # what Mastodon's processes find, which run in its directory
+    return FilesystemStorage(root.rstrip("/") or "/")
+
+
+def _base64(variables: Mapping[str, str], name: str) -> Secret:
+    value = _required(variables, name)
+    try:
+        base64.b64decode(value, validate=True)
+    except ValueError:
+        raise ConfigurationError(f"{name} is not base64.", hint="Copy it again: it ends in = or ==.") from None
+    return Secret(value)
 
 
 def _required(variables: Mapping[str, str], name: str) -> str:
@@ -302,9 +355,7 @@ def _required(variables: Mapping[str, str], name: str) -> str:
 
 
 def _s3(variables: Mapping[str, str]) -> S3Storage:
-    endpoint = variables.get("S3_ENDPOINT", "").strip() or None
-    if endpoint and not re.match(r"https?://[^/]", endpoint):
-        raise ConfigurationError(f"S3_ENDPOINT must be a full URL with https://, not {endpoint!r}.")
+    endpoint = _endpoint(variables.get("S3_ENDPOINT", "").strip())
     permission = variables.get("S3_PERMISSION", "public-read")
     key_id = variables.get("AWS_ACCESS_KEY_ID") or None
     return S3Storage(
@@ -321,6 +372,21 @@ def _s3(variables: Mapping[str, str]) -> S3Storage:
         read_timeout_s=float(_integer(variables, "S3_READ_TIMEOUT", 5)),
         multipart_threshold=_integer(variables, "S3_MULTIPART_THRESHOLD", 15_728_640),
     )
+
+
+def _endpoint(text: str) -> str | None:
+    if not text:
+        return None
+    if not re.match(r"https?://[^/]", text):
+        raise ConfigurationError(
+            "S3_ENDPOINT must be a full URL with https:// before it.", hint="Mastodon's own client refuses it, too."
+        )
+    parts = split_url(text, "S3_ENDPOINT", ("https", "http"))
+    if not parts.hostname or parts.query or "@" in parts.netloc:
+        raise ConfigurationError(
+            "S3_ENDPOINT is not a URL that can be used.", hint="Write https://HOST, or https://HOST:PORT."
+        )
+    return text.rstrip("/")
 
 
 def _key_prefix(variables: Mapping[str, str]) -> str:
@@ -350,12 +416,15 @@ def redis_group(
     enough = ["URL", "HOST", *(("PASSWORD", "PORT", "DB") if before_4_3 else ("SENTINELS",))]
     if base is not None and not any(get(name) for name in enough):
         return base
+    url = get("URL") or None
+    if url is not None:  # it stands above everything else
+        Secret(unquote(split_url(url, f"{prefix}REDIS_URL", ("redis", "rediss", "unix")).password or ""))
     sentinel_port = _integer(variables, f"{prefix}REDIS_SENTINEL_PORT", 26379)
-    sentinels = tuple(s if ":" in s else f"{s}:{sentinel_port}" for s in _words(get("SENTINELS")))
-    if sentinels and not get("SENTINEL_MASTER"):
-        raise ConfigurationError(f"{prefix}REDIS_SENTINELS is set, but {prefix}REDIS_SENTINEL_MASTER is not.")
+    sentinels: tuple[str, ...] = ()
+    if url is None and get("SENTINEL_MASTER"):  # without a master's name they are not asked
+        sentinels = tuple(_sentinel(s, sentinel_port, f"{prefix}REDIS_SENTINELS") for s in _words(get("SENTINELS")))
     return Redis(
-        url=get("URL") or None,
+        url=url,
         host=get("HOST") or "localhost",
         port=_integer(variables, f"{prefix}REDIS_PORT", 6379),
         db=_integer(variables, f"{prefix}REDIS_DB", 0),
@@ -367,6 +436,34 @@ def redis_group(
         sentinel_password=Secret(get("SENTINEL_PASSWORD")),
         namespace=variables.get("REDIS_NAMESPACE") or None,
     )
+
+
+def _sentinel(text: str, port: int, name: str) -> str:
+    """`host:port` of one."""
+    host, colon, own = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        return f"{text}:{port}"
+    if not own.isdecimal():
+        raise ConfigurationError(
+            f"{name} names a port that is no number.", hint="Write host or host:port, with commas between."
+        )
+    return f"{host}:{own}"
+
+
+def http_proxy(variables: Mapping[str, str]) -> str | None:
+    """The proxy for what is asked of others. It may hold a password: never print it.
+
+    Raises:
+        ConfigurationError: it cannot be used.
+    """
+    url = variables.get("http_proxy") or None
+    if url is None:
+        return None
+    parts = split_url(url, "http_proxy", ("http", "https"))
+    Secret(unquote(parts.password or ""))
+    if not parts.hostname:
+        raise ConfigurationError("http_proxy names no host.", hint="Write http://HOST:PORT.")
+    return url
 
 
 def limits(variables: Mapping[str, str]) -> Limits:
