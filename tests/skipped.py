@@ -5,7 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 
-PROGRAMS = ("ffmpeg", "ffprobe", "sidekiq", "npm", "vipsthumbnail", "openssl", "pgbouncer", "systemd-analyze")
+PROGRAMS = (
+    "ffmpeg",
+    "ffprobe",
+    "sidekiq",
+    "npm",
+    "vipsthumbnail",
+    "vips",
+    "heif-enc",
+    "openssl",
+    "pgbouncer",
+    "systemd-analyze",
+)
 
 missing = [name for name in PROGRAMS if not shutil.which(name)] + (["root"] if os.geteuid() else [])
 print(f"skipped for want of: {', '.join(missing)}" if missing else "nothing was skipped")

@@ -298,7 +298,7 @@ def test_the_page_of_a_preview_card(make_instance: MakeInstance, network: Fedive
     origin = network.add("press.example")
     shown, photo = picture(1, 900, 500, "jpeg"), picture(2, 300, 200)
     origin.files |= {"/og.jpg": shown, "/photo.png": photo, "/card.gif": picture(3, 60, 40, "gif")}
-    oembed = {"type": "photo", "url": "/photo.png"}
+    oembed = {"version": "1.0", "type": "photo", "url": "/photo.png"}
     origin.files["/oembed"] = json.dumps(oembed).encode()
     pages = {
         "/article": '<meta property="og:image" content="/og.jpg">',

@@ -26,7 +26,7 @@ from mastomend.commands.parts import Parts
 from mastomend.errors import DatabaseError
 from mastomend.images.decode import UnusableImage, header, verify
 from mastomend.images.moving import Ffmpeg, Moving
-from mastomend.images.styles import produce
+from mastomend.images.styles import Decoder, produce
 from mastomend.inventory.deep import DeepReader, find_ffprobe
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.rows import read_cached_under, read_rows
@@ -80,6 +80,7 @@ class Tools:
 
     sources: Sequence[CopySource]
     ffmpeg: Ffmpeg | None
+    decoders: Sequence[Decoder] = ()
     others_convert: bool = False
     caches: bool = True
 
@@ -211,7 +212,7 @@ class Mender:
         rules = self.rules[t.kind.name]
         if rules is None:
             raise UnusableImage("not_an_image", "nothing is made from files of this kind")
-        return _images(t.kind, rules, data, case.source, None)
+        return self._images(t.kind, rules, data, case.source, None)
 
     def install(self, case: Case, data: bytes, source: Source, url: str | None) -> RecordOutcome | None:
         """Make the files from what the origin sent, look again, change, verify. None if the record is whole by now.
@@ -243,7 +244,7 @@ class Mender:
         kind, rules = t.kind, self.rules[t.kind.name]
         assert rules is not None
         try:
-            return _images(kind, rules, data, source, url)
+            return self._images(kind, rules, data, source, url)
         except UnusableImage as error:
             if kind is not MEDIA_FILES or self.ffmpeg is None or error.reason not in ("needs_ffmpeg", "not_an_image"):
                 raise
@@ -255,6 +256,15 @@ class Mender:
         return NewFiles(
             moving.content_type, files, moving.meta, moving.blurhash, size,
             media_type=moving.media_type, source=source, url=url,
+        )  # fmt: skip
+
+    def _images(self, kind: Kind, rules: ImageRules, data: bytes, source: Source, url: str | None) -> NewFiles:
+        made = produce(kind, rules, data, self._tools.decoders)
+        meta = {style: size.meta() for style, size in made.sizes.items()}
+        return NewFiles(
+            made.content_type, dict(made.files), meta, made.blurhash, len(made.original),
+            unchanged=made.original is data or made.original == data,
+            media_type=IMAGE if kind is MEDIA_FILES else None, source=source, url=url,
         )  # fmt: skip
 
     def _move(self, ffmpeg: Ffmpeg, data: bytes, folder: Path, no_image: UnusableImage) -> Moving:
@@ -382,13 +392,3 @@ def _content_type(content: Content, t: Target) -> str:
         return header(data).content_type
     except UnusableImage:
         return t.row.record.content_type or "application/octet-stream"
-
-
-def _images(kind: Kind, rules: ImageRules, data: bytes, source: Source, url: str | None) -> NewFiles:
-    made = produce(kind, rules, data)
-    meta = {style: size.meta() for style, size in made.sizes.items()}
-    return NewFiles(
-        made.content_type, dict(made.files), meta, made.blurhash, len(made.original),
-        unchanged=made.original is data or made.original == data,
-        media_type=IMAGE if kind is MEDIA_FILES else None, source=source, url=url,
-    )  # fmt: skip

@@ -31,6 +31,7 @@ from mastomend.commands.parts import Parts, changing_parts, find_ffmpeg, named_s
 from mastomend.commands.progress import Progress, Silent
 from mastomend.commands.restoring import Broken, Restorer
 from mastomend.errors import ConfigurationError, SafetyStop
+from mastomend.images.elsewhere import decoders
 from mastomend.inventory.database import MastodonDatabase, connect, is_pooled
 from mastomend.inventory.instance_actor import signer
 from mastomend.inventory.rows import kinds_of, read_emptied
@@ -315,9 +316,11 @@ def _work(
             progress.note(_NO_REDIS)
             if options.engine is Engine.SIDEKIQ:
                 parts.sidekiq.waiting()  # says what is wrong
+        ffmpeg = find_ffmpeg(instance.variables)
         tools = Tools(
             _copy_sources(instance, options, parts.store, stack),
-            find_ffmpeg(instance.variables),
+            ffmpeg,
+            decoders(None if ffmpeg is None else ffmpeg.program),
             others_convert=options.engine is not Engine.DIRECT,
             caches=caches,
         )

@@ -4,8 +4,10 @@ A scan's findings are only a hint: each record is looked at again before anythin
 is changed (`mending`).
 
 The order is kindness (product.md): what the storage or a backup still has costs nobody anything; then the address in
-the row; only when that is dead, the origin's own word on where the picture is now. What must be asked of strangers is
-`yield`ed as an `Ask` and comes back as an answer, so the order reads from top to bottom while `fetching` decides when.
+the row; when that does not help, whatever the reason, the origin's own word on where the picture is now. An address is
+given up only when there is no other source left: a host that is gone says nothing about the actor, who lives elsewhere.
+What must be asked of strangers is `yield`ed as an `Ask` and comes back as an answer, so the order reads from top to
+bottom while `fetching` decides when.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from mastomend.mastodon.configuration import origin_host, redact
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, is_blank
 from mastomend.outcomes import Outcome, RecordOutcome, Source
+from mastomend.plans.deferral import UNREACHABLE
 from mastomend.plans.repair import (
     AUDIO,
     IMAGE,
@@ -43,9 +46,10 @@ from mastomend.sources.note import find_attachment
 from mastomend.sources.origin import outcome_of_failure, outcome_of_image
 from mastomend.vocabulary import Addresses, Finding, Target
 
-#: The origin's own way of saying that an address leads nowhere any more: then it is asked where the picture is now.
+#: The origin's own way of saying that what was asked for is gone.
 _DEAD = frozenset({Failure.NOT_FOUND, Failure.GONE})
-_NO_PICTURE = frozenset({"not_an_image", "not_media", "bad_type"})
+#: Another address may have another picture.
+_NO_PICTURE = frozenset({"not_an_image", "not_media", "bad_type", "broken_image"})
 
 _T = TypeVar("_T")
 Answer = Fetched | NotFetched
@@ -207,12 +211,14 @@ class Restorer:
         if is_blank(url) and t.kind is MEDIA_THUMBNAILS:
             return (yield from self._from_sound(case, failed, tried))
         if not is_blank(url):
-            answer = yield Ask(url, self._max_bytes(t))
+            answer: Answer = NotFetched(Failure.BAD_URL, "the address in the database cannot be asked for")
+            if documents.usable_url(url) is not None:
+                answer = yield Ask(url, self._max_bytes(t))
             ended = self._take(case, answer, Source.ORIGIN)
             if not isinstance(ended, _Failed):
                 return ended
             tried.add(Source.ORIGIN, ended.outcome.reason)
-            if not ended.is_dead:
+            if not ended.elsewhere:
                 return ended.outcome
             failed = ended.outcome
         return (yield from self._from_document(case, failed, tried))
@@ -257,6 +263,9 @@ class Restorer:
             return failed
         source = Source.NOTE if t.kind in (MEDIA_FILES, MEDIA_THUMBNAILS) else Source.ACTOR
         assert addresses.document is not None
+        is_silent = failed.outcome is Outcome.DEFERRED and failed.reason in UNREACHABLE
+        if is_silent and origin_host(addresses.document) == origin_host(t.row.remote_url or ""):
+            return failed  # it is that very host which does not answer
         document = yield from self._document(addresses.document, addresses.document)
         match document:
             case NotFetched() if document.failure in _DEAD:
@@ -267,8 +276,8 @@ class Restorer:
                 )
             case NotFetched():
                 tried.add(source, document.failure.value)
-                if outcome_of_failure(document) is Outcome.DEFERRED and document.failure.host_in_trouble:
-                    return _failure(t, source, document)
+                if failed.outcome is not Outcome.DEFERRED and document.failure.host_in_trouble:
+                    return _failure(t, source, document)  # it may know more when it answers again
                 return failed
             case str():
                 tried.add(source, document)
@@ -321,8 +330,8 @@ class Restorer:
             return replace(nothing, detail=f"the page is now {answer.content_type or 'of no type'}")
         images = page.parse(answer.data, answer.content_type, answer.url)
         candidates = []
-        if images.oembed is not None:
-            oembed = yield Ask(images.oembed, page.MAX_OEMBED_BYTES, truncate=True, crawler=True)
+        if (endpoint := images.oembed or images.oembed_xml) is not None:
+            oembed = yield Ask(endpoint, page.MAX_OEMBED_BYTES, truncate=True, crawler=True)
             if isinstance(oembed, Fetched):
                 candidates.append(page.parse_oembed(oembed.data, oembed.url))
         candidates.append(images.image)
@@ -360,7 +369,8 @@ class Restorer:
     ) -> RecordOutcome | _Failed | None:
         """Install what came; `_Failed` says what it was instead, and whether the address is dead."""
         if isinstance(answer, NotFetched):
-            return _Failed(_failure(case.target, source, answer), answer.failure in _DEAD)
+            elsewhere = answer.failure is not Failure.RATE_LIMITED and answer.failure is not Failure.TOO_BIG
+            return _Failed(_failure(case.target, source, answer), elsewhere)
         try:
             return self._mender.install(case, answer.data, source, url)
         except UnusableImage as error:
@@ -383,10 +393,10 @@ def _trouble(base: RecordOutcome, error: Exception) -> RecordOutcome:
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """A source that did not help; `is_dead` if the address leads nowhere rather than the host having trouble."""
+    """A source that did not help. `elsewhere`: another address may; a host that asks for a pause is simply waited for."""
 
     outcome: RecordOutcome
-    is_dead: bool
+    elsewhere: bool
 
 
 def _is_enough(copied: Mapping[str, StoredCopy], broken: set[str]) -> bool:

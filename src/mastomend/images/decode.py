@@ -1,7 +1,8 @@
 """Opening images from strangers: only the loaders Mastodon allows, only within its pixel limits (facts §3.1, §3.4).
 
-The content type is what libvips finds in the bytes, never what a header or a file name claims. The pixel limit is
-checked on the header, before a single pixel is decoded.
+The content type is what stands in the bytes (`sniff`), never what a header or a file name claims, and it is looked at
+before any loader is. The limits are checked on the header, before a single pixel is decoded; what is decoded waits for
+its room (`load`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any
 
 import pyvips
 
-from mastomend.mastodon.processing import MAX_GIF_PIXELS, MAX_PIXELS
+from mastomend.images.load import ROOM, within_time
+from mastomend.mastodon.processing import MAX_GIF_PIXELS, MAX_PIXELS, MAX_SIDE
 
 # libvips' own classes; everything else (SVG, PDF, ImageMagick's hundred formats) stays blocked in this process.
 _ALLOWED = (
@@ -37,6 +39,30 @@ class UnusableImage(Exception):
 _SMALL_PIXELS = 3_000_000
 #: EXIF orientations from this one on lie on their side.
 _FIRST_TURNED = 5
+
+
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"})
+
+
+def sniff(data: bytes) -> str | None:
+    """The content type of the image formats Mastodon knows, by their first bytes; None for anything else."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "image/gif"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    if data[4:8] != b"ftyp":
+        return None
+    length = min(int.from_bytes(data[:4], "big"), 256)
+    brands = [data[8:12], *(data[i : i + 4] for i in range(16, length, 4))]
+    if data[8:12] in (b"mif1", b"msf1", b"avif", b"avis") and any(brand in (b"avif", b"avis") for brand in brands):
+        return "image/avif"
+    if any(brand in _HEIC_BRANDS for brand in brands):
+        return "image/heic"
+    return "image/heif" if data[8:12] in (b"mif1", b"msf1") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +107,8 @@ def open_image(data: bytes, *, frames: int = 1, fail_on: str = "error") -> Any:
     Raises:
         UnusableImage: `not_an_image` or `broken_image`.
     """
+    if sniff(data) is None:
+        raise UnusableImage("not_an_image", _describe(data))
     _restrict_loaders()
     try:
         loader = pyvips.vips_lib.vips_foreign_find_load_buffer(pyvips.ffi.from_buffer(data), len(data))
@@ -107,6 +135,8 @@ def _header(image: Any) -> ImageHeader:
     frames = int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
     turned = bool(image.get_typeof("orientation")) and int(image.get("orientation")) >= _FIRST_TURNED
     found = ImageHeader(_content_type(image), image.width, image.height, frames, turned)
+    if max(found.width, found.height) > MAX_SIDE:
+        raise UnusableImage("too_many_pixels", f"{found.width}×{found.height}: a side is longer than {MAX_SIDE} pixels")
     limit = MAX_GIF_PIXELS if found.content_type == "image/gif" else MAX_PIXELS
     if found.width * found.height > limit:
         raise UnusableImage("too_many_pixels", f"{found.width}×{found.height} pixels are more than {limit}")
@@ -125,11 +155,15 @@ def verify(data: bytes) -> ImageHeader:
     image = open_image(data)
     found = _header(image)
     try:
-        if found.width * found.height <= _SMALL_PIXELS:
-            image.write_to_memory()
-        else:
-            image.extract_area(0, found.height - 1, found.width, 1).avg()
+        with ROOM.for_pixels(found.width * found.height):
+            if found.width * found.height <= _SMALL_PIXELS:
+                image.write_to_memory()
+            else:
+                with within_time(image.extract_area(0, found.height - 1, found.width, 1)) as last_line:
+                    last_line.avg()
     except pyvips.Error as error:
+        if found.content_type in ("image/heic", "image/heif"):
+            raise UnusableImage("needs_decoder", "HEVC is not in the libvips that comes with Mastomend") from None
         raise UnusableImage("broken_image", _words(error)) from None
     return found
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mastomend.images.decode import UnusableImage, header
+from mastomend.images.programs import run
 from mastomend.images.styles import Size, blurhash
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.processing import MAX_PIXELS, MovingRules
@@ -30,6 +31,8 @@ _BITS_PER_PIXEL = 0.11
 _RATE = 30
 _PROBE_S = 30
 _CONVERT_S = 900
+_PROBE_BYTES = 1024 * 1024 * 1024
+_PICTURE_BYTES = 64 * 1024 * 1024
 GIFV, VIDEO, AUDIO = 1, 2, 4
 
 
@@ -58,7 +61,7 @@ class Ffmpeg:
     """The two programs, found as Mastodon finds them."""
 
     def __init__(self, ffmpeg: str, ffprobe: str) -> None:
-        self._ffmpeg = ffmpeg
+        self.program = self._ffmpeg = ffmpeg
         self._ffprobe = ffprobe
 
     def make(self, source: Path, rules: MovingRules, folder: Path) -> Moving:
@@ -80,7 +83,7 @@ class Ffmpeg:
         """
         target = folder / "small.png"
         scale = f"scale='min({_BOX},iw)':'min({_BOX},ih)':force_original_aspect_ratio=decrease"
-        self._run(source, ["-vf", scale, "-frames:v", "1", "-an"], target)
+        self._run(source, ["-vf", scale, "-frames:v", "1", "-an"], target, _PICTURE_BYTES)
         return target
 
     def cover(self, source: Path, folder: Path) -> Path | None:
@@ -95,7 +98,7 @@ class Ffmpeg:
         if int(cover.get("width", 0)) * int(cover.get("height", 0)) > MAX_PIXELS:
             raise UnusableImage("too_many_pixels", f"a cover of {cover.get('width')}×{cover.get('height')} pixels")
         target = folder / "cover.png"
-        self._run(source, ["-map", f"0:{cover['index']}", "-frames:v", "1", "-an"], target)
+        self._run(source, ["-map", f"0:{cover['index']}", "-frames:v", "1", "-an"], target, _PICTURE_BYTES)
         return target
 
     def _video(self, source: Path, probe: _Probe, rules: MovingRules, folder: Path) -> Moving:
@@ -117,7 +120,7 @@ class Ffmpeg:
             options += ["-bufsize", str(2 * bits), "-frames:v", str(_MAX_FRAMES)]
         streams = ["-map", f"0:{video['index']}", "-map", "0:a:0?", "-map_metadata", "-1", "-movflags", "+faststart"]
         streams += ["-fs", str(rules.max_bytes)]
-        self._run(source, [*streams, *options], original)
+        self._run(source, [*streams, *options], original, rules.max_bytes)
         small = self.poster(original, folder)
         made = self._probe(original)
         if made.video is None:
@@ -125,7 +128,10 @@ class Ffmpeg:
         return Moving(
             "video/mp4",
             {ORIGINAL: original, "small": small},
-            {ORIGINAL: _video_meta(made), "small": _picture_meta(small)},
+            {
+                ORIGINAL: _video_meta(probe),
+                "small": _picture_meta(small),
+            },  # of what came, not of what was made (facts §13.6)
             blurhash(small.read_bytes()),
             VIDEO if probe.audio is not None else GIFV,
         )
@@ -133,16 +139,18 @@ class Ffmpeg:
     def _audio(self, source: Path, probe: _Probe, rules: MovingRules, folder: Path) -> Moving:
         if probe.audio is None:
             raise UnusableImage("not_media", "neither moving pictures nor sound")
+        if _is_video_container(source):
+            raise UnusableImage("bad_type", "a video without pictures")
         original = folder / "original.mp3"
         options = ["-map", "0:a:0", "-vn", "-map_metadata", "-1", "-c:a", "libmp3lame", "-q:a", "2"]
-        self._run(source, [*options, "-fs", str(rules.max_bytes)], original)
+        self._run(source, [*options, "-fs", str(rules.max_bytes)], original, rules.max_bytes)
         made = self._probe(original)
         meta = {ORIGINAL: {"duration": made.duration, "bitrate": made.bitrate}}
         return Moving("audio/mpeg", {ORIGINAL: original}, meta, None, AUDIO)
 
     def _probe(self, source: Path) -> _Probe:
         command = [self._ffprobe, "-v", "error", *_guards(), "-show_format", "-show_streams", "-of", "json"]
-        done = _call([*command, "-i", f"file:{source}"], _PROBE_S)
+        done = run([*command, "-i", f"file:{source}"], seconds=_PROBE_S, memory=_PROBE_BYTES)
         if done.returncode != 0:
             raise UnusableImage("not_media", _words(done, source))
         found = json.loads(done.stdout)
@@ -159,22 +167,16 @@ class Ffmpeg:
             next(iter(covers), None),
         )
 
-    def _run(self, source: Path, options: Sequence[str], target: Path) -> None:
+    def _run(self, source: Path, options: Sequence[str], target: Path, output: int) -> None:
         command = [self._ffmpeg, "-nostdin", "-v", "error", "-y", *_guards(), "-i", f"file:{source}"]
-        done = _call([*command, *options, f"file:{target}"], _CONVERT_S)
+        # what it writes at the end for a quick start comes on top of what it may write
+        done = run([*command, *options, f"file:{target}"], seconds=_CONVERT_S, output=2 * output + _PICTURE_BYTES)
         if done.returncode != 0 or not target.exists() or not target.stat().st_size:
             raise UnusableImage("not_convertible", _words(done, source))
 
 
 def _guards() -> list[str]:
     return ["-protocol_whitelist", "file", "-format_whitelist", FORMATS]
-
-
-def _call(command: Sequence[str], timeout_s: int) -> subprocess.CompletedProcess[bytes]:
-    try:
-        return subprocess.run(command, capture_output=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:
-        raise UnusableImage("not_convertible", f"ffmpeg did not finish in {timeout_s} s") from None
 
 
 def _words(done: subprocess.CompletedProcess[bytes], source: Path) -> str:
@@ -195,9 +197,32 @@ def _may_be_copied(probe: _Probe, rules: MovingRules) -> bool:
 
 def _rate(video: Mapping[str, Any]) -> Fraction:
     try:
-        return Fraction(str(video.get("avg_frame_rate") or "0"))
+        return Fraction(_frame_rate(video) or "0")
     except (ValueError, ZeroDivisionError):
         return Fraction(0)
+
+
+def _frame_rate(video: Mapping[str, Any]) -> str:
+    """The average, or where that is 0/0, the rate the stream is said to have."""
+    average = str(video.get("avg_frame_rate") or "0/0")
+    return str(video.get("r_frame_rate") or "") if average == "0/0" else average
+
+
+def _shown_size(video: Mapping[str, Any]) -> tuple[int, int]:
+    """Width and height as it is seen: a film that lies on its side is turned."""
+    width, height = int(video.get("width", 0)), int(video.get("height", 0))
+    turned = [side.get("rotation") for side in video.get("side_data_list", ())] + [video.get("tags", {}).get("rotate")]
+    is_on_its_side = any(
+        str(angle).lstrip("-").partition(".")[0] in ("90", "270") for angle in turned if angle is not None
+    )
+    return (height, width) if is_on_its_side else (width, height)
+
+
+def _is_video_container(source: Path) -> bool:
+    """Whether the file says of itself that it is a film: MP4 and QuickTime do, unless they are a sound's."""
+    with source.open("rb") as file:
+        start = file.read(12)
+    return start[4:8] == b"ftyp" and start[8:12] not in (b"M4A ", b"M4B ", b"M4P ")
 
 
 def _picture_meta(picture: Path) -> dict[str, object]:
@@ -205,12 +230,13 @@ def _picture_meta(picture: Path) -> dict[str, object]:
     return Size(found.width, found.height).meta()
 
 
-def _video_meta(made: _Probe) -> dict[str, object]:
-    video = made.video or {}
+def _video_meta(probe: _Probe) -> dict[str, object]:
+    video = probe.video or {}
+    width, height = _shown_size(video)
     return {
-        "width": int(video["width"]),
-        "height": int(video["height"]),
-        "frame_rate": str(video.get("avg_frame_rate", "")),
-        "duration": made.duration,
-        "bitrate": made.bitrate,
+        "width": width,
+        "height": height,
+        "frame_rate": _frame_rate(video),
+        "duration": probe.duration,
+        "bitrate": probe.bitrate,
     }

@@ -7,23 +7,27 @@ goes away as a side effect, as it does there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 import blurhash_rs
 import pyvips
 
-from mastomend.images.decode import ImageHeader, UnusableImage, header, open_image, verify
+from mastomend.images.decode import ImageHeader, UnusableImage, header, open_image, sniff, verify
+from mastomend.images.load import ROOM, within_time
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import HEIF_TYPES, MEDIA_FILES, PREVIEW_CARDS, Kind
 from mastomend.mastodon.processing import MAX_PIXELS, CoverCrop, Geometry, ImageRules, PixelBudget, Unchanged
 
-_BLURHASH_WIDTH = 100
+_BLURHASH_BOX = 100
 _BLURHASH_COMPONENTS = 4
 _MAX_FRAMES = 3_000
 _CARD_QUALITY = 90
 _PNG = "image/png"
+
+#: Makes a PNG of an image libvips cannot decode here; None if it cannot, either.
+Decoder = Callable[[bytes], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +62,46 @@ class Produced:
         return self.files[ORIGINAL]
 
 
-def produce(kind: Kind, rules: ImageRules, data: bytes) -> Produced:
-    """Every style of that kind from the origin's bytes.
+def produce(kind: Kind, rules: ImageRules, data: bytes, decoders: Sequence[Decoder] = ()) -> Produced:
+    """Every style of that kind from the origin's bytes. `decoders` are asked for what libvips here cannot decode.
 
     Raises:
         UnusableImage: `not_an_image`, `broken_image`, `too_many_pixels`, `bad_type` (an image, but not one this kind
-            accepts) or `needs_ffmpeg` (an animation that becomes a video).
+            accepts), `needs_ffmpeg` (an animation that becomes a video) or `needs_decoder`.
     """
+    content_type = sniff(data)
+    if content_type is not None and content_type not in rules.content_types:
+        raise UnusableImage("bad_type", f"{content_type} is not accepted for {kind.name}")
     try:
-        return _produce(kind, rules, data)
+        found, data = _decodable(data, decoders)
+        with ROOM.for_pixels(found.width * found.height * min(found.frames, _MAX_FRAMES) if found.animated else (
+            found.width * found.height
+        )):  # fmt: skip
+            return _produce(kind, rules, data, found)
     except pyvips.Error as error:
         raise UnusableImage("broken_image", " ".join(str(error).split())[:200]) from None
 
 
-def _produce(kind: Kind, rules: ImageRules, data: bytes) -> Produced:
-    found = verify(data)
+def _decodable(data: bytes, decoders: Sequence[Decoder]) -> tuple[ImageHeader, bytes]:
+    """The image's header, and bytes that can be decoded here: its own, or a PNG somebody else has made of it."""
+    try:
+        return verify(data), data
+    except UnusableImage as error:
+        if error.reason != "needs_decoder":
+            raise
+        claimed = header(data)
+        for decode in decoders:
+            if (decoded := decode(data)) is None:
+                continue
+            found = verify(decoded)
+            if sorted((found.width, found.height)) == sorted((claimed.width, claimed.height)):  # not just a tile of it
+                # what had to be turned is turned by now; it is still the type it came as
+                return replace(found, content_type=claimed.content_type), decoded
+        said = "no program here decodes HEVC: install libvips-tools (Debian, Ubuntu), or an ffmpeg of version 7"
+        raise UnusableImage("needs_decoder", said) from None
+
+
+def _produce(kind: Kind, rules: ImageRules, data: bytes, found: ImageHeader) -> Produced:
     if found.content_type not in rules.content_types:
         raise UnusableImage("bad_type", f"{found.content_type} is not accepted for {kind.name}")
     still_gif = False
@@ -98,7 +127,8 @@ def _produce(kind: Kind, rules: ImageRules, data: bytes) -> Produced:
         )
     sizes = {style: _size(found if content is data else header(content)) for style, content in files.items()}
     hashed = files.get("small", original)
-    return Produced(content_type, files, sizes, blurhash(hashed) if rules.blurhash else None)
+    hash_ = blurhash(hashed, rules.blurhash_box) if rules.blurhash else None
+    return Produced(content_type, files, sizes, hash_)
 
 
 def _card_gif(data: bytes, found: ImageHeader, rules: ImageRules) -> bytes:
@@ -132,20 +162,29 @@ def _transform(data: bytes, found: ImageHeader, geometry: Geometry, content_type
 
 def _cover(data: bytes, found: ImageHeader, geometry: CoverCrop, content_type: str, rules: ImageRules) -> bytes:
     side = geometry.width if rules.enlarges else min(geometry.width, found.width, found.height)
+    if content_type == "image/gif" and rules.gif_colours is not None:
+        return _fitted_gif(data, found, geometry, rules)
     return _resize(data, found, side, side, content_type, rules, crop=True)
+
+
+def _fitted_gif(data: bytes, found: ImageHeader, geometry: CoverCrop, rules: ImageRules) -> bytes:
+    """As ffmpeg makes it there: fitted into the box, never enlarged, then cropped to its shorter side (facts §3.3)."""
+    scale = min(1.0, geometry.width / found.width, geometry.height / found.height)
+    side = max(1, min(round(found.width * scale), round(found.height * scale)))
+    return _animated(data, found, side, side, rules, crop=True)
 
 
 def _resize(
     data: bytes, found: ImageHeader, width: int, height: int, content_type: str, rules: ImageRules, *, crop: bool
 ) -> bytes:
     if content_type == "image/gif" and found.animated:
-        return _animated(data, found, width, height, crop=crop)
+        return _animated(data, found, width, height, rules, crop=crop)
     options: dict[str, Any] = {"crop": "centre"} if crop else {"size": "down"}
     image = pyvips.Image.thumbnail_buffer(data, width, height=height, **options)
     return _save(image, content_type, rules)
 
 
-def _animated(data: bytes, found: ImageHeader, width: int, height: int, *, crop: bool) -> bytes:
+def _animated(data: bytes, found: ImageHeader, width: int, height: int, rules: ImageRules, *, crop: bool) -> bytes:
     """Every frame on its own: libvips cannot crop a stack of pages."""
     if found.frames > _MAX_FRAMES:
         raise UnusableImage("too_many_frames", f"{found.frames} frames are more than {_MAX_FRAMES}")
@@ -162,7 +201,13 @@ def _animated(data: bytes, found: ImageHeader, width: int, height: int, *, crop:
     for name in ("delay", "loop"):
         if name in whole.get_fields():
             stacked.set_type(whole.get_typeof(name), name, whole.get(name))
-    return bytes(stacked.gifsave_buffer(keep="icc"))
+    return _gif(stacked, rules)
+
+
+def _gif(image: Any, rules: ImageRules) -> bytes:
+    """With as many colours as Mastodon's own would have."""
+    depth = {} if rules.gif_colours is None else {"bitdepth": (rules.gif_colours - 1).bit_length()}
+    return bytes(image.gifsave_buffer(keep="icc", **depth))
 
 
 def _png(data: bytes, found: ImageHeader, geometry: Geometry, rules: ImageRules) -> bytes:
@@ -177,30 +222,32 @@ def _still(found: ImageHeader) -> ImageHeader:
 
 
 def _save(image: Any, content_type: str, rules: ImageRules) -> bytes:
-    match content_type:
-        case "image/jpeg":
-            quality = {} if rules.jpeg_quality is None else {"Q": rules.jpeg_quality}
-            return bytes(image.jpegsave_buffer(keep="icc", **quality))
-        case "image/png":
-            return bytes(image.pngsave_buffer(keep="icc"))
-        case "image/webp":
-            return bytes(image.webpsave_buffer(keep="icc"))
-        case "image/gif":
-            return bytes(image.gifsave_buffer(keep="icc"))
-        case _:
-            raise UnusableImage("bad_type", f"{content_type} cannot be written")
+    with within_time(image) as watched:
+        match content_type:
+            case "image/jpeg":
+                quality = {} if rules.jpeg_quality is None else {"Q": rules.jpeg_quality}
+                return bytes(watched.jpegsave_buffer(keep="icc", **quality))
+            case "image/png":
+                return bytes(watched.pngsave_buffer(keep="icc"))
+            case "image/webp":
+                return bytes(watched.webpsave_buffer(keep="icc"))
+            case "image/gif":
+                return _gif(watched, rules)
+            case _:
+                raise UnusableImage("bad_type", f"{content_type} cannot be written")
 
 
 def _size(found: ImageHeader) -> Size:
     return Size(found.height, found.width) if found.turned else Size(found.width, found.height)
 
 
-def blurhash(data: bytes) -> str:
-    """The 4×4 blurhash of an image, from a version 100 pixels wide (facts §3.5)."""
-    image = pyvips.Image.thumbnail_buffer(data, _BLURHASH_WIDTH, height=10_000, size="both")
+def blurhash(data: bytes, box: int | None = _BLURHASH_BOX) -> str:
+    """The 4×4 blurhash of an image, fitted into that box if there is one, without its transparency (facts §3.5)."""
+    image = open_image(data) if box is None else pyvips.Image.thumbnail_buffer(data, box)
     image = image.colourspace("srgb")
     if image.hasalpha():
-        image = image.flatten(background=[0, 0, 0])
+        image = image.extract_band(0, n=3)
     image = image.cast("uchar")
-    pixels = bytes(image.write_to_memory())
+    with within_time(image) as watched:
+        pixels = bytes(watched.write_to_memory())
     return str(blurhash_rs.encode_rgb(pixels, image.width, image.height, _BLURHASH_COMPONENTS, _BLURHASH_COMPONENTS))

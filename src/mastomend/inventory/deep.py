@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from mastomend.errors import ObjectError
 from mastomend.images.decode import UnusableImage, verify
+from mastomend.images.programs import run
 from mastomend.inventory.sample import Sample
 from mastomend.mastodon.keys import ORIGINAL, Key
 from mastomend.mastodon.kinds import MEDIA_FILES, Kind
@@ -19,6 +19,7 @@ from mastomend.vocabulary import Row
 
 _IN_FLIGHT = 32
 _FFPROBE_TIMEOUT_S = 30
+_FFPROBE_BYTES = 1024 * 1024 * 1024
 
 
 class DeepReader:
@@ -84,7 +85,7 @@ class DeepReader:
         try:
             verify(data)
         except UnusableImage as error:
-            if error.reason == "too_many_pixels" or _is_other_image(data):
+            if error.reason in ("too_many_pixels", "needs_decoder") or _is_other_image(data):
                 return None
             return str(error)
         return None
@@ -112,8 +113,8 @@ class DeepReader:
             ]
             command += ["-i", f"file:{file.name}"]
             try:
-                done = subprocess.run(command, capture_output=True, timeout=_FFPROBE_TIMEOUT_S, check=False)
-            except subprocess.TimeoutExpired:
+                done = run(command, seconds=_FFPROBE_TIMEOUT_S, memory=_FFPROBE_BYTES)
+            except UnusableImage:
                 return "ffprobe did not finish"
         if done.returncode == 0:
             return None

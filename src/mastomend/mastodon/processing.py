@@ -27,6 +27,8 @@ from mastomend.mastodon.versions import Version
 MEBIBYTE = 1024 * 1024
 MAX_PIXELS = 33_177_600
 MAX_GIF_PIXELS = 921_600
+#: Ours: Mastodon has no limit per side, and one row of 33 million pixels takes ten times the memory of a square.
+MAX_SIDE = 32_767
 
 _RASTER = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _HEIF = frozenset({"image/heic", "image/heif", "image/avif"})
@@ -75,7 +77,8 @@ Geometry = CoverCrop | PixelBudget | Unchanged
 class ImageRules:
     """How one kind's images are made. `small` is the budget of the `small` style, None where there is none.
 
-    `crops` are further styles, all of them PNG.
+    `crops` are further styles, all of them PNG. `blurhash_box` is the box an image is fitted into before it is hashed, None
+    where it is hashed as it is; `gif_colours` how many colours a GIF has that is made anew, None for as many as it had.
     """
 
     content_types: frozenset[str]
@@ -86,6 +89,8 @@ class ImageRules:
     jpeg_quality: int | None = None
     enlarges: bool = True
     blurhash: bool = False
+    blurhash_box: int | None = 100
+    gif_colours: int | None = None
     crops: Mapping[str, CoverCrop] = field(default_factory=dict)
 
 
@@ -111,9 +116,12 @@ def image_rules(kind: Kind, version: Version, limits: Limits) -> ImageRules | No
     profile_bytes = 8 * MEBIBYTE if version.number >= (4, 6) or (version.at_least_4_4 and vips) else 2 * MEBIBYTE
     avatar = CoverCrop(400, 400)
     if kind is AVATARS:
-        return ImageRules(_RASTER, profile_bytes, avatar, static_geometry=avatar, enlarges=vips)
+        return ImageRules(
+            _RASTER, profile_bytes, avatar, static_geometry=avatar, enlarges=vips, gif_colours=32 if vips else None
+        )
     if kind is HEADERS:
-        return ImageRules(_RASTER, profile_bytes, PixelBudget(750_000))
+        return ImageRules(_RASTER, profile_bytes, PixelBudget(750_000), gif_colours=32 if vips else None)
+    box = 100 if vips else None
     quality = None if vips else 90
     if kind is MEDIA_FILES:
         return ImageRules(
@@ -123,6 +131,7 @@ def image_rules(kind: Kind, version: Version, limits: Limits) -> ImageRules | No
             small=PixelBudget(230_400),
             jpeg_quality=quality,
             blurhash=True,
+            blurhash_box=box,
         )
     if kind is MEDIA_THUMBNAILS:
         return ImageRules(
@@ -131,6 +140,7 @@ def image_rules(kind: Kind, version: Version, limits: Limits) -> ImageRules | No
             PixelBudget(230_400),
             jpeg_quality=quality,
             blurhash=True,
+            blurhash_box=box,
         )
     if kind is EMOJIS:
         return ImageRules(
@@ -141,7 +151,7 @@ def image_rules(kind: Kind, version: Version, limits: Limits) -> ImageRules | No
     if kind is PREVIEW_CARDS:
         card_bytes = 8 * MEBIBYTE if version.number >= (4, 6) or (version.number >= (4, 3) and vips) else 2 * MEBIBYTE
         geometry = PixelBudget(230_400) if vips else Unchanged()
-        return ImageRules(_RASTER, card_bytes, geometry, jpeg_quality=quality, blurhash=True)
+        return ImageRules(_RASTER, card_bytes, geometry, jpeg_quality=quality, blurhash=True, blurhash_box=box)
     if kind is PROVIDER_ICONS:
         return ImageRules(_RASTER, MEBIBYTE, Unchanged())
     if kind is SITE_UPLOADS:

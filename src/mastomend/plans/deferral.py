@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mastomend.outcomes import Outcome, RecordOutcome
 
 #: Reasons that concern this server and the moment, not the origin.
-OURS = frozenset({"in_flight", "row_changed", "verify_failed", "needs_ffmpeg", "handed_over", "reset"})
+OURS = frozenset({"in_flight", "row_changed", "verify_failed", "needs_ffmpeg", "needs_decoder", "handed_over", "reset"})
 #: Reasons that say an origin server does not answer at all.
 UNREACHABLE = frozenset({"dns", "connect", "tls", "timeout", "broken_off", "server_error"})
 GAVE_UP = "gave_up"

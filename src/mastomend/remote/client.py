@@ -3,7 +3,8 @@
 Redirects are followed by hand, at most three, every hop checked like the first. Names are resolved by our own
 resolver, which drops refused addresses before a connection is made; address literals never reach a resolver, so they
 are checked in the URL; and the peer of the finished connection is checked once more. Every phase has a time limit and
-so has the whole (facts §11). Bodies are counted after decompression while they stream in.
+so has the whole (facts §11): headers that drip in do not hold it up. Bodies are counted after decompression while they
+stream in. A Content-Encoding nobody asked for is that file's trouble, not its host's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import asyncio
 import ipaddress
 import re
 import socket
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -41,6 +43,16 @@ class TimeLimits:
     silence_s: float = 10.0
     body_s: float = 30.0
 
+    @property
+    def whole_s(self) -> float:
+        """One question with all its redirects."""
+        return self.headers_s + self.body_s
+
+    @property
+    def headers_s(self) -> float:
+        """From the question to the end of the headers."""
+        return self.dns_s + 2 * self.connect_s + self.silence_s
+
 
 class Failure(StrEnum):
     """Why there is no body. The words are stable: reports and `--json` consumers rely on them."""
@@ -60,6 +72,7 @@ class Failure(StrEnum):
     PRIVATE_ADDRESS = "private_address"
     TOO_MANY_REDIRECTS = "too_many_redirects"
     BAD_URL = "bad_url"
+    BAD_ENCODING = "bad_encoding"
 
     @property
     def host_in_trouble(self) -> bool:
@@ -111,6 +124,28 @@ class NotFetched:
     failure: Failure
     detail: str
     retry_after_s: float | None = None
+
+
+#: What a server may call its encoding, and whether there is something to unpack.
+_ENCODINGS = {"": False, "identity": False, "none": False, "gzip": True, "x-gzip": True}
+
+
+class _Gunzip:
+    """Unpacks gzip a piece at a time, so that what unfolds without end is stopped."""
+
+    def __init__(self) -> None:
+        self._decoder = zlib.decompressobj(31)
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """What that chunk unfolds to."""
+        while chunk:
+            yield self._decoder.decompress(chunk, _CHUNK)
+            chunk = self._decoder.unconsumed_tail
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its end was seen."""
+        return self._decoder.eof
 
 
 class _RefusedAddress(OSError):
@@ -181,6 +216,7 @@ class GuardedClient:
             timeout=timeout,
             headers={"User-Agent": self._user_agent, "Accept-Encoding": "gzip"},
             skip_auto_headers=("Accept",),
+            auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
@@ -191,9 +227,8 @@ class GuardedClient:
 
     async def get(self, ask: Ask) -> Fetched | NotFetched:
         """The body of that URL. Never raises for what a stranger does."""
-        whole = self._limits.dns_s + 2 * self._limits.connect_s + self._limits.silence_s + self._limits.body_s
         try:
-            async with asyncio.timeout((_MAX_REDIRECTS + 1) * whole):
+            async with asyncio.timeout(self._limits.whole_s):
                 return await self._follow(ask)
         except _RefusedAddress as error:
             return NotFetched(Failure.PRIVATE_ADDRESS, str(error))
@@ -212,6 +247,8 @@ class GuardedClient:
             if isinstance(error.os_error, _RefusedAddress):
                 return NotFetched(Failure.PRIVATE_ADDRESS, str(error.os_error))
             return NotFetched(Failure.CONNECT, _words(error))
+        except zlib.error:
+            return NotFetched(Failure.BAD_ENCODING, "its compression is broken")
         except (aiohttp.InvalidURL, ValueError) as error:
             return NotFetched(Failure.BAD_URL, _words(error))
         except (aiohttp.ClientError, OSError) as error:
@@ -224,9 +261,9 @@ class GuardedClient:
             if refusal := self._refuse(current):
                 return refusal
             headers = self._headers(ask, current)
-            async with self._session.get(
-                current, headers=headers, allow_redirects=False, proxy=self._proxy
-            ) as response:
+            async with asyncio.timeout(self._limits.headers_s):
+                asked = await self._session.get(current, headers=headers, allow_redirects=False, proxy=self._proxy)
+            async with asked as response:
                 self._check_peer(response)
                 if response.status in (301, 302, 303, 307, 308):
                     location = response.headers.get("Location", "")
@@ -275,14 +312,24 @@ class GuardedClient:
             return too_big
         parts: list[bytes] = []
         size = 0
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in _ENCODINGS:
+            return NotFetched(Failure.BAD_ENCODING, "sent in an encoding nobody asked for")
+        unpacked = _Gunzip() if _ENCODINGS[encoding] else None
         async with asyncio.timeout(self._limits.body_s):
             async for chunk in response.content.iter_chunked(_CHUNK):
-                size += len(chunk)
-                parts.append(chunk)
+                for piece in (chunk,) if unpacked is None else unpacked.pieces(chunk):
+                    size += len(piece)
+                    parts.append(piece)
+                    if size > ask.max_bytes:
+                        break
                 if size > ask.max_bytes:
                     if not ask.truncate:
                         return too_big
                     break
+            else:
+                if unpacked is not None and not unpacked.is_whole:
+                    return NotFetched(Failure.BAD_ENCODING, "its compression is broken")
         body = b"".join(parts)
         kind = response.headers.get("Content-Type", "").encode("ascii", "replace").decode("ascii")
         return Fetched(body[: ask.max_bytes], str(response.url), kind)

@@ -14,6 +14,8 @@ from yarl import URL
 
 ACCEPT = "application/activity+json, application/ld+json"
 MAX_BYTES = 1024 * 1024
+#: Media of one post that Mastodon keeps: the first usable ones.
+_KEPT = 4
 _TYPES = ("application/activity+json", "application/ld+json")
 
 
@@ -72,10 +74,12 @@ def emoji_picture(document: Document) -> Picture | None:
 
 
 def attachments(document: Document) -> list[Attached]:
-    """The note's media in order; link previews (`href` without `url`) are none."""
-    found = []
+    """The note's media in order, as many as Mastodon keeps; what has an `href` is a link, and none (facts §13.6)."""
+    found: list[Attached] = []
     for item in _listed(document.body.get("attachment")):
-        if isinstance(item, dict) and (url := _address(item.get("url"))) is not None:
+        if len(found) == _KEPT:
+            break
+        if isinstance(item, dict) and not item.get("href") and (url := _address(item.get("url"))) is not None:
             icon = _picture(item.get("icon"))
             blurhash = item.get("blurhash")
             found.append(Attached(url, icon.url if icon else None, blurhash if isinstance(blurhash, str) else None))
@@ -92,7 +96,7 @@ def _picture(value: Any) -> Picture | None:
         if isinstance(item, str):
             url = usable_url(item)
             return Picture(url, is_document=True) if url else None
-        if isinstance(item, dict) and (url := _address(item.get("url"))) is not None:
+        if isinstance(item, dict) and (url := _address(item.get("url") or item.get("href"))) is not None:
             return Picture(url)
         return None
     return None

@@ -22,5 +22,5 @@ def outcome_of_failure(answer: NotFetched) -> Outcome:
 
 
 def outcome_of_image(error: UnusableImage) -> Outcome:
-    """A body that is no usable image: an animation waits for ffmpeg, everything else is refused."""
-    return Outcome.DEFERRED if error.reason == "needs_ffmpeg" else Outcome.REFUSED
+    """A body that is no usable image: what needs a program that is not here waits for it, everything else is refused."""
+    return Outcome.DEFERRED if error.reason in ("needs_ffmpeg", "needs_decoder") else Outcome.REFUSED
