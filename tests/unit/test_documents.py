@@ -97,8 +97,10 @@ def test_an_address_is_the_same_in_mastodon_s_normal_form(case: dict[str, str | 
 
 
 def test_other_addresses_are_others() -> None:
-    spellings = ["https://a.example/x", "https://a.example/y", "http://a.example/x", "https://b.example/x",
-                 "https://a.example/x?y", "https://a.example:444/x", "https://u@a.example/x", "https://a.example/X"]  # fmt: skip
+    spellings = [
+        "https://a.example/x", "https://a.example/y", "http://a.example/x", "https://b.example/x",
+        "https://a.example/x?y", "https://a.example:444/x", "https://u@a.example/x", "https://a.example/X",
+    ]  # fmt: skip
     for i, one in enumerate(spellings):
         assert [same_address(one, other) for other in spellings] == [n == i for n in range(len(spellings))]
 

@@ -128,6 +128,7 @@ class Restorer:
     ) -> Iterator[RecordOutcome | Case]:
         """Storage first, for all of them together; what is left is asked of its origin, or refused."""
         left = []
+        told: dict[int, list[str]] = {}
         for t, found in broken:
             if refused := untouchable(t, found):
                 yield refused
@@ -136,19 +137,22 @@ class Restorer:
             else:
                 left.append((t, found))
         for source in self._sources:
-            copies = find(source, [(t, {f.style for f in found}) for t, found in left]) if left else []
+            answers = find(source, [(t, {f.style for f in found}) for t, found in left]) if left else []
             still = []
-            for (t, found), copied in zip(left, copies, strict=True):
-                if _is_enough(copied, {f.style for f in found}):
-                    yield Case(t, hints[t.row.record.id], source.source, copied)
+            for (t, found), answer in zip(left, answers, strict=True):
+                if _is_enough(answer.copies, {f.style for f in found}):
+                    yield Case(t, hints[t.row.record.id], source.source, answer.copies)
                 else:
+                    told.setdefault(t.row.record.id, []).extend(answer.told)
                     still.append((t, found))
             left = still
         for t, _ in left:
-            yield self._remote(t, hints[t.row.record.id])
+            yield self._remote(t, hints[t.row.record.id], told.get(t.row.record.id, ()))
 
-    def _remote(self, t: Target, corrupt: frozenset[str]) -> RecordOutcome | Case:
+    def _remote(self, t: Target, corrupt: frozenset[str], told: Sequence[str] = ()) -> RecordOutcome | Case:
         refused = self._mender.undownloadable(t)
+        if refused is not None and refused.outcome is Outcome.LOST and told:
+            refused = replace(refused, detail=f"a local file; {'; '.join(told)}")
         able = self._ffmpeg is not None or self._tools.others_convert
         if refused is None and self._mender.needs_ffmpeg(t) and not able:
             detail = "ffmpeg was not found; Mastodon's own workers have it: --engine sidekiq"
@@ -198,9 +202,9 @@ class Restorer:
         sizes = self._store.sizes([f.key for f in files])
         bad = corrupt | {f.style for f, size in zip(files, sizes, strict=True) if size <= 0}
         for source in after:
-            (copies,) = find(source, [(case.target, bad)])
-            if ORIGINAL in copies:
-                yield Case(case.target, corrupt, source.source, copies)
+            (found,) = find(source, [(case.target, bad)])
+            if ORIGINAL in found.copies:
+                yield Case(case.target, corrupt, source.source, found.copies)
 
     def _from_origin(self, case: Case, tried: Tried) -> Way:
         t = case.target

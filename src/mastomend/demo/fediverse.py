@@ -55,7 +55,7 @@ class Request:
 
 @dataclass(slots=True)
 class Origin:
-    """One simulated server. `delay_s` is its latency; `types` and `statuses` are of single paths."""
+    """One simulated server. `delay_s` is its latency; `types`, `statuses` and `headers` are of single paths."""
 
     domain: str
     address: str
@@ -65,6 +65,7 @@ class Origin:
     files: dict[str, bytes] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)
     retry_after_s: int = 1
     refusals: int = 3
     active: int = 0
@@ -173,9 +174,8 @@ class Fediverse:
             return web.Response(status=status)
         if body is None:
             return web.Response(status=404)
-        return web.Response(
-            body=body, headers={"Content-Type": origin.types.get(request.path, "application/octet-stream")}
-        )
+        headers = {"Content-Type": origin.types.get(request.path, "application/octet-stream")}
+        return web.Response(body=body, headers=headers | origin.headers.get(request.path, {}))
 
     async def _endless(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyvips
 
-from mastomend.images.load import ROOM, within_time
+from mastomend.images.load import ROOM, give_memory_back, within_time
 from mastomend.mastodon.processing import MAX_GIF_PIXELS, MAX_PIXELS, MAX_SIDE
 
 # libvips' own classes; everything else (SVG, PDF, ImageMagick's hundred formats) stays blocked in this process.
@@ -98,6 +98,7 @@ def _restrict_loaders_once() -> None:
     pyvips.operation_block_set("VipsForeignLoad", True)
     for name in _ALLOWED:
         pyvips.operation_block_set(name, False)
+    give_memory_back()
     pyvips.cache_set_max(0)  # every image is seen once; a cache would only hold memory
 
 

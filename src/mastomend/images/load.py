@@ -6,6 +6,7 @@ So each one waits until it fits beside those under way, by its pixels. One that 
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections import deque
@@ -18,6 +19,17 @@ from mastomend.mastodon.processing import MAX_PIXELS
 #: As many pixels as the largest picture has: that one alone, or as many smaller ones as make the same.
 _AT_ONCE = MAX_PIXELS
 SECONDS = 60.0
+
+
+#: glibc's `M_MMAP_THRESHOLD`: what is larger than this goes back to the system when it is freed.
+_M_MMAP_THRESHOLD, _LARGE_BYTES = -3, 4 * 1024 * 1024
+
+
+def give_memory_back() -> None:
+    """Large buffers are not kept for later: each thread would keep its own, and twelve threads three times the memory."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it, others need it not
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 class Room:

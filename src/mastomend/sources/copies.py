@@ -2,26 +2,38 @@
 
 Both hold *stored* files, as Mastodon once made them, so every style is looked for and what is found is taken as it is.
 An `original` counts only if its size is the one the row records (facts §0.2). Candidates of many records are asked
-for together.
+for together. What was found and does not count is told, so that nobody looks for it again.
+
+Files of people who live here are looked for once more, beside their place: a name in another normal form or case, with
+` (1)` or `.1` behind it, rsync's unfinished one, in the record's folder but in none of its styles. Any other file that lies
+there is named and never used.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
+from urllib.parse import unquote
 
 from mastomend.actions.actions import QUARANTINE_FOLDER, quarantine_key
-from mastomend.mastodon.keys import Key
+from mastomend.errors import StorageError
+from mastomend.mastodon.keys import ORIGINAL, Key
 from mastomend.mastodon.kinds import KINDS
 from mastomend.outcomes import Source
-from mastomend.storage.ports import MISSING, UNREADABLE, Store, held
+from mastomend.storage.ports import MISSING, Held, Store, held
 from mastomend.vocabulary import Target
 
 #: So many files in quarantine are known by name, those of the newest runs; about 20 MB.
 _QUARANTINED = 100_000
 _PREFIXES = 8
 _CACHE = "cache/"
+#: So much of a record's folder is looked at; it holds a handful of files.
+_BESIDE = 200
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,14 @@ class CopySource(Protocol):
         """Keys under which that file may be, likeliest first."""
         ...
 
+    def beside(self, target: Target) -> Sequence[Held]:
+        """What else lies in the record's own folder."""
+        ...
+
+    def told(self, size: int, expected: int) -> str:
+        """What to say of a file of that size where another was expected."""
+        ...
+
 
 class Elsewhere:
     """This storage: with or without `cache/`, under another or no key prefix, in the quarantine (facts §0.1, §9)."""
@@ -67,6 +87,20 @@ class Elsewhere:
         found = [Key(prefix + form) for prefix in self._prefixes for form in _forms(plain)]
         found += self._quarantined.get(quarantine_key("", key).rpartition("/")[2], ())
         return [candidate for candidate in found if candidate != key]
+
+    def beside(self, target: Target) -> Sequence[Held]:
+        if not target.row.record.is_local or not target.files:
+            return ()
+        folder = target.files[0].key.rpartition("/")[0].rpartition("/")[0] + "/"
+        own = {file.key for file in target.files}
+        found = (one for objects in self.store.list(folder) for one in held(objects) if one.key not in own)
+        try:
+            return list(islice(found, _BESIDE))
+        except StorageError:  # what keeps the folder from being looked into is told of the file itself
+            return ()
+
+    def told(self, size: int, expected: int) -> str:
+        return ""
 
 
 def _quarantined(store: Store, folder: str) -> dict[str, list[Key]]:
@@ -97,6 +131,16 @@ class Backup:
         plain = key.removeprefix(self._own)
         return [Key(self._its + form) for form in _forms(plain)]
 
+    def beside(self, target: Target) -> Sequence[Held]:
+        return ()
+
+    def told(self, size: int, expected: int) -> str:
+        if size == MISSING:
+            return "the backup does not have it"
+        if size < 0:
+            return "the backup has it, but it cannot be read"
+        return f"the backup has it with {size:,} bytes, but {expected:,} are recorded"
+
 
 def _forms(plain: str) -> Iterator[str]:
     """The key, then the same with `cache/` where it has none, without where it has."""
@@ -104,7 +148,15 @@ def _forms(plain: str) -> Iterator[str]:
     yield plain.removeprefix(_CACHE) if plain.startswith(_CACHE) else _CACHE + plain
 
 
-def find(source: CopySource, broken: Sequence[tuple[Target, Set[str]]]) -> list[dict[str, StoredCopy]]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The copies of a record's files by style, and what to tell of what was found and does not count."""
+
+    copies: dict[str, StoredCopy]
+    told: tuple[str, ...] = ()
+
+
+def find(source: CopySource, broken: Sequence[tuple[Target, Set[str]]]) -> list[Found]:
     """For each record, given with its broken styles, the copies of those files; one bulk look-up for all.
 
     Raises:
@@ -116,10 +168,65 @@ def find(source: CopySource, broken: Sequence[tuple[Target, Set[str]]]) -> list[
             if file.style in bad:
                 asked += [(number, file.style, file.size, key) for key in source.candidates(file.key)]
     sizes = source.store.sizes([key for *_, key in asked])
-    answer: list[dict[str, StoredCopy]] = [{} for _ in broken]
+    copies: list[dict[str, StoredCopy]] = [{} for _ in broken]
+    best: dict[int, tuple[int, int]] = {}
     for (number, style, expected, key), size in zip(asked, sizes, strict=True):
-        if size in (MISSING, UNREADABLE) or style in answer[number]:
+        if style == ORIGINAL and expected is not None:
+            best[number] = max(best.get(number, (MISSING, expected)), (size, expected))
+        if size < 0 or style in copies[number]:
             continue
         if size == expected or (expected is None and size > 0):
-            answer[number][style] = StoredCopy(style, key, size, source.store)
+            copies[number][style] = StoredCopy(style, key, size, source.store)
+    answer = []
+    for number, (target, bad) in enumerate(broken):
+        told = [] if ORIGINAL in copies[number] or number not in best else [source.told(*best[number])]
+        told += _from_beside(source, target, bad, copies[number])
+        answer.append(Found(copies[number], tuple(word for word in told if word)))
     return answer
+
+
+def _from_beside(source: CopySource, target: Target, bad: Set[str], copies: dict[str, StoredCopy]) -> list[str]:
+    """Take what lies beside its place; the names of what lies there and is something else."""
+    if not bad - copies.keys():
+        return []
+    others = []
+    for one in source.beside(target):
+        file = next((f for f in target.files if is_same_name(one.key, f.key) and f.size == one.size), None)
+        if file is not None and file.style in bad:
+            copies.setdefault(file.style, StoredCopy(file.style, Key(one.key), one.size, source.store))
+        elif file is None:
+            others.append(f"{one.key.rpartition('/')[2]} ({one.size:,} bytes)")
+    return [f"beside it lies {', '.join(others[:_NAMED])}, which is not used"] if others else []
+
+
+def is_same_name(found: str, wanted: str) -> bool:
+    """Whether the last part of a key is that of another but for what copying tools do to names."""
+    wanted = _folded(wanted.rpartition("/")[2])
+    name = found.rpartition("/")[2]
+    return any(_folded(form) == wanted for form in _undone(name))
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _undone(name: str) -> Iterator[str]:
+    """The name, and what it was before a tool made a copy of it."""
+    yield name
+    yield unquote(name)
+    for pattern, instead in _COPIED:
+        if (plain := pattern.sub(instead, name)) != name:
+            yield plain
+
+
+#: ` (1)` before the extension, `.1` and other ends behind it, rsync's `.NAME.a1B2c3` while it is under way.
+_COPIED = tuple(
+    (re.compile(pattern), instead)
+    for pattern, instead in (
+        (r"[ _]?\(\d{1,3}\)(?=\.[^.]*$|$)", ""),
+        (r"(?: - Copy| copy)(?=\.[^.]*$|$)", ""),
+        (r"\.\d{1,3}$", ""),
+        (r"(?:~|\.bak|\.orig|\.old)$", ""),
+        (r"^\.(.+)\.[A-Za-z0-9]{6}$", r"\1"),
+    )
+)
