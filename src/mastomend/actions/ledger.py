@@ -119,6 +119,11 @@ class Ledger:
             columns = [("kind", DataType.string()), ("id", DataType.int64()), ("outcome", DataType.string())]
             yield Table.from_pydict({name: Array([row[name] for row in some], type=arrow) for name, arrow in columns})
 
+    def next_try(self) -> datetime | None:
+        """When the first deferred record is due; None if there is none."""
+        (row,) = self._journal.query("SELECT min(next_try) AS moment FROM ledger")
+        return datetime.fromisoformat(row["moment"]) if row["moment"] else None
+
     def due(self, now: datetime) -> Iterator[tuple[str, int]]:
         """Deferred records whose time has come."""
         sql = "SELECT kind, id FROM ledger WHERE next_try IS NOT NULL AND next_try <= ?"

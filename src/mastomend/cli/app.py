@@ -5,6 +5,7 @@ A command imports what it needs when it is called, so that a nightly `check` doe
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import traceback
@@ -18,7 +19,16 @@ import typer
 from mastomend import __version__
 from mastomend.cli import check, demo, history, repair
 from mastomend.cli.context import GlobalOptions
-from mastomend.cli.output import emit_json, escape, flush, give_up_stdout, log, prepare_streams, show_error
+from mastomend.cli.output import (
+    cannot_write,
+    emit_json,
+    escape,
+    flush,
+    give_up_stdout,
+    log,
+    prepare_streams,
+    show_error,
+)
 from mastomend.errors import MastomendError, OutputError
 from mastomend.mastodon.configuration import redact
 
@@ -70,20 +80,31 @@ def run(arguments: Sequence[str]) -> int:
         answer: Any = app(list(words), standalone_mode=False)
         flush()
     except OutputError as error:
-        give_up_stdout()
-        show_error(error)
-        return error.exit_code
+        return _unheard(error)
     except MastomendError as error:
         return _told(words, error.message, error.hint, error.exit_code, partial(show_error, error))
     except KeyboardInterrupt:
         answer = INTERRUPTED
     except (SystemExit, GeneratorExit):
         raise
+    except OSError as error:
+        # what typer prints itself is not wrapped; a file of ours that cannot be written comes in words of its own
+        return _unheard(cannot_write(error)) if _is_of_stdout(error) else _usage_error(error, words)
     except BaseException as error:  # also a panic of an extension module, which is no `Exception`
         return _usage_error(error, words)
     if answer == INTERRUPTED:  # typer turns Ctrl-C into this answer itself
         log.print("Interrupted. Nothing is lost: the same command goes on from here.")
     return answer if isinstance(answer, int) else 0
+
+
+def _is_of_stdout(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO) and error.filename is None
+
+
+def _unheard(error: OutputError) -> int:
+    give_up_stdout()
+    show_error(error)
+    return error.exit_code
 
 
 def _told(words: Sequence[str], message: str, hint: str, code: int, show: Callable[[], object]) -> int:

@@ -194,8 +194,13 @@ def show(report: CheckReport, next_command: str) -> None:
         result.print(f"Details: {escape(str(report.findings))}")
     if report.mass_loss:
         result.print(f"If the files really are gone: [bold]{escape(f'{next_command} --max-missing 100%')}[/]")
-    elif report.new or report.known[Outcome.DEFERRED]:
+    elif report.new:
         result.print(f"Next: [bold]{escape(next_command)}[/]")
+    elif report.known[Outcome.DEFERRED] and report.next_try is not None:
+        due = f"{report.next_try:%Y-%m-%d %H:%M} UTC"
+        result.print(
+            f"The deferred ones are due from {due} on: [bold]{escape(f'{next_command} --deferred --apply')}[/]"
+        )
 
 
 def _show_broken(report: CheckReport) -> None:

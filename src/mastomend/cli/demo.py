@@ -41,6 +41,7 @@ def demo_command(
     started = time.monotonic()
     with progress() as observer:
         for event in story(folder, storage, observer):
+            observer.put_away()
             _show(event)
             if isinstance(event, Running) and keep_running:
                 _stay(event)
@@ -64,11 +65,11 @@ def _show(event: Event) -> None:
             result.print("\n[bold cyan]check[/]")
             check_cli.show(report, command_line(env, env.parent / "state", "repair"))
         case Repaired(report=report, env=env):
-            again, undo = (
+            again, later, undo = (
                 command_line(env, env.parent / "state", words)
-                for words in ("repair --apply", f"undo {report.run} --apply")
+                for words in ("repair --apply", "repair --apply --deferred", f"undo {report.run} --apply")
             )
-            repair_cli.show(report, RepairOptions(apply=True), again, undo)
+            repair_cli.show(report, RepairOptions(apply=True), again, later, undo)
         case Running():
             pass
         case _:

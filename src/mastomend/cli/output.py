@@ -36,6 +36,12 @@ class Console(RichConsole):
         rendered.plain = rendered.plain.translate(_SHOWN)
         return rendered
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except OSError as error:
+            raise cannot_write(error) from None
+
     def on_broken_pipe(self) -> NoReturn:
         """Whoever read our output has gone."""
         raise OutputError("The output was closed before everything was written.")
@@ -77,7 +83,12 @@ def flush() -> None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        raise OutputError(f"The output cannot be written: {error.strerror}.") from None
+        raise cannot_write(error) from None
+
+
+def cannot_write(error: OSError) -> OutputError:
+    """Nobody can be told: why."""
+    return OutputError(f"The output cannot be written: {error.strerror}.")
 
 
 def give_up_stdout() -> None:
@@ -109,7 +120,7 @@ def emit_json(document: dict[str, Any], exit_code: int) -> None:
     try:
         sys.stdout.write(text + "\n")
     except OSError as error:
-        raise OutputError(f"The output cannot be written: {error.strerror}.") from None
+        raise cannot_write(error) from None
     flush()
 
 

@@ -1,10 +1,15 @@
-"""Progress on stderr: bars with rate and time left on a terminal, a plain line now and then elsewhere."""
+"""Progress on stderr: on a terminal one line for what is under way, with rate and time left; elsewhere a line now and then.
+
+The line is gone before a result is printed: a display that outlives its step draws over what people came to read. What
+takes less than a second is not shown at all.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -12,6 +17,15 @@ from mastomend.cli.output import escape, log
 from mastomend.commands.progress import Progress as Observer
 
 _EVERY_S = 10.0
+_WORTH_SHOWING_S = 1.0
+
+
+class Display(Observer, Protocol):
+    """An observer whose display can be put away while something is printed."""
+
+    def put_away(self) -> None:
+        """Nothing of it is on the screen; the next step shows it again."""
+        ...
 
 
 class PlainProgress:
@@ -33,53 +47,67 @@ class PlainProgress:
             rate = self._done / max(now - self._started, 0.001)
             left = (self._total - self._done) / rate if self._total > self._done and rate else 0
             remaining = f", about {left:,.0f} s left" if left else ""
-            log.print(f"{self._task}: {self._done:,} done, {rate:,.0f}/s{remaining}")
+            log.print(f"{escape(self._task)}: {self._done:,} done, {rate:,.0f}/s{remaining}")
 
     def note(self, text: str) -> None:
         log.print(escape(text))
 
+    def put_away(self) -> None:
+        pass
+
 
 class BarProgress:
-    """One bar a task."""
+    """One bar for the current task."""
 
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._current: TaskID | None = None
+    def __init__(self) -> None:
+        self._bars: Progress | None = None
+        self._task: TaskID | None = None
+        self._words, self._total, self._done, self._began = "", 0, 0, 0.0
 
     def start(self, task: str, total: int) -> None:
-        self._finish()
-        self._current = self._bars.add_task(task, total=total or None, rate="")
+        self._words, self._total, self._done, self._began = task, total, 0, time.monotonic()
+        if self._bars is not None and self._task is not None:
+            self._bars.remove_task(self._task)
+        self._task = None
 
     def advance(self, n: int) -> None:
-        if self._current is not None:
-            self._bars.advance(self._current, n)
-            task = self._bars.tasks[self._bars.task_ids.index(self._current)]
-            if task.total is not None and task.completed > task.total:  # it was an estimate
-                self._bars.update(self._current, total=task.completed)
-            self._bars.update(self._current, rate=f"{task.speed:,.0f}/s" if task.speed else "")
+        self._done += n
+        if self._task is None:
+            if time.monotonic() - self._began < _WORTH_SHOWING_S:
+                return
+            self._show()
+        assert self._bars is not None and self._task is not None
+        total = max(self._total, self._done) if self._total else None  # it may have been an estimate
+        rate = self._done / max(time.monotonic() - self._began, 0.001)
+        self._bars.update(self._task, completed=self._done, total=total, rate=f"{rate:,.0f}/s")
+
+    def _show(self) -> None:
+        if self._bars is None:
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+            )
+            self._bars = Progress(*columns, console=log, transient=True)
+            self._bars.start()
+        self._task = self._bars.add_task(self._words, total=self._total or None, rate="")
 
     def note(self, text: str) -> None:
-        self._bars.console.print(escape(text))
+        log.print(escape(text))
 
-    def _finish(self) -> None:
-        if self._current is not None:
-            task = self._bars.tasks[self._bars.task_ids.index(self._current)]
-            self._bars.update(self._current, total=max(task.completed, 1), completed=max(task.completed, 1))
-            self._current = None
+    def put_away(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars = self._task = None
 
 
 @contextmanager
-def progress(*, quiet: bool = False) -> Iterator[Observer]:
-    """The observer that fits the terminal."""
-    if quiet or not log.is_terminal:
-        yield PlainProgress()
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=log, transient=True) as bars:
-        yield BarProgress(bars)
+def progress(*, quiet: bool = False) -> Iterator[Display]:
+    """The observer that fits the terminal; nothing of it is left on the screen behind the block."""
+    display = PlainProgress() if quiet or not log.is_terminal else BarProgress()
+    try:
+        yield display
+    finally:
+        display.put_away()

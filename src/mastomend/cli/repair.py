@@ -84,14 +84,18 @@ def repair_command(
     else:
         words = ["repair", *(kinds or ()), "--apply"]
         if scan is not None:
-            words.append(f"--scan {scan}")
+            words += ["--scan", scan]
         if max_missing is not None:
-            words.append(f"--max-missing {max_missing}")
-        words += [f"--from {shlex.quote(str(path))}" for path in backups or ()]
-        words += [f"--engine {engine.value}"] if engine is not Engine.DIRECT else []
+            words += ["--max-missing", max_missing]
+        for path in backups or ():
+            words += ["--from", str(path)]
+        words += ["--engine", engine.value] if engine is not Engine.DIRECT else []
         words += ["--deferred"] if deferred else []
         undo = command_line(given.env, given.state, f"undo {report.run} --apply")
-        show(report, options, command_line(given.env, given.state, " ".join(words)), undo)
+        words = [word if word.startswith("--") else shlex.quote(word) for word in words]
+        later = [*(word for word in words if word != "--deferred"), "--deferred"]
+        again, due = (command_line(given.env, given.state, " ".join(rest)) for rest in (words, later))
+        show(report, options, again, due, undo)
     return code
 
 
@@ -134,7 +138,9 @@ def document(report: RepairReport) -> dict[str, Any]:
     }
 
 
-def show(report: RepairReport, options: RepairOptions, apply_command: str, undo_command: str) -> None:
+def show(
+    report: RepairReport, options: RepairOptions, apply_command: str, later_command: str, undo_command: str
+) -> None:
     """What a person reads: how much, what became of it and why, what to do next."""
     if not report.records:
         result.print("Nothing that was deferred is due." if options.deferred else "[green]Nothing is broken.[/]")
@@ -146,7 +152,14 @@ def show(report: RepairReport, options: RepairOptions, apply_command: str, undo_
                 by_others = _BY_OTHERS.get(options.engine) if source in ("origin", "page") else None
                 result.print(f"{found:>9,} {by_others or words}")
         result.print(f"Report: {escape(str(report.report))}")
-        result.print(f"Nothing was changed. Next: [bold]{escape(apply_command)}[/]")
+        for reason in report.mass_loss:
+            result.print(f"[bold red]{escape(reason)}[/]")
+        if report.mass_loss:
+            result.print("Is everything mounted that should be, and is it the right storage? With --apply this stops.")
+            result.print("Nothing was changed. If the files really are gone:")
+            result.print(f"  [bold]{escape(f'{apply_command} --max-missing 100%')}[/]")
+        else:
+            result.print(f"Nothing was changed. Next: [bold]{escape(apply_command)}[/]")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("outcome")
@@ -166,7 +179,8 @@ def show(report: RepairReport, options: RepairOptions, apply_command: str, undo_
     result.print(f"Report: {escape(str(report.report))}")
     if report.outcomes[Outcome.DEFERRED]:
         result.print(
-            f"{count(report.outcomes[Outcome.DEFERRED], 'record')} may succeed later: run the same command again."
+            f"{count(report.outcomes[Outcome.DEFERRED], 'record')} may succeed later; when they are due: "
+            f"[bold]{escape(later_command)}[/]"
         )
     if mended:
         result.print(f"To take this back: [bold]{escape(undo_command)}[/]")

@@ -127,6 +127,7 @@ class CheckReport:
     top_domains: list[tuple[str, int]] = field(default_factory=list)
     obstacles: list[tuple[str, int]] = field(default_factory=list)
     known: Counter[Outcome] = field(default_factory=Counter)
+    next_try: datetime | None = None
 
     @property
     def broken(self) -> int:
@@ -436,7 +437,9 @@ def _join_ledger(connection: duckdb.DuckDBPyConnection, instance: Instance, repo
     if not journal_path(instance.state).exists():
         return
     with contextlib.closing(Journal(instance.state)) as journal:
-        for batch in Ledger(journal, instance.settings.deferral).tables():
+        known = Ledger(journal, instance.settings.deferral)
+        report.next_try = known.next_try()
+        for batch in known.tables():
             connection.execute("INSERT INTO ledger SELECT * FROM batch")
             del batch
     rows = connection.execute(

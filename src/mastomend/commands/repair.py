@@ -96,6 +96,7 @@ class RepairReport:
     report: Path = Path()
     resumed: bool = False
     recovered: int = 0
+    mass_loss: list[str] = field(default_factory=list)
 
     def count(self, outcome: RecordOutcome) -> None:
         """Add one record."""
@@ -148,8 +149,8 @@ def repair(
 def _dry_run(
     instance: Instance, options: RepairOptions, progress: Progress, now: Callable[[], datetime]
 ) -> RepairReport:
-    scan, findings = _findings(instance, options, progress)
-    report = RepairReport(new_id(datetime.now(UTC)), False, scan)
+    scan, findings, mass_loss = _findings(instance, options, progress)
+    report = RepairReport(new_id(datetime.now(UTC)), False, scan, mass_loss=mass_loss)
     report.report = instance.state / "runs" / report.run / "outcomes.parquet"
     budget = memory_for_records(instance.settings.memory_bytes) // 2  # list and report are there together
     with (
@@ -190,7 +191,7 @@ def _applied(
     try:
         recovered = _recover(instance, journal, progress)
         # also a run that goes on is checked first: what was true when it was cut off need not be true now
-        scan, findings = _findings(instance, options, progress)
+        scan, findings, _ = _findings(instance, options, progress)
         cut_off = _continues(journal, options)
         if cut_off is not None:
             progress.note(f"Going on with run {cut_off.id}, which was cut off.")
@@ -360,8 +361,8 @@ def _client(instance: Instance, database: MastodonDatabase, progress: Progress) 
     )
 
 
-def _findings(instance: Instance, options: RepairOptions, progress: Progress) -> tuple[str, Path]:
-    """The findings to work on: an earlier scan's, or those of a check made now.
+def _findings(instance: Instance, options: RepairOptions, progress: Progress) -> tuple[str, Path, list[str]]:
+    """The findings to work on: an earlier scan's, or those of a check made now; and why with `--apply` this would stop.
 
     Raises:
         SafetyStop: the check looks like mass loss.
@@ -374,13 +375,11 @@ def _findings(instance: Instance, options: RepairOptions, progress: Progress) ->
             )
         if options.apply:
             _stop_on_mass_loss(check(instance, _check_options(options), progress))
-        return options.scan, path
+        return options.scan, path, []
     report = check(instance, _check_options(options), progress)
     if options.apply:
         _stop_on_mass_loss(report)
-    elif report.mass_loss:
-        progress.note(" ".join(report.mass_loss) + " With --apply this stops, unless told --max-missing 100%.")
-    return report.scan, report.findings
+    return report.scan, report.findings, report.mass_loss
 
 
 def _check_options(options: RepairOptions) -> CheckOptions:
@@ -393,7 +392,7 @@ def _stop_on_mass_loss(report: CheckReport) -> None:
         raise SafetyStop(
             " ".join(report.mass_loss) + " This looks like a disk that is not mounted or a wrong bucket. "
             "Nothing was changed.",
-            hint="If the files really are gone, run the same command with --max-missing 100%.",
+            hint="Mount what is missing. If the files really are gone, run the same command with --max-missing 100%.",
         )
 
 
