@@ -19,7 +19,7 @@ import psycopg
 
 from mastomend.demo.services import free_ports, postgres
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 180.0
 
 
 def _programs() -> Path:

@@ -23,7 +23,7 @@ from mastomend.commands.repair import RepairOptions, repair
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.services import S3Server
-from mastomend.errors import ConfigurationError, ObjectError, SourceError, StorageError, UnreadableError
+from mastomend.errors import ConfigurationError, HiddenError, ObjectError, SourceError, StorageError, UnreadableError
 from mastomend.inventory.findings import load
 from mastomend.inventory.sample import Sample
 from mastomend.mastodon.configuration import S3Storage, Secret, storage
@@ -411,7 +411,7 @@ def test_h47_each_answer_has_its_own_advice(
 
 def test_h47_some_answers_concern_one_object_only() -> None:
     for status, code, method, kind in (
-        (403, "InvalidObjectState", "GET", UnreadableError), (403, "AccessDenied", "GET", UnreadableError),
+        (403, "InvalidObjectState", "GET", UnreadableError), (403, "AccessDenied", "GET", HiddenError),
         (404, "NoSuchKey", "PUT", ObjectError), (400, "EntityTooLarge", "PUT", ObjectError),
     ):  # fmt: skip
         assert type(failure("s3://b", Refusal(status, code), method=method, key="k")) is kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from mastomend.commands.check import check
 from mastomend.commands.parts import find_ffmpeg
 from mastomend.commands.repair import RepairOptions, repair
 from mastomend.demo.fediverse import Fediverse
+from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
+from mastomend.images import moving, programs
 from mastomend.images.decode import UnusableImage, header
 from mastomend.mastodon.configuration import Limits
 from mastomend.mastodon.keys import Record
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS
 from mastomend.mastodon.processing import moving_rules
 from mastomend.mastodon.versions import Version
+from mastomend.outcomes import Outcome
 
 needs_ffmpeg = pytest.mark.skipif(not (shutil.which("ffmpeg") and shutil.which("ffprobe")), reason="ffmpeg")
 APPLY = RepairOptions(apply=True, max_missing_percent=100)
@@ -176,9 +180,7 @@ def test_a_playlist_names_no_other_file(tmp_path: Path, playlist: bytes) -> None
     assert refused.value.reason == "not_media"
 
 
-def test_without_ffmpeg_it_is_deferred_by_name(
-    make_instance: MakeInstance, network: Fediverse, clips: dict[str, bytes]
-) -> None:
+def test_without_ffmpeg_it_is_deferred_by_name(make_instance: MakeInstance, network: Fediverse) -> None:
     instance = make_instance("4.5")
     with instance.env.open("a") as file:
         file.write("FFMPEG_BINARY=/nowhere/ffmpeg\n")
@@ -203,7 +205,7 @@ def test_a_cover_is_taken_out_of_its_sound(
     for name in ("song.mp3", "sound.ogg"):
         made = instance.produced(MEDIA_THUMBNAILS, clips["cover.png"])
         columns = instance.attachment(MEDIA_THUMBNAILS, made, "cover.png", 1)
-        new = instance.insert("media_attachments", remote_url=origin.url(f"/{name}"), type=4, **columns)
+        new = instance.insert("media_attachments", remote_url=origin.url(name), type=4, **columns)
         record = Record(new, False, "cover.png", made.content_type, len(made.original), 1)
         keys[name] = instance.store(MEDIA_THUMBNAILS, record, made.files)
         instance.media.delete(keys[name][0])
@@ -214,3 +216,102 @@ def test_a_cover_is_taken_out_of_its_sound(
     }
     cover = instance.media.read(keys["song.mp3"][0])
     assert cover is not None and (header(cover).width, header(cover).height) == (300, 300)
+
+
+def meta_of(instance: SimulatedInstance, record: int) -> dict[str, Any]:
+    row = instance.db.execute(
+        "SELECT file_meta::text AS meta FROM media_attachments WHERE id = %s", [record]
+    ).fetchone()
+    assert row is not None
+    found: dict[str, Any] = json.loads(row["meta"])
+    return found
+
+
+@needs_ffmpeg
+def test_meta_describes_what_came_and_how_it_is_seen(
+    make_instance: MakeInstance, network: Fediverse, clips: dict[str, bytes], tmp_path: Path
+) -> None:
+    """D17: a film that lies on its side is as high as it is wide; the original's numbers are those of the input."""
+    (tmp_path / "talk.mp4").write_bytes(clips["talk.mp4"])
+    turned, source = tmp_path / "turned.mp4", ["-i", str(tmp_path / "talk.mp4")]
+    ffmpeg("-display_rotation", "90", *source, "-c", "copy", str(turned)) if _knows_rotation() else ffmpeg(
+        *source, "-c", "copy", "-metadata:s:v:0", "rotate=90", str(turned)
+    )
+    instance = make_instance("4.6")
+    origin = network.add("films.example")
+    odd = ["-f", "lavfi", "-i", "testsrc=size=321x241:rate=25:duration=1", "-pix_fmt", "yuv420p", "-c:v", "libvpx"]
+    ffmpeg(*odd, str(tmp_path / "odd.webm"))
+    origin.files = {"/turned.mp4": turned.read_bytes(), "/odd.webm": (tmp_path / "odd.webm").read_bytes()}
+    made = {}
+    for name in ("turned.mp4", "odd.webm"):
+        row = {"remote_url": origin.url(f"/{name}"), "type": 2}
+        made[name] = instance.insert(
+            "media_attachments", **row, file_file_name="a.mp4", file_content_type="video/mp4", file_file_size=3,
+            file_storage_schema_version=1,
+        )  # fmt: skip
+    report = repair(opened(instance), APPLY)
+    assert report.undone == 0, report.reasons
+    found = meta_of(instance, made["turned.mp4"])["original"]
+    assert (found["width"], found["height"]) == (240, 320)
+    small = meta_of(instance, made["turned.mp4"])["small"]
+    assert small["width"] < small["height"], "its poster is seen the same way"
+    found = meta_of(instance, made["odd.webm"])["original"]
+    assert (found["width"], found["height"]) == (321, 241), "of what came: what was made of it is even"
+    assert found["frame_rate"] == "25/1"
+
+
+def _knows_rotation() -> bool:
+    done = subprocess.run(["ffmpeg", "-hide_banner", "-h", "full"], capture_output=True, text=True, check=False)
+    return "-display_rotation" in done.stdout
+
+
+def test_a_frame_rate_of_nothing_falls_back() -> None:
+    assert moving.frame_rate({"avg_frame_rate": "0/0", "r_frame_rate": "30/1"}) == "30/1"
+    assert moving.frame_rate({"avg_frame_rate": "24/1", "r_frame_rate": "30/1"}) == "24/1"
+    assert moving.frame_rate({"r_frame_rate": "30/1"}) == "30/1"
+
+
+@needs_ffmpeg
+def test_a_video_without_pictures_is_rejected(make_instance: MakeInstance, network: Fediverse, tmp_path: Path) -> None:
+    tone = ["-f", "lavfi", "-i", "sine=d=1", "-c:a", "aac"]
+    ffmpeg(*tone, "-brand", "isom", str(tmp_path / "film.mp4"))
+    ffmpeg(*tone, "-f", "ipod", str(tmp_path / "song.m4a"))
+    instance = make_instance()
+    origin = network.add("films.example")
+    origin.files = {
+        "/film.mp4": (tmp_path / "film.mp4").read_bytes(),
+        "/song.m4a": (tmp_path / "song.m4a").read_bytes(),
+    }
+    made = {
+        name: instance.insert(
+            "media_attachments", remote_url=origin.url(name), type=4, file_file_name=f"{n}.mp3",
+            file_content_type="audio/mpeg", file_file_size=3, file_storage_schema_version=1,
+        )
+        for n, name in enumerate(origin.files)
+    }  # fmt: skip
+    assert set(made) == {"/film.mp4", "/song.m4a"}
+    report = repair(opened(instance), APPLY)
+    assert report.reasons[Outcome.REFUSED, "bad_type"] == 1 and report.undone == 1, report.reasons
+
+
+@needs_ffmpeg
+def test_ffmpeg_is_bounded(tmp_path: Path) -> None:
+    """F32: in time, memory and output; whatever it reads, it ends."""
+    forever = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-y",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=3840x2160:rate=60",
+        str(tmp_path / "x.mp4"),
+    ]
+    began = time.monotonic()
+    with pytest.raises(UnusableImage, match="did not finish"):
+        programs.run(forever, seconds=2, output=1 << 40)
+    assert time.monotonic() - began < 30
+    done = programs.run([*forever[:-1], "-f", "rawvideo", str(tmp_path / "big")], seconds=60, output=5_000_000)
+    assert done.returncode != 0 and (tmp_path / "big").stat().st_size <= 5_000_000
+    assert programs.run(forever, seconds=60, memory=60_000_000).returncode != 0

@@ -24,6 +24,7 @@ from mastomend.actions.actions import Action, CopyFile, EnqueueJob, ForgetCached
 from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor, changed
 from mastomend.commands.parts import Parts
 from mastomend.errors import DatabaseError
+from mastomend.images.colours import cover_colours
 from mastomend.images.decode import UnusableImage, header, verify
 from mastomend.images.moving import Ffmpeg, Moving
 from mastomend.images.styles import Decoder, produce
@@ -265,6 +266,8 @@ class Mender:
             made.content_type, dict(made.files), meta, made.blurhash, len(made.original),
             unchanged=made.original is data or made.original == data,
             media_type=IMAGE if kind is MEDIA_FILES else None, source=source, url=url,
+            # ImageMagick's way of choosing them is another one: what is there stays
+            colours=cover_colours(made.original) if kind is MEDIA_THUMBNAILS and rules.blurhash_box else None,
         )  # fmt: skip
 
     def _move(self, ffmpeg: Ffmpeg, data: bytes, folder: Path, no_image: UnusableImage) -> Moving:

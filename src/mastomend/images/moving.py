@@ -197,12 +197,12 @@ def _may_be_copied(probe: _Probe, rules: MovingRules) -> bool:
 
 def _rate(video: Mapping[str, Any]) -> Fraction:
     try:
-        return Fraction(_frame_rate(video) or "0")
+        return Fraction(frame_rate(video) or "0")
     except (ValueError, ZeroDivisionError):
         return Fraction(0)
 
 
-def _frame_rate(video: Mapping[str, Any]) -> str:
+def frame_rate(video: Mapping[str, Any]) -> str:
     """The average, or where that is 0/0, the rate the stream is said to have."""
     average = str(video.get("avg_frame_rate") or "0/0")
     return str(video.get("r_frame_rate") or "") if average == "0/0" else average
@@ -236,7 +236,7 @@ def _video_meta(probe: _Probe) -> dict[str, object]:
     return {
         "width": width,
         "height": height,
-        "frame_rate": _frame_rate(video),
+        "frame_rate": frame_rate(video),
         "duration": probe.duration,
         "bitrate": probe.bitrate,
     }

@@ -41,7 +41,8 @@ class NewFiles:
     """What was made of new bytes: files by style, and what the row says about them.
 
     `unchanged` means the original is stored just as it came, so that another size means another picture (facts §3.2).
-    `media_type` is the attachment's type if the bytes decide it, `url` the new address they came from, if it is new.
+    `media_type` is the attachment's type if the bytes decide it, `url` the new address they came from, if it is new;
+    `colours` are a cover's.
     """
 
     content_type: str
@@ -53,6 +54,7 @@ class NewFiles:
     media_type: int | None = None
     source: Source = Source.ORIGIN
     url: str | None = None
+    colours: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,12 +277,24 @@ def _describing(kind: Kind, made: NewFiles, columns: Mapping[str, str | None]) -
         if made.media_type is not None:
             after["type"] = str(made.media_type)
     elif kind is MEDIA_THUMBNAILS and columns.get("type") != str(IMAGE):
-        after["blurhash"] = made.blurhash  # a cover's or poster's hash stands for the whole attachment
+        # a cover or poster stands for the whole attachment: its hash, its size as `small`, its colours
+        after["blurhash"] = made.blurhash
+        colours: dict[str, object] = {} if made.colours is None else {"colors": dict(made.colours)}
+        after["file_meta"] = _with_meta(columns.get("file_meta"), {"small": dict(made.meta[ORIGINAL]), **colours})
     elif kind is PREVIEW_CARDS:
         after["blurhash"] = made.blurhash
         if columns.get("type") == _LINK_CARD:
             after |= {side: str(made.meta[ORIGINAL][side]) for side in ("width", "height")}
     return after
+
+
+def _with_meta(text: str | None, new: Mapping[str, object]) -> str:
+    """Everything stays but for what is new."""
+    try:
+        old: Any = json.loads(text or "{}")
+    except ValueError:
+        old = {}
+    return json.dumps((old if isinstance(old, dict) else {}) | dict(new))
 
 
 def _merged_meta(text: str | None, made: Mapping[str, Mapping[str, object]]) -> str:
