@@ -118,7 +118,7 @@ def machine() -> dict[str, object]:
 def report(name: str, rows: list[dict[str, object]], **facts: object) -> None:
     """A table for people, then one JSON object."""
     columns = list(rows[0])
-    widths = [max(len(str(r[c])) for r in [*rows, {c: c for c in columns}]) for c in columns]
+    widths = [max(len(c), *(len(str(r[c])) for r in rows)) for c in columns]
     print("  ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True)))
     for row in rows:
         print("  ".join(str(row[c]).ljust(w) for c, w in zip(columns, widths, strict=True)))

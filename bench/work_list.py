@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -46,7 +47,7 @@ def measure(folder: Path, records: int, memory_mib: int) -> None:
         work.leave_out((KIND, 109876543210000000 + n * 6553600007) for n in range(0, records, 2))
         left_out = time.perf_counter() - started - listed
 
-        def outcomes():
+        def outcomes() -> Iterator[RecordOutcome]:
             for batch in work.batches([KIND]):
                 for kind, record_id, _ in batch:
                     url = "https://s.example/avatars/0123456789abcdef"

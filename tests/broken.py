@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 
@@ -39,11 +41,13 @@ def record(
     origin: Origin | None = None,
     damage: str | None = None,
     name: str | None = None,
+    row: Mapping[str, object] | None = None,
     **columns: object,
 ) -> Made:
     """A record; remote if it has an origin (which then serves `data` at `/NAME`), else local.
 
-    `damage` is what happened to its original: `missing`, `empty`, `truncated`, or None.
+    `row` holds further columns, as `columns` does. `damage` is what happened to its original: `missing`, `empty`,
+    `truncated`, or None.
     """
     number = next(_numbers)
     name, data = name or f"r{number}", picture(number) if data is None else data
@@ -57,7 +61,7 @@ def record(
         values |= {"shortcode": name.replace(".", "_")}
     elif "domain" in values:
         del values["domain"]
-    new, keys = instance.add_image(kind, data, **(values | columns))  # type: ignore[arg-type]
+    new, keys = instance.add_image(kind, data, **(values | dict(row or {}) | columns))  # type: ignore[arg-type]
     made = Made(kind, new, tuple(keys), data)
     if damage is not None:
         break_it(instance, made.key, damage)
@@ -85,11 +89,18 @@ def keep_folders(instance: SimulatedInstance) -> None:
             instance.media.write(f"{head.rpartition('/')[0].split('/0')[0].split('/1')[0]}/kept", b"x")
 
 
+def table(sql: str) -> list[dict[str, Any]]:
+    """All rows of a question to DuckDB, such as what a Parquet file holds."""
+    with duckdb.connect(":memory:") as connection:
+        found = connection.execute(sql)
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, values, strict=True)) for values in found.fetchall()]
+
+
 def outcomes(report: object) -> dict[int, RecordOutcome]:
     """What became of each record of a run, by id."""
     path = getattr(report, "report")  # noqa: B009 - of any report that has one
-    found = duckdb.sql(f"SELECT * FROM '{path}'")
-    rows = [dict(zip(found.columns, values, strict=True)) for values in found.fetchall()]
+    rows = table(f"SELECT * FROM '{path}'")
     return {
         int(row["id"]): RecordOutcome(
             **{**row, "outcome": Outcome(row["outcome"]), "source": Source(row["source"]) if row["source"] else None}

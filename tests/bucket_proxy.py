@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class BucketProxy:
         if self.target is None:
             return web.Response(status=404)
         headers = {name: value for name, value in request.headers.items() if name != "Host"}
-        url = aiohttp.client.URL(f"{self.target}{request.raw_path}", encoded=True)
+        url = URL(f"{self.target}{request.raw_path}", encoded=True)
         body = await request.read()
         async with (
             aiohttp.ClientSession(auto_decompress=False) as session,

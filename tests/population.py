@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from broken import record
+
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.mastodon.keys import Record
@@ -35,9 +37,11 @@ def populate(instance: SimulatedInstance, url: str = "https://origin.example") -
     for n, record_id in enumerate(IDS):
         data = (png, jpeg, gif)[n % 3]
         version = (1, None, 0)[n % 3] if n % 2 else 1
-        remote = {"domain": f"s{n % 4}.example", "remote_url": f"{url}/a{n}.png", "version": version}
-        instance.add_image(AVATARS, data, record_id=record_id, username=f"a{n}", uri=f"x:a{n}", **remote)
-        instance.add_image(HEADERS, data, username=f"h{n}", uri=f"x:h{n}", **remote)
+        remote: dict[str, object] = {
+            "domain": f"s{n % 4}.example", "remote_url": f"{url}/a{n}.png", "version": version,
+        }  # fmt: skip
+        record(instance, AVATARS, data, name=f"a{n}", record_id=record_id, row=remote)
+        record(instance, HEADERS, data, name=f"h{n}", row=remote)
         instance.add_image(
             MEDIA_FILES,
             (png, jpeg, picture(9, 700, 500, "webp"))[n % 3],

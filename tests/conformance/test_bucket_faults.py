@@ -317,7 +317,7 @@ def test_h46_a_head_that_is_refused_for_what_a_full_listing_lacks_is_missing(mak
 def test_h46_a_web_page_is_no_empty_bucket(behind: tuple[S3ObjectStore, BucketProxy]) -> None:
     store, proxy = behind
     for page in ("<!DOCTYPE html><title>Welcome</title>", "<html></html>", "it works", "<Other/>"):
-        proxy.fault = lambda _, page=page: web.Response(text=page, content_type="text/html")  # type: ignore[misc]
+        proxy.fault = lambda _, page=page: web.Response(text=page, content_type="text/html")
         with pytest.raises(StorageError):
             store.probe()
         with pytest.raises(StorageError):

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from mastomend.actions import executor as executor_module
 from mastomend.actions.journal import Journal
@@ -28,8 +29,8 @@ def boundary() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def around(original):  # type: ignore[no-untyped-def]
-    def wrapped(*arguments, **named):  # type: ignore[no-untyped-def]
+def around(original: Any) -> Any:
+    def wrapped(*arguments: Any, **named: Any) -> Any:
         boundary()
         result = original(*arguments, **named)
         boundary()

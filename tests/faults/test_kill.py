@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from broken import record
 from conftest import MakeInstance, opened
 
 from mastomend.commands.check import check
@@ -34,13 +35,12 @@ def prepare(instance: SimulatedInstance, network: Fediverse) -> dict[str, str]:
         )
     ):
         origin.files[f"/{n}"] = served
-        identity = {"domain": "good.example", "username": f"u{n}", "uri": f"x:{n}"}
-        new, keys = instance.add_image(AVATARS, stored, remote_url=origin.url(f"/{n}"), **identity)
-        paths[str(new)] = f"{origin.address}/{n}"
+        made = record(instance, AVATARS, stored, remote_url=origin.url(f"/{n}"), domain="good.example", name=f"u{n}")
+        paths[str(made.id)] = f"{origin.address}/{n}"
         if n == 1:
-            instance.media.write(keys[0], b"half")
+            instance.media.write(made.key, b"half")
         else:
-            instance.media.delete(keys[0])
+            instance.media.delete(made.key)
     return paths
 
 

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 
 from azurite import ContainerMedia, container
+from broken import record
 from conftest import MakeInstance, opened
 
 from mastomend.commands.check import check
@@ -25,12 +26,10 @@ def test_check_and_repair_on_azure(make_instance: MakeInstance, network: Fediver
     ours = opened(instance)
     ours = replace(ours, configuration=replace(ours.configuration, storage=settings))
     origin = network.add("s.example")
-    keys = []
+    keys: list[str] = []
     for n, kind in enumerate((AVATARS, HEADERS, EMOJIS)):
         data = picture(n, 300, 200, "png")
-        origin.files[f"/{n}"] = data
-        identity = {"shortcode": "a"} if kind is EMOJIS else {"username": f"u{n}", "uri": f"x:{n}"}
-        keys += instance.add_image(kind, data, remote_url=origin.url(f"/{n}"), domain="s.example", **identity)[1]
+        keys += record(instance, kind, data, origin=origin, name=f"{n}").keys
     assert check(ours).broken == 0
     media.delete(keys[0])
     media.write(keys[1], b"half")

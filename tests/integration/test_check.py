@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import duckdb
 import pytest
+from broken import table
 from conftest import MakeInstance, opened
 from population import populate
 
@@ -61,10 +61,9 @@ def test_check_is_exact(make_instance: MakeInstance, version: str, storage: str)
     for state in ("missing", "empty", "truncated"):
         counted = sum(k.states[s] for k in report.kinds for s in k.states if s == state)
         assert counted == sum(1 for s in damage.values() if s == state)
-    records = duckdb.sql(f"SELECT count(DISTINCT (kind, id)) FROM '{report.findings}'").fetchall()[0][0]
-    assert report.broken == records
-    local = duckdb.sql(f"SELECT count(DISTINCT (kind, id)) FROM '{report.findings}' WHERE is_local").fetchall()[0][0]
-    assert sum(k.records_broken_local for k in report.kinds) == local
+    counted_sql = f"SELECT count(DISTINCT (kind, id)) AS n FROM '{report.findings}'"
+    assert report.broken == table(counted_sql)[0]["n"]
+    assert sum(k.records_broken_local for k in report.kinds) == table(f"{counted_sql} WHERE is_local")[0]["n"]
 
 
 def test_a_bucket_listed_in_ranges_is_the_same_bucket(

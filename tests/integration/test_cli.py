@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from broken import record
 from conftest import MakeInstance, opened
 
 from mastomend.actions.lock import changing_run
@@ -35,13 +36,9 @@ def run(env: Path, *arguments: str, **variables: str) -> subprocess.CompletedPro
 
 
 def one_avatar(instance: SimulatedInstance, network: Fediverse | None = None) -> str:
-    url = None
-    if network is not None:
-        origin = network.add("good.example")
-        origin.files["/a"] = picture(1)
-        url = origin.url("/a")
-    identity = {"domain": "good.example", "username": "a", "uri": "x:a"}
-    return instance.add_image(AVATARS, picture(1), remote_url=url, **identity)[1][0]  # type: ignore[arg-type]
+    if network is None:
+        return record(instance, AVATARS, picture(1), domain="good.example", name="a").key
+    return record(instance, AVATARS, picture(1), origin=network.add("good.example"), name="a").key
 
 
 def test_check_json_is_the_promised_object(make_instance: MakeInstance) -> None:
@@ -252,10 +249,7 @@ def test_interrupted_and_gone_on(make_instance: MakeInstance, network: Fediverse
     (instance.folder / "mastomend.toml").write_text("settle_seconds = 0\n[politeness]\nrate = 2\nper_host = 1\n")
     origin = network.add("good.example")
     for n in range(12):
-        origin.files[f"/{n}"] = picture(n)
-        identity = {"domain": "good.example", "username": f"u{n}", "uri": f"x:{n}"}
-        _, keys = instance.add_image(AVATARS, picture(n), remote_url=origin.url(f"/{n}"), **identity)
-        instance.media.delete(keys[0])
+        record(instance, AVATARS, picture(n), origin=origin, name=f"{n}", damage="missing")
     (instance.folder / "public/system/other").write_bytes(b"x")
     command = [sys.executable, "-m", "mastomend", "--env", str(instance.env), "--state", str(instance.state)]
     process = subprocess.Popen(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from broken import record
 from conftest import MakeInstance, opened
 from databases import caught_up, cut_line, pgbouncer, replica
 from population import populate
@@ -161,10 +162,7 @@ def test_check_and_repair_through_pgbouncer(make_instance: MakeInstance, socket_
     instance = make_instance()
     populate(instance)
     origin = network.add("a.example")
-    origin.files["/a"] = picture(5)
-    identity = {"username": "broken", "uri": "x:b", "domain": "a.example", "remote_url": origin.url("/a")}
-    _, keys = instance.add_image(AVATARS, picture(5), **identity)
-    instance.media.delete(keys[0])
+    keys = [record(instance, AVATARS, picture(5), origin=origin, name="broken", damage="missing").key]
     with pgbouncer(socket_dir, instance.db.info.dbname) as port:
         text = instance.env.read_text().replace(f"DB_HOST={socket_dir}", f"DB_HOST=127.0.0.1\nDB_PORT={port}")
         instance.env.write_text(f"{text}\nPREPARED_STATEMENTS=false\n")

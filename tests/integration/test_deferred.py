@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from broken import record
 from conftest import MakeInstance, opened
 
 from mastomend.commands.history import lost
@@ -17,6 +18,7 @@ from mastomend.demo.fediverse import Fediverse, Manners
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.mastodon.kinds import AVATARS
+from mastomend.outcomes import Outcome
 from mastomend.plans.deferral import Deferral
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -29,9 +31,8 @@ def run(instance: SimulatedInstance, hours: float, *, deferred: bool = True, app
 
 
 def broken_avatar(instance: SimulatedInstance, url: str | None, domain: str | None, name: str) -> int:
-    new, keys = instance.add_image(AVATARS, picture(1), remote_url=url, domain=domain, username=name, uri=f"x:{name}")
-    instance.media.delete(keys[0])
-    return new
+    made = record(instance, AVATARS, picture(1), remote_url=url, domain=domain, name=name, damage="missing")
+    return made.id
 
 
 def test_deferred_work_comes_due_grows_rarer_and_ends(make_instance: MakeInstance, network: Fediverse) -> None:
@@ -65,7 +66,7 @@ def test_deferred_work_comes_due_grows_rarer_and_ends(make_instance: MakeInstanc
     assert ledger[0].dead_since is None
     down.manners = Manners.GOOD
     down.files["/a"] = picture(1)
-    assert run(instance, 1001, deferred=False).outcomes["restored"] == 1, "asked for by hand it is tried again"
+    assert run(instance, 1001, deferred=False).outcomes[Outcome.RESTORED] == 1, "asked for by hand it is tried again"
     assert [e.reason for e in lost(opened(instance))] == ["local", "gone"]
 
 

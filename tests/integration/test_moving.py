@@ -92,7 +92,7 @@ def test_moving_pictures_and_sounds_are_whole_again(
     report = repair(opened(instance), APPLY)
     rows = instance.db.execute("SELECT remote_url AS url, * FROM media_attachments").fetchall()
     by_name = {row["url"].rpartition("/")[2]: row for row in rows}
-    assert report.outcomes["restored"] == 6, report.reasons
+    assert report.outcomes[Outcome.RESTORED] == 6, report.reasons
     for name, media_type in expected.items():
         row, keys = by_name[name], ids[name]
         assert row["type"] == media_type, name

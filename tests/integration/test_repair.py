@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-import duckdb
 import pytest
+from broken import record, table
 from conftest import MakeInstance, opened
 
 from mastomend.commands.check import check
@@ -19,7 +19,7 @@ from mastomend.errors import SafetyStop
 from mastomend.images.decode import header
 from mastomend.inventory.findings import load
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, MEDIA_THUMBNAILS, Kind
-from mastomend.outcomes import Outcome
+from mastomend.outcomes import Outcome, Source
 
 APPLY = RepairOptions(apply=True)
 
@@ -28,13 +28,8 @@ def add(
     instance: SimulatedInstance, origin: Origin, kind: Kind, data: bytes, name: str, **values: object
 ) -> tuple[int, list[str]]:
     """A remote record whose origin serves the bytes it was made from."""
-    origin.files[f"/{name}"] = data
-    columns: dict[str, object] = {"remote_url": origin.url(f"/{name}"), **values}
-    if kind.table == "accounts":
-        columns |= {"username": name, "uri": f"x:{name}", "domain": origin.domain}
-    elif kind is EMOJIS:
-        columns |= {"shortcode": name.replace(".", "_"), "domain": origin.domain}
-    return instance.add_image(kind, data, **columns)  # type: ignore[arg-type]
+    made = record(instance, kind, data, origin=origin, name=name, row=values)
+    return made.id, list(made.keys)
 
 
 @pytest.mark.parametrize("storage", ["disk", "s3"])
@@ -82,9 +77,9 @@ def test_every_image_kind_is_whole_again(
     assert plan.plan["origin"] > plan.plan["original"] >= 1, "what the original still gives is not asked for"
     assert not network.requests, "a dry run asks nobody"
     report = repair(opened(instance), RepairOptions(apply=True, max_missing_percent=100))
-    assert report.records == plan.records == report.outcomes["restored"]
-    assert report.sources["original"] == plan.plan["original"]
-    assert report.sources["origin"] == plan.plan["origin"] == len(network.requests)
+    assert report.records == plan.records == report.outcomes[Outcome.RESTORED]
+    assert report.sources[Source.ORIGINAL] == plan.plan["original"]
+    assert report.sources[Source.ORIGIN] == plan.plan["origin"] == len(network.requests)
     for key in keys:
         held, stored = instance.media.read(key), instance.files[key]
         if held != stored:  # a still made from a resized animation differs in a shade, never in size or type
@@ -144,8 +139,8 @@ def test_manners_become_outcomes_with_reasons(make_instance: MakeInstance, netwo
     others["badguy"] = ("refused", "suspended")
 
     report = repair(opened(instance), APPLY)
-    rows = duckdb.sql(f"SELECT domain, id, outcome, reason FROM '{report.report}'").fetchall()
-    by_domain = {domain: (outcome, reason) for domain, _, outcome, reason in rows}
+    rows = table(f"SELECT domain, id, outcome, reason FROM '{report.report}'")
+    by_domain = {row["domain"]: (row["outcome"], row["reason"]) for row in rows}
     for manners, wanted in expected.items():
         assert by_domain[f"{manners.name.lower().replace('_', '-')}.example"] == wanted, manners
     assert by_domain[None] == others["local"]

@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
+from broken import record
 from conftest import MakeInstance, opened
 
-from mastomend.actions.actions import PreserveFile, PutFile, QuarantineFile, SetColumns, quarantine_key
+from mastomend.actions.actions import Action, PreserveFile, PutFile, QuarantineFile, SetColumns, quarantine_key
 from mastomend.actions.executor import Conflict, Executor
 from mastomend.actions.journal import Journal
 from mastomend.actions.lock import changing_run
@@ -46,8 +47,7 @@ def test_a_local_record_s_file_is_never_moved(make_instance: MakeInstance, even_
 
 def test_a_file_some_row_expects_is_not_moved(make_instance: MakeInstance) -> None:
     instance = make_instance()
-    identity = {"domain": "s.example", "username": "bob", "uri": "x:bob"}
-    _, (key,) = instance.add_image(AVATARS, picture(1), **identity)  # type: ignore[arg-type]
+    key = record(instance, AVATARS, picture(1), domain="s.example").key
     with executor(instance) as (run, _), pytest.raises(Conflict, match="expected by a record"):
         run.apply(OUTCOME, [QuarantineFile(Key(key), quarantine_key("run", key))])
     assert instance.media.read(key) is not None
@@ -84,8 +84,7 @@ def test_without_apply_nothing_outside_the_state_directory_changes(
     instance = make_instance()
     origin = network.add("good.example")
     origin.files["/a"] = picture(1)
-    identity = {"domain": "good.example", "username": "a", "uri": "x:a"}
-    _, keys = instance.add_image(AVATARS, picture(1), remote_url=origin.url("/a"), **identity)  # type: ignore[arg-type]
+    keys = record(instance, AVATARS, picture(1), origin=origin, name="a").keys
     instance.media.delete(keys[0])
     (instance.folder / "public/system/x").write_bytes(b"x")
     before = instance.media.keys(), instance.db.execute("SELECT t::text FROM accounts t").fetchall()
@@ -105,18 +104,16 @@ def test_apply_acts_on_what_is_true_now(make_instance: MakeInstance, network: Fe
     ids, keys = [], []
     for n in range(4):
         origin.files[f"/{n}"] = picture(n)
-        identity = {"domain": "good.example", "username": f"u{n}", "uri": f"x:{n}"}
-        new, (key,) = instance.add_image(AVATARS, picture(n), remote_url=origin.url(f"/{n}"), **identity)  # type: ignore[arg-type]
-        instance.media.delete(key)
-        ids.append(new)
-        keys.append(key)
+        made = record(instance, AVATARS, picture(n), origin=origin, name=f"{n}", damage="missing")
+        ids.append(made.id)
+        keys.append(made.key)
     (instance.folder / "public/system/x").write_bytes(b"x")
     scan = repair(opened(instance), RepairOptions()).scan
     instance.media.write(keys[0], instance.files[keys[0]])
     instance.db.execute("DELETE FROM accounts WHERE id = %s", [ids[1]])
     instance.db.execute("UPDATE accounts SET avatar_file_name = NULL WHERE id = %s", [ids[2]])
     report = repair(opened(instance), RepairOptions(apply=True, scan=scan))
-    assert (report.records, report.outcomes["restored"]) == (1, 1)
+    assert (report.records, report.outcomes[Outcome.RESTORED]) == (1, 1)
     assert set(network.fetched()) == {f"{origin.address}/3"}
 
 
@@ -126,7 +123,7 @@ def test_a_conflict_takes_back_what_was_put_before_it(make_instance: MakeInstanc
     new = instance.insert("accounts", username="bob", domain="s.example", avatar_file_name="theirs.png")
     old, fresh = Key("a/original/x.png"), Key("a/static/x.png")
     instance.media.write(old, b"the operator's")
-    actions = [
+    actions: list[Action] = [
         PreserveFile(old, quarantine_key("run", old)),
         PutFile.of(old, b"ours", "image/png"),
         PutFile.of(fresh, b"ours too", "image/png"),
@@ -144,8 +141,7 @@ def test_a_run_that_was_taken_back_does_not_go_on(make_instance: MakeInstance, n
     instance = make_instance()
     origin = network.add("good.example")
     origin.files["/a"] = picture(1)
-    identity = {"domain": "good.example", "username": "a", "uri": "x:a"}
-    _, (key,) = instance.add_image(AVATARS, picture(1), remote_url=origin.url("/a"), **identity)  # type: ignore[arg-type]
+    key = record(instance, AVATARS, picture(1), origin=origin, name="a").key
     instance.media.write("cache/accounts/avatars/kept", b"x")
     instance.media.delete(key)
     run = repair(opened(instance), RepairOptions(apply=True)).run
@@ -153,7 +149,7 @@ def test_a_run_that_was_taken_back_does_not_go_on(make_instance: MakeInstance, n
         journal.commit(("UPDATE runs SET finished_at = NULL WHERE id = ?", (run,)))
     assert undo(opened(instance), run, apply=True).reverted == 1
     again = repair(opened(instance), RepairOptions(apply=True))
-    assert (again.resumed, again.outcomes["restored"]) == (False, 1)
+    assert (again.resumed, again.outcomes[Outcome.RESTORED]) == (False, 1)
     assert instance.media.read(key) == picture(1)
 
 
@@ -161,8 +157,7 @@ def test_undo_stops_at_an_empty_storage(make_instance: MakeInstance, network: Fe
     instance = make_instance()
     origin = network.add("good.example")
     origin.files["/a"] = picture(1)
-    identity = {"domain": "good.example", "username": "a", "uri": "x:a"}
-    _, (key,) = instance.add_image(AVATARS, picture(1), remote_url=origin.url("/a"), **identity)  # type: ignore[arg-type]
+    key = record(instance, AVATARS, picture(1), origin=origin, name="a").key
     root = instance.folder / "public/system"
     (root / "x").write_bytes(b"x")
     instance.media.delete(key)
@@ -179,8 +174,7 @@ def test_undo_stops_at_an_empty_storage(make_instance: MakeInstance, network: Fe
 def test_what_may_not_be_read_is_not_overwritten(make_instance: MakeInstance, network: Fediverse) -> None:
     instance = make_instance()
     origin = network.add("good.example")
-    identity = {"domain": "good.example", "username": "a", "uri": "x:a"}
-    _, (key,) = instance.add_image(AVATARS, picture(1), remote_url=origin.url("/a"), **identity)  # type: ignore[arg-type]
+    key = record(instance, AVATARS, picture(1), origin=origin, name="a").key
     path = instance.folder / "public/system" / key
     path.unlink()
     path.symlink_to(path.name)  # a loop: something is there, and looking at it fails

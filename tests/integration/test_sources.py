@@ -8,8 +8,8 @@ import subprocess
 from base64 import b64decode
 from pathlib import Path
 
-import duckdb
 import pytest
+from broken import table
 from conftest import MakeInstance, opened
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -35,6 +35,7 @@ from mastomend.mastodon.kinds import (
     PREVIEW_CARDS,
     SITE_UPLOADS,
 )
+from mastomend.outcomes import Outcome
 
 APPLY = RepairOptions(apply=True, max_missing_percent=100)
 GOLDEN = Path(__file__).parents[1] / "golden" / "active_record_encryption.json"
@@ -42,9 +43,7 @@ ON_BOTH = pytest.mark.parametrize("storage", ["disk", "s3"])
 
 
 def rows_of(report: RepairReport) -> dict[tuple[str, int], dict[str, object]]:
-    found = duckdb.sql(f"SELECT * FROM '{report.report}'")
-    names = found.columns
-    rows = (dict(zip(names, values, strict=True)) for values in found.fetchall())
+    rows = table(f"SELECT * FROM '{report.report}'")
     return {(str(row["kind"]), int(str(row["id"]))): row for row in rows}
 
 
@@ -86,7 +85,7 @@ def test_elsewhere_in_the_same_storage(make_instance: MakeInstance, network: Fed
     assert dry.plan == {"elsewhere": 5, "origin": 1}
     report = repair(opened(instance), APPLY)
     assert report.sources == {"elsewhere": 5}
-    assert (report.outcomes["restored"], report.outcomes["gone"]) == (5, 1)
+    assert (report.outcomes[Outcome.RESTORED], report.outcomes[Outcome.GONE]) == (5, 1)
     for keys in (moved, old, quarantined, local, cover):
         assert instance.media.read(keys[0]) == instance.files[keys[0]]
     assert {r.path for r in network.requests} == {"/gone"}, "only what is nowhere is asked for"
@@ -181,7 +180,7 @@ def test_the_actor_and_the_note_know_where_it_is_now(
     dead = origin.url("/dead")
     same, other, shapes = picture(1), picture(33), picture(4)
     origin.files |= {"/same": same, "/other": other, "/shapes": shapes, "/emoji": picture(5), "/thumb": picture(6)}
-    bodies = {
+    bodies: dict[str, dict[str, object]] = {
         "/a1": {"icon": {"type": "Image", "url": origin.url("/same")}},
         "/a2": {"icon": [{"type": "Image", "url": [{"href": origin.url("/other")}]}]},
         "/a3": {"icon": origin.publish("/image", {"type": "Image", "url": origin.url("/shapes")})},

@@ -26,9 +26,9 @@ def test_limits_hold(
 ) -> None:
     limits = Politeness(per_host, rate, concurrency, backoff_s=1.0, max_wait_s=10.0, give_up_after=3)
     admission: Admission[int] = Admission(limits, random.Random(seed))
-    for number, (host, _, _) in enumerate(items):
-        admission.submit(Host(f"h{host}"), number)
-    now, running = 0.0, []  # (ends at, host, number)
+    for number, (n, _, _) in enumerate(items):
+        admission.submit(Host(f"h{n}"), number)
+    now, running = 0.0, list[tuple[float, Host, int]]()  # (ends at, host, number)
     starts: dict[Host, list[float]] = {}
     left_alone: dict[Host, float] = {}
     seen: Counter[int] = Counter()
@@ -82,7 +82,7 @@ def test_a_big_slow_host_never_delays_the_others() -> None:
         admission.submit(Host("big"), f"big{n}")
     for n in range(20):
         admission.submit(Host(f"small{n}"), f"small{n}")
-    now, running, order = 0.0, [], []
+    now, running, order = 0.0, list[tuple[float, Host, str]](), list[str]()
     while len(order) < 20:
         while (admitted := admission.admit(now)) is not None:
             host, item = admitted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -139,7 +140,7 @@ def test_a_cold_disk_is_read_by_many_threads(tmp_path: Path, monkeypatch: pytest
     """In this process, with a threshold every directory is above."""
     make(tmp_path, *(f"{n:03}/{m}/x" for n in range(40) for m in range(3)))
     monkeypatch.setattr(walk_worker, "COLD_SECONDS", -1.0)
-    pool: list[object] = []
+    pool: list[ThreadPoolExecutor] = []
     found = [key for one in walk_worker.walk(os.fsencode(tmp_path), b"", pool) for key in one.files]
     assert len(found) == len(set(found)) == 120
     assert pool, "threads were used"
@@ -189,5 +190,7 @@ def test_a_trouble_with_a_tab_in_its_path_keeps_both(tmp_path: Path) -> None:
 
     told = b"a\tb\tcannot be read: no\0"
     answers = io.BytesIO(struct.pack("<qqq", 0, 0, len(told)) + told + struct.pack("<qqq", -1, 0, 0))
-    ((trouble,),) = _frames(answers, "/")
+    (troubles,) = _frames(answers, "/")
+    assert isinstance(troubles, list)
+    (trouble,) = troubles
     assert trouble == Trouble("a\tb", "cannot be read: no") and trouble.hides

@@ -107,33 +107,6 @@ def test_a_state_directory_that_cannot_be_written_is_named(tmp_path: Path) -> No
     assert "--state" in str(caught.value.hint)
 
 
-def test_more_than_the_budget_spills_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    with scratch(tmp_path, 64 * MEBIBYTE) as connection:
-        connection.execute(
-            "CREATE TABLE t AS SELECT md5(n::VARCHAR) || md5((n + 1)::VARCHAR) AS x FROM range(3000000) r(n)"
-        )
-        ((n,),) = connection.execute("SELECT count(DISTINCT x) FROM t").fetchall()
-        assert n == 3_000_000
-        (spill,) = tmp_path.iterdir()
-        assert list(spill.iterdir())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_many_more_records_than_fit_are_listed_within_the_smallest_budget(tmp_path: Path) -> None:
-    number = 3_000_000  # 75 MB of ids, hosts and positions, and as many again to sort them, in 64
-    with duckdb.connect(":memory:") as connection:
-        connection.execute(
-            f"""COPY (SELECT '{AVATARS}' AS kind, n AS id, 'original' AS style, 'missing' AS state,
-            'https://s' || n % 1000 || '.example/' || n AS remote_url FROM range({number}) t(n))
-            TO '{tmp_path}/findings.parquet' (FORMAT parquet)"""
-        )
-    with work_list(tmp_path / "run", 0, tmp_path / "findings.parquet", [AVATARS]) as made:
-        made.leave_out((AVATARS, n) for n in range(1000, number))
-        assert len(made) == 1000
-        assert {n for batch in made.batches([AVATARS]) for _, n, _ in batch} == set(range(1000))
-    assert list((tmp_path / "run").iterdir()) == []
-
-
 def test_two_at_once_do_not_share_their_spill(tmp_path: Path) -> None:
     """A dry run's list is read while its report is written."""
     with scratch(tmp_path, 64 * MEBIBYTE) as one:
