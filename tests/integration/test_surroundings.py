@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,13 +19,16 @@ from pathlib import Path
 import psycopg
 import pytest
 from broken import record
-from conftest import MakeInstance
+from conftest import MakeInstance, opened
+from databases import pgbouncer
 
 from mastomend.cli import app
 from mastomend.cli import check as check_cli
 from mastomend.cli.app import run
 from mastomend.cli.output import Console, escape
+from mastomend.commands.check import check
 from mastomend.commands.instance import open_instance
+from mastomend.commands.repair import RepairOptions, repair
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
@@ -82,6 +86,64 @@ def test_e23_any_readable_path_will_do(make_instance: MakeInstance, tmp_path: Pa
     for wrong, words in ((tmp_path, "is a directory"), (tmp_path / "nope", "does not exist")):
         with pytest.raises(ConfigurationError, match=words):
             open_instance(wrong, None, {})
+
+
+def test_e20_a_prefix_mastodon_4_2_does_not_know_is_refused(make_instance: MakeInstance) -> None:
+    instance = make_instance("4.2", "s3")
+    record(instance)
+    with instance.env.open("a") as file:
+        file.write("S3_KEY_PREFIX=attic\n")
+    with pytest.raises(ConfigurationError, match=r"4\.2 ignores it"):
+        check(opened(instance))
+
+
+@pytest.mark.parametrize("prefix", ["attic", "attic/", "/attic/"])
+def test_e20_a_prefix_with_slashes_from_end_to_end(
+    make_instance: MakeInstance, network: Fediverse, prefix: str
+) -> None:
+    """moto takes keys with empty segments; so does Mastodon's own client."""
+    instance = make_instance("4.5", "moto", key_prefix=prefix)
+    instance.key_prefix = prefix.removeprefix("/")
+    origin = network.add("good.example")
+    made = [record(instance, origin=origin) for _ in range(3)]
+    assert made[0].key.startswith(f"{prefix.removeprefix('/')}/cache/")
+    assert check(opened(instance)).broken == 0
+    instance.media.delete(made[0].key)
+    assert repair(opened(instance), RepairOptions(apply=True)).outcomes == {"restored": 1}
+    assert check(opened(instance)).broken == 0
+
+
+def test_e21_an_empty_host_is_the_socket_for_every_driver(make_instance: MakeInstance, socket_dir: str) -> None:
+    """psycopg's libpq and ADBC's look in different places: the same folder is named to both."""
+    instance = make_instance()
+    record(instance, domain="a.example", damage="missing")
+    instance.env.write_text(instance.env.read_text().replace(f"DB_HOST={socket_dir}", "DB_HOST="))
+    done = command(instance, "check", "--json", variables={"PGHOST": socket_dir})
+    assert done.returncode == 1 and json.loads(done.stdout)["new"] == 1, done.stderr
+    done = command(instance, "check")
+    assert done.returncode == 3 and b"local socket" in done.stderr and b"DB_HOST" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="pgbouncer")
+@pytest.mark.parametrize("told", ["", "?prepared_statements=false"])
+def test_e25_a_pooler_is_found_by_itself(
+    make_instance: MakeInstance, network: Fediverse, socket_dir: str, told: str
+) -> None:
+    """Nothing in the settings says so, or the URL does; nothing is prepared, again and again."""
+    instance = make_instance()
+    origins = [network.add(f"s{n}.example") for n in range(4)]
+    name = instance.db.info.dbname
+    with pgbouncer(socket_dir, name) as port:
+        text = re.sub(r"^DB_.*$\n", "", instance.env.read_text(), flags=re.M)
+        instance.env.write_text(f"{text}DATABASE_URL=postgres://postgres@127.0.0.1:{port}/{name}{told}\n")
+        for n in range(30):
+            made = record(instance, origin=origins[n % 4], name=f"p{n}", damage="missing")
+            origins[n % 4].files[f"/p{n}"] = picture(900 + n)
+            assert made.key
+        (instance.folder / "mastomend.toml").write_text("settle_seconds = 0\n[politeness]\nrate = 0\nper_host = 8\n")
+        instance.media.write("cache/accounts/avatars/kept", b"x")
+        done = repair(opened(instance), RepairOptions(apply=True, max_missing_percent=100))
+        assert done.undone == 0, done.reasons
 
 
 # --- F29, F30: settings that cannot be used -----------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from mastomend import __version__
 from mastomend.actions.journal import Journal, journal_path
 from mastomend.actions.ledger import Ledger
 from mastomend.commands.costs import price
-from mastomend.commands.instance import Instance
+from mastomend.commands.instance import Instance, refuse_ignored_prefix
 from mastomend.commands.progress import Progress, Silent
 from mastomend.errors import ConfigurationError
 from mastomend.inventory import findings as finding_table
@@ -208,6 +208,7 @@ def check(
             available = kinds_of(database)
             chosen = choose_kinds(options.kinds, available)
             database.require(must_see(chosen))
+            refuse_ignored_prefix(instance, database.version)
             folder = instance.state / "scans" / begun.scan
             report = CheckReport(
                 begun.scan,

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor, changed
-from mastomend.commands.mending import Case, Fresh, Mender
+from mastomend.commands.mending import Case, Fresh, Mender, is_everybody_s, trouble
 from mastomend.commands.parts import Parts
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.rows import read_rows
@@ -23,7 +23,7 @@ from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARD
 from mastomend.outcomes import Engine, Outcome, RecordOutcome, Source
 from mastomend.plans.repair import undecided
 from mastomend.plans.reset import OCCASIONS, plan_reset
-from mastomend.vocabulary import Target
+from mastomend.vocabulary import Finding, Target
 
 _POLL_S = 1.0
 #: Sidekiq looks at its schedule every few seconds: so long a due job still counts as scheduled.
@@ -156,14 +156,30 @@ class HandingOver:
         for start in range(0, len(ids), _ROWS):
             rows = read_rows(self._parts.database, kind, ids[start : start + _ROWS])
             targets = [target(kind, row, self._parts.instance.key_prefix) for row in rows.values() if not row.in_flight]
-            for t, broken in zip(targets, broken_files(targets, self._parts.store), strict=True):
+            for t, broken in self._judged(targets):
                 outcome = waiting.pop(t.row.record.id)
-                if broken:
+                if isinstance(broken, RecordOutcome):
+                    self._close(replace(broken, source=outcome.source))
+                elif broken:
                     detail = f"Mastodon filled the row, but {broken[0].key} is {broken[0].state}"
                     self._close(changed(outcome, Outcome.DEFERRED, "verify_failed", detail))
-                    continue
-                done = changed(outcome, Outcome.REFRESHED, "by_mastodon", "")
-                self._close(replace(done, source=Source.ORIGIN, files=len(t.files), bytes=t.row.record.file_size or 0))
+                else:
+                    done = changed(outcome, Outcome.REFRESHED, "by_mastodon", "")
+                    size = t.row.record.file_size or 0
+                    self._close(replace(done, source=Source.ORIGIN, files=len(t.files), bytes=size))
+
+    def _judged(self, targets: Sequence[Target]) -> Iterator[tuple[Target, Sequence[Finding] | RecordOutcome]]:
+        """What is broken of each; all at once, or one by one where that meets a defect, which is then that record's."""
+        try:
+            yield from zip(targets, broken_files(targets, self._parts.store), strict=True)
+        except Exception as error:
+            if is_everybody_s(error):
+                raise
+            if len(targets) == 1:
+                yield targets[0], trouble(undecided(targets[0]), error)
+                return
+            for one in targets:
+                yield from self._judged([one])
 
     def _wait_for_room(self) -> bool:
         """While queue and schedule hold as much as they may; False if that does not end."""

@@ -11,6 +11,7 @@ from mastomend.commands.settings import Settings, load
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.configuration import Configuration, configuration
 from mastomend.mastodon.environment import FILES_BY_PRECEDENCE, Dialect, merge
+from mastomend.mastodon.versions import Version
 
 DEFAULT_ENV = Path("/home/mastodon/live/.env.production")
 _USUAL_PLACES = (Path("/home/mastodon/live"), Path("/opt/mastodon"), Path("/mastodon"))
@@ -92,6 +93,19 @@ def open_instance(env: Path | None, state: Path | None, process: Mapping[str, st
     config = configuration(variables, str(root))
     settings = load(folder / "mastomend.toml")
     return Instance(config, settings, state or default_state(config.local_domain, process), folder, variables)
+
+
+def refuse_ignored_prefix(instance: Instance, version: Version) -> None:
+    """Mastodon knows `S3_KEY_PREFIX` from 4.3 on (facts §2.1).
+
+    Raises:
+        ConfigurationError: an older one ignores what is set.
+    """
+    if instance.key_prefix and version.number < (4, 3):
+        raise ConfigurationError(
+            f"S3_KEY_PREFIX is set, but Mastodon {version.name} ignores it: its files lie at the top of the bucket.",
+            hint="Remove it from .env.production until Mastodon is 4.3 or newer.",
+        )
 
 
 def storage_variables(path: Path) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 
 from mastomend.actions.executor import Executor, Pool, World
 from mastomend.actions.journal import Journal
-from mastomend.commands.instance import Instance, storage_variables
+from mastomend.commands.instance import Instance, refuse_ignored_prefix, storage_variables
 from mastomend.errors import ConfigurationError
 from mastomend.images.moving import Ffmpeg
 from mastomend.inventory.database import MastodonDatabase, conninfo, settle
@@ -63,6 +63,7 @@ def changing_parts(instance: Instance) -> Iterator[Parts]:
             open=True,
         )
         try:
+            refuse_ignored_prefix(instance, database.version)
             store.probe()
             application = redis_group(instance.variables, "")
             jobs, cache = (

@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from mastomend.actions.executor import changed
-from mastomend.commands.mending import Case, Mender, Tools
+from mastomend.commands.mending import Case, Mender, Tools, is_everybody_s, trouble
 from mastomend.commands.parts import Parts
-from mastomend.errors import MastomendError, ObjectError
 from mastomend.images.decode import UnusableImage
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.rows import read_addresses, read_rows
-from mastomend.mastodon.configuration import origin_host, redact
+from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, is_blank
 from mastomend.outcomes import Outcome, RecordOutcome, Source
@@ -108,7 +107,7 @@ class Restorer:
                 return [item for one in batch for item in self.look([one])]
             (one,) = batch
             unknown = RecordOutcome(one.kind.name, one.id, False, None, None, None, None, "", "")
-            return [_trouble(unknown, error)]
+            return [trouble(unknown, error)]
 
     def _look(self, batch: Sequence[Broken]) -> list[RecordOutcome | Case]:
         answer: list[RecordOutcome | Case] = []
@@ -170,7 +169,7 @@ class Restorer:
         except Exception as error:
             if is_everybody_s(error):
                 raise
-            return _trouble(replace(undecided(case.target), source=case.source), error)
+            return trouble(replace(undecided(case.target), source=case.source), error)
 
     # --- the chain of sources ---------------------------------------------------------------------------------------
 
@@ -381,18 +380,6 @@ class Restorer:
             base = replace(undecided(case.target), source=source)
             outcome = changed(base, outcome_of_image(error), error.reason, str(error))
             return _Failed(outcome, error.reason in _NO_PICTURE)
-
-
-def is_everybody_s(error: Exception) -> bool:
-    """Whether an error concerns more than one record: then the run cannot go on."""
-    return isinstance(error, MastomendError) and not isinstance(error, ObjectError)
-
-
-def _trouble(base: RecordOutcome, error: Exception) -> RecordOutcome:
-    if isinstance(error, ObjectError):
-        return changed(base, Outcome.REFUSED, error.reason, error.message)
-    text = redact(" ".join(str(error).split()).encode("utf-8", "replace").decode()[:200])
-    return changed(base, Outcome.DEFERRED, "internal_error", f"{type(error).__name__}: {text}; please report it")
 
 
 @dataclass(frozen=True, slots=True)
