@@ -1,18 +1,26 @@
 """Mastomend's own files: they hold addresses of people's pictures and what was changed, so only their owner may read them.
 
-A state directory is 0700 and what is in it 0600. Nothing in it is opened through a link somebody else may have put there.
+A state directory is 0700 and what is in it 0600. A folder that holds somebody else's files keeps its mode: Mastomend may be
+told to put its own beside them. Nothing in it is opened through a link somebody else may have put there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from pathlib import Path
 
+#: All that Mastomend puts into a state directory, or into a folder of it.
+_OURS = re.compile(
+    r"journal\.sqlite3(-wal|-shm)?|lock|deep-seed|scans|runs|\d{8}T\d{6}Z-\w+|(findings|outcomes)\.parquet(\.\w+)?|work|spill\S*"
+    r"|scan\.duckdb(\.wal)?|scope\.json"
+)
+
 
 def private_folder(path: Path) -> Path:
-    """Make that folder and those above it, if need be, and close it to others.
+    """Make that folder and those above it, if need be, and close it to others if all that is in it is Mastomend's.
 
     Raises:
         OSError: it cannot be made, or something else is in its place.
@@ -23,9 +31,14 @@ def private_folder(path: Path) -> Path:
     status = path.stat()
     if not stat.S_ISDIR(status.st_mode):
         raise NotADirectoryError(20, "Not a directory", str(path))
-    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid() and _is_all_ours(path):
         path.chmod(0o700)
     return path
+
+
+def _is_all_ours(path: Path) -> bool:
+    with os.scandir(path) as entries:
+        return all(_OURS.fullmatch(entry.name) for entry in entries)
 
 
 def private_file(path: Path) -> int:

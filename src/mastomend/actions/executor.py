@@ -29,6 +29,7 @@ from mastomend.actions.actions import (
     quarantine_key,
 )
 from mastomend.actions.journal import Journal, Plan
+from mastomend.actions.trouble import changed, is_everybody_s, trouble
 from mastomend.errors import DatabaseError, ObjectError
 from mastomend.mastodon.jobs import Job
 from mastomend.mastodon.keys import Key
@@ -171,9 +172,13 @@ class Executor:
         """
         try:
             return self._recover(plan)
-        except ObjectError as error:
-            detail = f"a change that was cut off cannot be settled: {error.message}"
-            return changed(plan.outcome, Outcome.REFUSED, error.reason, detail)
+        except Exception as error:
+            if is_everybody_s(error):
+                raise
+            told = trouble(plan.outcome, error)
+            return changed(
+                told, told.outcome, told.reason, f"a change that was cut off cannot be settled: {told.detail}"
+            )
 
     def _recover(self, plan: Plan) -> RecordOutcome | None:
         for step in plan.steps:
@@ -184,7 +189,7 @@ class Executor:
         if not written:
             done: list[Action] = []
             for step in plan.steps:
-                if not step.done and isinstance(step.action, SetColumns) and self._happened(step.action):
+                if not step.done and isinstance(step.action, SetColumns) and self.happened(step.action):
                     self._journal.done(self.run, plan.kind, plan.id, step.position)  # its tick was lost
                     done.append(step.action)
                 elif step.done:
@@ -194,12 +199,12 @@ class Executor:
             return None
         try:
             for step in plan.steps:
-                if not step.done and not self._happened(step.action):
+                if not step.done and not self.happened(step.action):
                     self._perform(step.action)
                 if not step.done:
                     self._journal.done(self.run, plan.kind, plan.id, step.position)
         except Conflict as conflict:
-            done = [s.action for s in plan.steps if s.done or self._happened(s.action)]
+            done = [s.action for s in plan.steps if s.done or self.happened(s.action)]
             self._roll_back(plan.kind, plan.id, [s.action for s in plan.steps], done)
             return changed(plan.outcome, Outcome.DEFERRED, ROW_CHANGED, str(conflict))
         return plan.outcome
@@ -285,7 +290,8 @@ class Executor:
             return False
         return self._store.digest(action.key) == action.digest
 
-    def _happened(self, action: Action) -> bool:
+    def happened(self, action: Action) -> bool:
+        """Whether the world is as that action makes it."""
         match action:
             case PutFile() | CopyFile():
                 return self.holds(action)
@@ -314,18 +320,3 @@ class Executor:
         except (psycopg.Error, PoolTimeout) as error:
             raise DatabaseError(f"PostgreSQL: {' '.join(str(error).split())[:300]}") from None
         return row is not None and all(row[name] == value for name, value in values.items())
-
-
-def changed(outcome: RecordOutcome, became: Outcome, reason: str, detail: str) -> RecordOutcome:
-    """The same record with another outcome, nothing written."""
-    return RecordOutcome(
-        outcome.kind,
-        outcome.id,
-        outcome.is_local,
-        outcome.domain,
-        outcome.remote_url,
-        became,
-        outcome.source,
-        reason,
-        detail,
-    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from mastomend.errors import JournalError
+from mastomend.state_files import private_file, private_folder
 
 _NAME = "deep-seed"
 
@@ -21,8 +23,10 @@ def next_seed(state: Path) -> int:
     with contextlib.suppress(FileNotFoundError, ValueError):  # the first time, or a file somebody damaged: start over
         last = int(file.read_text(encoding="ascii"))
     try:
-        state.mkdir(parents=True, exist_ok=True)
-        file.write_text(str(last + 1), encoding="ascii")
+        private_folder(state)
+        with os.fdopen(private_file(file), "w", encoding="ascii") as opened:
+            opened.truncate()
+            opened.write(str(last + 1))
     except OSError as error:
         raise JournalError(f"{file} cannot be written: {error.strerror}.", hint="Use --state DIR.") from None
     return last + 1

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor, changed
-from mastomend.commands.mending import Case, Fresh, Mender, is_everybody_s, trouble
+from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor
+from mastomend.actions.trouble import changed, is_everybody_s, trouble
+from mastomend.commands.mending import Case, Fresh, Mender
 from mastomend.commands.parts import Parts
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.rows import read_rows

@@ -21,9 +21,10 @@ import psycopg
 from psycopg import sql
 
 from mastomend.actions.actions import Action, CopyFile, EnqueueJob, ForgetCached, PutFile, SetColumns
-from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor, changed
+from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor
+from mastomend.actions.trouble import changed
 from mastomend.commands.parts import Parts
-from mastomend.errors import DatabaseError, MastomendError, ObjectError
+from mastomend.errors import DatabaseError
 from mastomend.images.colours import cover_colours
 from mastomend.images.decode import UnusableImage, header, verify
 from mastomend.images.moving import Ffmpeg, Moving
@@ -32,7 +33,6 @@ from mastomend.inventory.deep import DeepReader, find_ffprobe
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.rows import read_cached_under, read_rows
 from mastomend.inventory.sample import Sample
-from mastomend.mastodon.configuration import redact
 from mastomend.mastodon.jobs import busted_address, cache_buster_job, media_lock
 from mastomend.mastodon.keys import ORIGINAL, Key
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, Kind
@@ -356,19 +356,6 @@ class Mender:
                     address = busted_address(action.key, url, configuration.storage, self._database.version)
                     actions.append(EnqueueJob(cache_buster_job(address, self._run)))
         return actions
-
-
-def is_everybody_s(error: Exception) -> bool:
-    """Whether an error concerns more than one record: then the run cannot go on."""
-    return isinstance(error, MastomendError) and not isinstance(error, ObjectError)
-
-
-def trouble(base: RecordOutcome, error: Exception) -> RecordOutcome:
-    """What to say of a record that met an error which is its own."""
-    if isinstance(error, ObjectError):
-        return changed(base, Outcome.REFUSED, error.reason, error.message)
-    text = redact(" ".join(str(error).split()).encode("utf-8", "replace").decode()[:200])
-    return changed(base, Outcome.DEFERRED, "internal_error", f"{type(error).__name__}: {text}; please report it")
 
 
 class _Scratch:

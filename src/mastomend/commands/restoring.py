@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from mastomend.actions.executor import changed
-from mastomend.commands.mending import Case, Mender, Tools, is_everybody_s, trouble
+from mastomend.actions.trouble import changed, is_everybody_s, trouble
+from mastomend.commands.mending import Case, Mender, Tools
 from mastomend.commands.parts import Parts
 from mastomend.images.decode import UnusableImage
 from mastomend.inventory.inspect import broken_files, target
@@ -40,7 +40,7 @@ from mastomend.remote import documents
 from mastomend.remote.client import Ask, Failure, Fetched, NotFetched
 from mastomend.sources import page
 from mastomend.sources.actor import current_picture
-from mastomend.sources.copies import StoredCopy, find
+from mastomend.sources.copies import Found, StoredCopy, find, find_beside
 from mastomend.sources.note import find_attachment
 from mastomend.sources.origin import outcome_of_failure, outcome_of_image
 from mastomend.vocabulary import Addresses, Finding, Target
@@ -135,16 +135,27 @@ class Restorer:
                 yield Case(t, hints[t.row.record.id], Source.ORIGINAL)
             else:
                 left.append((t, found))
-        for source in self._sources:
-            answers = find(source, [(t, {f.style for f in found}) for t, found in left]) if left else []
-            still = []
-            for (t, found), answer in zip(left, answers, strict=True):
-                if _is_enough(answer.copies, {f.style for f in found}):
-                    yield Case(t, hints[t.row.record.id], source.source, answer.copies)
+        found_in: dict[tuple[int, int], Found] = {}
+        for look_beside in (False, True):  # last and seldom: a folder is a request for each
+            for number, source in enumerate(self._sources):
+                asked = [(t, {f.style for f in found}) for t, found in left]
+                if not asked:
+                    break
+                if look_beside:
+                    so_far = [found_in[number, t.row.record.id] for t, _ in asked]
+                    answers = find_beside(source, [(*one, found) for one, found in zip(asked, so_far, strict=True)])
                 else:
-                    told.setdefault(t.row.record.id, []).extend(answer.told)
-                    still.append((t, found))
-            left = still
+                    answers = find(source, asked)
+                still = []
+                for (t, found), answer in zip(left, answers, strict=True):
+                    if _is_enough(answer.copies, {f.style for f in found}):
+                        yield Case(t, hints[t.row.record.id], source.source, answer.copies)
+                    else:
+                        found_in[number, t.row.record.id] = answer
+                        still.append((t, found))
+                left = still
+        for (_, id_), answer in found_in.items():
+            told.setdefault(id_, []).extend(answer.told)
         for t, _ in left:
             yield self._remote(t, hints[t.row.record.id], told.get(t.row.record.id, ()))
 
@@ -202,6 +213,7 @@ class Restorer:
         bad = corrupt | {f.style for f, size in zip(files, sizes, strict=True) if size <= 0}
         for source in after:
             (found,) = find(source, [(case.target, bad)])
+            (found,) = find_beside(source, [(case.target, bad, found)])
             if ORIGINAL in found.copies:
                 yield Case(case.target, corrupt, source.source, found.copies)
 

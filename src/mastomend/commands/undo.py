@@ -14,11 +14,12 @@ from mastomend.actions.actions import Action, RestoreFile, SetColumns, inverse
 from mastomend.actions.executor import Conflict, Executor, Writing
 from mastomend.actions.journal import UNDONE, Journal, Plan, Run
 from mastomend.actions.lock import application_name, changing_run
+from mastomend.actions.trouble import is_everybody_s, trouble
 from mastomend.commands.check import new_id
 from mastomend.commands.instance import Instance
 from mastomend.commands.parts import changing_parts
 from mastomend.commands.progress import Progress, Silent
-from mastomend.errors import ConfigurationError, ObjectError, SafetyStop
+from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.inventory.database import connect, is_pooled
 from mastomend.outcomes import Outcome, RecordOutcome
 from mastomend.storage.ports import MISSING, Lookup
@@ -39,7 +40,7 @@ class UndoReport:
 
     def count(self, outcome: RecordOutcome) -> None:
         """Add one record."""
-        if outcome.reason == _CONFLICT:
+        if outcome.reason != UNDONE:
             self.conflicts += 1
             self.details.append(f"{outcome.kind} {outcome.id}: {outcome.detail}")
         else:
@@ -105,28 +106,35 @@ def _take_back(executor: Executor, store: Lookup, plan: Plan, run: str, key_pref
         executor.apply(outcome, _inverses(executor, store, plan, run, key_prefix))
     except Conflict as conflict:
         outcome = replace(outcome, outcome=Outcome.REFUSED, reason=_CONFLICT, detail=str(conflict))
-    except ObjectError as error:
-        outcome = replace(outcome, outcome=Outcome.REFUSED, reason=_CONFLICT, detail=error.message)
+    except Exception as error:
+        if is_everybody_s(error):
+            raise
+        told = trouble(outcome, error)
+        outcome = replace(outcome, outcome=Outcome.REFUSED, reason=told.reason, detail=told.detail)
     executor.close(outcome)
 
 
 def _inverses(executor: Executor, store: Lookup, plan: Plan, run: str, key_prefix: str) -> list[Action]:
-    """Newest first.
+    """Newest first. Where an earlier undo has set the row back and no more, what is left of it.
 
     Raises:
         Conflict: the row was changed since, a file is no longer the one that was written, or what should come back is not
-            in the quarantine. Known before anything is touched, so that a record is taken back whole or not at all.
+            in the quarantine. Known before anything is touched, so that a conflict leaves a record whole.
     """
     done = [step.action for step in reversed(plan.steps) if step.done]
+    rows = [action for action in done if isinstance(action, SetColumns)]
+    began = bool(rows) and all(executor.row_is(row.table, row.id, row.before) for row in rows)
+    if began:
+        return [a for a in (inverse(action, run, key_prefix) for action in done) if not executor.happened(a)]
     actions = [inverse(action, run, key_prefix) for action in done]
     for action in done:
         if isinstance(action, SetColumns) and not executor.row_is(action.table, action.id, action.after):
             raise Conflict(f"{action.table} {action.id} was changed by somebody else meanwhile")
         if isinstance(action, Writing) and not executor.holds(action):
             raise Conflict(f"{action.key} is no longer the file that was written")
-    for action in actions:
-        if isinstance(action, RestoreFile) and store.sizes([action.quarantine])[0] == MISSING:
-            raise Conflict(f"{action.key} is no longer in the quarantine")
+    for restored in actions:
+        if isinstance(restored, RestoreFile) and store.sizes([restored.quarantine])[0] == MISSING:
+            raise Conflict(f"{restored.key} is no longer in the quarantine")
     return actions
 
 

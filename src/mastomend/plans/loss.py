@@ -37,13 +37,11 @@ def mass_loss(storage: str, trees: Sequence[Tree], max_missing_percent: float, *
     if not holds_anything and any(tree.expected for tree in trees):
         return [f"{storage} is empty, but the database expects files in it."]
     reasons = _holes(trees)
-    behind_holes = {tree.kind for tree in trees if tree.hole is not None}
     by_kind: dict[str, list[Tree]] = {}
     for tree in trees:
-        by_kind.setdefault(tree.kind, []).append(tree)
+        if not _is_behind_a_hole(tree):
+            by_kind.setdefault(tree.kind, []).append(tree)
     for kind, parts in by_kind.items():
-        if kind in behind_holes:
-            continue
         whole = Tree(kind, kind, sum(t.expected for t in parts), sum(t.missing for t in parts))
         looked = [whole] if _is_too_much(whole, max_missing_percent) else parts
         reasons += [_share(tree) for tree in looked if _is_too_much(tree, max_missing_percent)]
@@ -53,13 +51,17 @@ def mass_loss(storage: str, trees: Sequence[Tree], max_missing_percent: float, *
 def _holes(trees: Iterable[Tree]) -> list[str]:
     behind: dict[str, list[Tree]] = {}
     for tree in trees:
-        if tree.hole is not None and tree.missing > tree.lost:
+        if tree.hole is not None and _is_behind_a_hole(tree):
             behind.setdefault(tree.hole, []).append(tree)
     return [
         f"{hole}, but {sum(t.missing for t in here):,} files of {', '.join(dict.fromkeys(t.kind for t in here))} are "
         "expected there."
         for hole, here in behind.items()
     ]
+
+
+def _is_behind_a_hole(tree: Tree) -> bool:
+    return tree.hole is not None and tree.missing > tree.lost
 
 
 def _is_too_much(tree: Tree, percent: float) -> bool:

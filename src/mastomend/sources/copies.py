@@ -14,13 +14,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 from urllib.parse import unquote
 
 from mastomend.actions.actions import QUARANTINE_FOLDER, quarantine_key
-from mastomend.errors import StorageError
+from mastomend.errors import ObjectError
 from mastomend.mastodon.keys import ORIGINAL, Key
 from mastomend.mastodon.kinds import KINDS
 from mastomend.outcomes import Source
@@ -34,6 +35,7 @@ _CACHE = "cache/"
 #: So much of a record's folder is looked at; it holds a handful of files.
 _BESIDE = 200
 _NAMED = 3
+_LOOKING = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Elsewhere:
         found = (one for objects in self.store.list(folder) for one in held(objects) if one.key not in own)
         try:
             return list(islice(found, _BESIDE))
-        except StorageError:  # what keeps the folder from being looked into is told of the file itself
+        except ObjectError:  # what keeps the folder from being looked into is told of the file itself
             return ()
 
     def told(self, size: int, expected: int) -> str:
@@ -178,25 +180,36 @@ def find(source: CopySource, broken: Sequence[tuple[Target, Set[str]]]) -> list[
         if size == expected or (expected is None and size > 0):
             copies[number][style] = StoredCopy(style, key, size, source.store)
     answer = []
-    for number, (target, bad) in enumerate(broken):
-        told = [] if ORIGINAL in copies[number] or number not in best else [source.told(*best[number])]
-        told += _from_beside(source, target, bad, copies[number])
-        answer.append(Found(copies[number], tuple(word for word in told if word)))
+    for number, found in enumerate(copies):
+        told = "" if ORIGINAL in found or number not in best else source.told(*best[number])
+        answer.append(Found(found, (told,) if told else ()))
     return answer
 
 
-def _from_beside(source: CopySource, target: Target, bad: Set[str], copies: dict[str, StoredCopy]) -> list[str]:
-    """Take what lies beside its place; the names of what lies there and is something else."""
-    if not bad - copies.keys():
-        return []
-    others = []
+def find_beside(source: CopySource, broken: Sequence[tuple[Target, Set[str], Found]]) -> list[Found]:
+    """For each record, given with what `find` found there, also what lies beside its place, and what else lies there.
+
+    A folder is a request, so this is for what nothing else has; many are looked into at once.
+
+    Raises:
+        StorageError: that storage does not answer.
+    """
+    with ThreadPoolExecutor(_LOOKING, thread_name_prefix="beside") as threads:
+        return list(threads.map(lambda one: _from_beside(source, *one), broken))
+
+
+def _from_beside(source: CopySource, target: Target, bad: Set[str], found: Found) -> Found:
+    if not bad - found.copies.keys():
+        return found
+    copies, others = dict(found.copies), []
     for one in source.beside(target):
         file = next((f for f in target.files if is_same_name(one.key, f.key) and f.size == one.size), None)
         if file is not None and file.style in bad:
             copies.setdefault(file.style, StoredCopy(file.style, Key(one.key), one.size, source.store))
         elif file is None:
             others.append(f"{one.key.rpartition('/')[2]} ({one.size:,} bytes)")
-    return [f"beside it lies {', '.join(others[:_NAMED])}, which is not used"] if others else []
+    told = (f"beside it lies {', '.join(others[:_NAMED])}, which is not used",) if others else ()
+    return Found(copies, (*found.told, *told))
 
 
 def is_same_name(found: str, wanted: str) -> bool:

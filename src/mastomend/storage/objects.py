@@ -119,12 +119,15 @@ class S3ObjectStore:
             while (page := self._client.run(_next(pages))) is not None:
                 yield _objects(page)
         finally:
-            self._client.run(pages.aclose())
+            self._client.run(_close(pages))
 
     async def list_after(self, prefix: str, after: str | None) -> AsyncGenerator[RecordBatch, None]:
-        async with aclosing(self._client.pages(prefix, after)) as pages:
+        pages = self._client.pages(prefix, after)
+        try:
             while (page := await self._client.aside(_next(pages))) is not None:
                 yield _objects(page)
+        finally:
+            await self._client.aside(_close(pages))
 
     def folders(self, prefix: str = "") -> Sequence[str]:
         async def find() -> list[str]:
@@ -197,6 +200,13 @@ class S3ObjectStore:
 
 async def _next(pages: AsyncGenerator[Page, None]) -> Page | None:
     return await anext(pages, None)
+
+
+async def _close(pages: AsyncGenerator[Page, None]) -> None:
+    """In the loop it runs in, and once a page that is still being read has been given up."""
+    while pages.ag_running:  # type: ignore[attr-defined]
+        await asyncio.sleep(0.01)
+    await pages.aclose()
 
 
 def _objects(page: Page) -> RecordBatch:

@@ -30,7 +30,7 @@ from xml.etree import ElementTree
 import aiohttp
 from yarl import URL
 
-from mastomend.errors import MastomendError, ObjectError, StorageError
+from mastomend.errors import MastomendError, ObjectError, StorageError, UnreadableError
 from mastomend.mastodon.bucket import BucketAddress
 from mastomend.retry_after import retry_after
 from mastomend.storage.ports import Requests
@@ -39,6 +39,10 @@ from mastomend.storage.trouble import Refusal, code_of, failure, unreachable
 
 _T = TypeVar("_T")
 _CHUNK = 256 * 1024
+#: Bytes a second below which an upload is no upload any more: how long one may take.
+_SLOWEST = 16 * 1024
+#: Seconds for what is tidied up on the way out.
+_TIDYING_S = 10.0
 _ERROR_BYTES = 64 * 1024
 _PAGE = 1_000
 Query = Sequence[tuple[str, str]]
@@ -83,6 +87,10 @@ class Page:
         return Page(keys, sizes, [f for f in self.folders if f > key], self.token, self.is_last)
 
 
+class _BrokenAnswerError(Exception):
+    """The answer is not what was asked for, or is cut off."""
+
+
 class _StartRefusedError(Exception):
     """The store does not begin a listing behind that key."""
 
@@ -124,6 +132,7 @@ class S3Client:
         self._credentials = credentials
         self._requests = requests
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=silence_s)
+        self._silence_s = silence_s
         self._connections = connections
         self._patience = patience
         self._successes = 0
@@ -137,7 +146,12 @@ class S3Client:
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Do something in the client's loop, from another thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._started()).result()
+        future = asyncio.run_coroutine_threadsafe(work, self._started())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
 
     async def aside(self, work: Coroutine[Any, Any, _T]) -> _T:
         """The same from another event loop."""
@@ -157,10 +171,12 @@ class S3Client:
                 if not self._loop.is_closed():
                     self._loop.close()
                 return
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(timeout=30)
+            with contextlib.suppress(TimeoutError):  # what cannot be ended in that time ends with the process
+                asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(timeout=3 * _TIDYING_S)
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout=30)
-            self._loop.close()
+            self._thread.join(timeout=_TIDYING_S)
+            if not self._thread.is_alive():
+                self._loop.close()
             self._thread = None
 
     async def _end(self) -> None:
@@ -209,7 +225,7 @@ class S3Client:
         """One request until it succeeds, or patience ends.
 
         `heard` are refusals that are answers, too; `read` turns an answer into what it means and raises ValueError if
-        it is broken; `take` reads the body its own way.
+        it is broken; `take` reads the body its own way, and what it raises is the caller's.
 
         Raises:
             ObjectError: it fails for this object. ConfigurationError, StorageError: for all.
@@ -221,7 +237,7 @@ class S3Client:
             try:
                 answer = await self._send(method, key, query, headers or {}, body, take)
                 if answer.status < 300 or answer.status in heard:
-                    meaning: _T | Answer = answer if read is None or answer.status in heard else read(answer)
+                    meaning = answer if read is None or answer.status in heard else _meaning(read, answer)
                     self._successes += 1
                     return meaning
                 refusal = _refusal(answer)
@@ -230,33 +246,42 @@ class S3Client:
                     raise problem
                 throttled = answer.status in (429, 503) or refusal.code == "SlowDown"
                 wait = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
-            except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+            except (ValueError, aiohttp.InvalidURL) as error:  # a name or a header that cannot be sent
+                raise _cannot_be_sent(self.name, key, error) from None
+            except (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError, _BrokenAnswerError) as error:
                 throttled, problem = False, unreachable(self.name, *_sort(error))
             await self._rest(attempts, problem, key, wait, throttled=throttled)
 
     async def _rest(
         self, attempts: _Attempts, problem: MastomendError, key: str, wait: float | None, *, throttled: bool
     ) -> None:
-        """Wait before the next try, or give up."""
+        """Wait before the next try, or give up: one object sooner than the storage, if the storage is well otherwise."""
         limits = self._patience
-        others_succeed = self._successes > attempts.successes
-        if throttled:
-            patience = limits.whole_s
-        elif not self._successes:
-            patience = limits.first_contact_s
-        else:
-            patience = limits.one_object_s if key and others_succeed else limits.whole_s
+        longest = limits.whole_s if self._successes or throttled else limits.first_contact_s
+        of_one = min(longest, limits.one_object_s) if key and not throttled else longest
         pause = random.uniform(0.5, 1.0) * min(
             limits.longest_pause_s, limits.pause_s * 2 ** min(attempts.tries - 1, 20)
         )
         pause = pause if wait is None else max(wait, pause)
         spent = time.monotonic() - attempts.began
-        if spent + pause > patience:
-            said = f"{problem.message} It was asked {attempts.tries} times in {spent:.0f} s."
-            if key and others_succeed:
-                raise ObjectError(said)
+        said = f"{problem.message} It was asked {attempts.tries} times in {spent:.0f} s."
+        if key and spent + pause > of_one and (self._successes > attempts.successes or await self._is_well()):
+            raise ObjectError(said)
+        if spent + pause > longest:
             raise StorageError(said, hint=problem.hint)
         await asyncio.sleep(pause)
+
+    async def _is_well(self) -> bool:
+        """Whether the storage answers something else: a listing of one key, or that it may not be listed."""
+        try:
+            answer = await self._send("GET", "", [("list-type", "2"), ("max-keys", "1")], {}, b"", None)
+            if answer.status == 200:
+                parse_page(answer)
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError, ValueError, StorageError):
+            return False
+        is_well = answer.status in (200, 403)
+        self._successes += is_well
+        return is_well
 
     async def _send(
         self,
@@ -286,6 +311,7 @@ class S3Client:
         self._requests.head += method == "HEAD"
         async with (
             self._room if key else contextlib.nullcontext(),
+            asyncio.timeout(None if not body else self._silence_s + len(body) / _SLOWEST),
             self._session.request(
                 method,
                 URL(url, encoded=True),
@@ -315,16 +341,20 @@ class S3Client:
         assert isinstance(answer, Answer)
         if answer.status == 404:
             return None
-        if answer.status in (403, 400):  # such an answer has no body: a read of one byte says why
-            heard = (404, 416)
-            answer = await self.request("GET", key, headers={"Range": "bytes=0-0"}, heard=heard, take=_first_byte)
-            assert isinstance(answer, Answer)
-            if answer.status == 404:
-                return None
-            total = answer.headers.get("Content-Range", "").rpartition("/")[2]
-            if total.isdecimal():
-                return int(total)
-        return int(answer.headers.get("Content-Length") or 0)
+        length = answer.headers.get("Content-Length", "")
+        if answer.status == 200 and length.isdecimal():
+            return int(length)
+        # a refusal without a body, or an answer without a size: a read of one byte says why, or how many there are
+        answer = await self.request("GET", key, headers={"Range": "bytes=0-0"}, heard=(404, 416), take=_first_byte)
+        assert isinstance(answer, Answer)
+        if answer.status == 404:
+            return None
+        total = answer.headers.get("Content-Range", "").rpartition("/")[2]
+        if not total.isdecimal():
+            total = answer.headers.get("Content-Length", "") if answer.status == 200 else ""
+        if not total.isdecimal():
+            raise UnreadableError(f"{self.name} at {key}: the store does not say how large it is.")
+        return int(total)
 
     async def get(self, key: str) -> bytes | None:
         """All of an object, None if there is none."""
@@ -338,9 +368,17 @@ class S3Client:
         """An object piece by piece; `again` is called before each try. False if there is none."""
 
         async def take(response: aiohttp.ClientResponse) -> bytes:
-            again()
-            async for piece in response.content.iter_chunked(_CHUNK):
-                sink(piece)
+            try:
+                again()
+                async for piece in response.content.iter_chunked(_CHUNK):
+                    sink(piece)
+            except OSError as error:
+                if isinstance(error, ConnectionError | TimeoutError | aiohttp.ClientError | ssl.SSLError):
+                    raise
+                raise StorageError(
+                    f"What the store sends cannot be put down here: {error.strerror or error}.",
+                    hint="Is the disk for temporary files (TMPDIR) full?",
+                ) from None
             return b""
 
         return await self._get(key, lambda _: True, take) or False
@@ -367,7 +405,7 @@ class S3Client:
         query += [("prefix", prefix)] if prefix else []
         query += [("delimiter", delimiter)] if delimiter else []
         query += [("continuation-token", token)] if token else [("start-after", after)] if after else []
-        found = await self.request("GET", query=query, heard=(400,) if after else (), read=_parse_page)
+        found = await self.request("GET", query=query, heard=(400,) if after else (), read=parse_page)
         if isinstance(found, Answer):
             raise _StartRefusedError(failure(self.name, _refusal(found), method="GET", region=self._region))
         return found
@@ -380,7 +418,7 @@ class S3Client:
         """
         begin, token, last = after, None, after
         skips = ignores_tokens = False
-        seen: set[str] = set()  # what pages began with: one that comes twice does not go on
+        seen: set[str] = set()  # what pages began with, or empty ones lead to: what comes twice does not go on
         while True:
             try:
                 page = await self.page(prefix, begin, token, delimiter=delimiter)
@@ -391,16 +429,16 @@ class S3Client:
                 skips, begin = True, _before(begin, prefix)
                 continue
             first = next(iter([*page.keys, *page.folders]), None)
-            if first is not None and first in seen:
-                if ignores_tokens or last is None:
+            mark = f"token {page.token}" if first is None else f"key {first}"
+            if mark in seen:
+                if ignores_tokens or last is None or first is None:
                     raise StorageError(
                         f"{self.name} gives the same page of its listing again and again.",
                         hint="Its listing cannot be used; give one that was made otherwise with --listing.",
                     )
                 ignores_tokens, begin, token = True, last, None
                 continue
-            if first is not None:
-                seen.add(first)
+            seen.add(mark)
             last = max([*page.keys, *page.folders], default=last)
             yield page.above(after) if skips and after is not None else page
             if page.is_last:
@@ -413,12 +451,16 @@ class S3Client:
 
     async def copy(self, source: str, target: str, bucket: str, headers: Mapping[str, str]) -> None:
         """Copy inside the bucket. The answer may be 200 and an error all the same."""
-        await self.request(
+        answer = await self.request(
             "PUT",
             target,
             headers={**headers, "x-amz-copy-source": quote(f"/{bucket}/{source}", safe="/-_.~")},
+            heard=(404,),
             read=lambda answer: _no_error(answer, "CopyObjectResult"),
         )
+        if answer is not None:  # 404 is said of what is to be copied
+            assert isinstance(answer, Answer)
+            raise failure(self.name, _refusal(answer), method="PUT", key=source, region=self._region)
 
     async def delete(self, key: str) -> None:
         """Remove an object; one that is not there is removed already."""
@@ -466,8 +508,9 @@ class S3Client:
                 read=lambda a: _no_error(a, "CompleteMultipartUploadResult"),
             )  # fmt: skip
         except BaseException:
-            with contextlib.suppress(MastomendError):
-                await self.abort(key, upload)
+            with contextlib.suppress(MastomendError, TimeoutError):
+                async with asyncio.timeout(_TIDYING_S):
+                    await self.abort(key, upload)
             raise
 
 
@@ -494,6 +537,18 @@ def _sort(error: Exception) -> tuple[str, Exception]:
     if isinstance(error, aiohttp.ClientConnectorError):
         return "connect", error
     return "broken", error
+
+
+def _meaning(read: Callable[[Answer], _T], answer: Answer) -> _T:
+    try:
+        return read(answer)
+    except ValueError as error:
+        raise _BrokenAnswerError(str(error)) from None
+
+
+def _cannot_be_sent(name: str, key: str, error: Exception) -> MastomendError:
+    said = f"{name}: {key} cannot be asked for ({error})." if key else f"{name} cannot be asked ({error})."
+    return ObjectError(said) if key else StorageError(said, hint="Check S3_ENDPOINT and S3_BUCKET.")
 
 
 def _refusal(answer: Answer) -> Refusal:
@@ -545,18 +600,17 @@ def _no_error(answer: Answer, name: str) -> None:
     _root(answer.body, name)
 
 
-def _parse_page(answer: Answer) -> Page:
+def parse_page(answer: Answer) -> Page:
     body = answer.body
     if body.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")) or not body.lstrip().startswith(b"<"):
         raise _no_listing() if body.strip() else ValueError("an empty answer")
-    root = _root(body, "ListBucketResult")
+    plain, objects = _plain_objects(body)
+    root = _root(plain, "ListBucketResult")
     space = _namespace(root)
-    key_tag, size_tag = f"{space}Key", f"{space}Size"
-    keys: list[str] = []
-    sizes: list[int] = []
-    for one in root.findall(f"{space}Contents"):
-        keys.append(one.findtext(key_tag) or "")
-        sizes.append(int(one.findtext(size_tag) or 0))
+    if objects is None:
+        tags = f"{space}Key", f"{space}Size"
+        objects = [tuple(one.findtext(tag) or "" for tag in tags) for one in root.findall(f"{space}Contents")]
+    keys, sizes = [key for key, _ in objects], [int(size or 0) for _, size in objects]
     folders = [one.findtext(f"{space}Prefix") or "" for one in root.findall(f"{space}CommonPrefixes")]
     if root.findtext(f"{space}EncodingType") == "url":
         keys, folders = [_decoded(key) for key in keys], [_decoded(folder) for folder in folders]
@@ -565,6 +619,36 @@ def _parse_page(answer: Answer) -> Page:
     if not is_last and token is None and not (keys or folders):
         raise ValueError("a page that says there is more, and not where")
     return Page(keys, sizes, folders, token, is_last)
+
+
+_OBJECTS = re.compile(
+    r"<Contents>(?:<(?!Key>)\w+>[^<]*</\w+>)*<Key>([^<&]*)</Key>(?:<(?!Size>)\w+>[^<]*</\w+>)*<Size>(\d+)</Size>"
+    r"(?:<\w+>(?:[^<]|<(?!/?Contents>))*)?</Contents>"
+)
+
+
+#: What stands between objects in some stores' pages, and must not be overlooked.
+_NOT_INSIDE = ("<CommonPrefixes>", "<IsTruncated>", "<NextContinuationToken>", "<EncodingType>", "<Error>")
+
+
+def _plain_objects(body: bytes) -> tuple[bytes, list[tuple[str, ...]] | None]:
+    """A page's objects, and the page without them: a parser takes three times as long for what nearly always looks alike.
+
+    None, and the whole page, where one of them looks otherwise.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return body, None
+    start, end = text.find("<Contents>"), text.rfind("</Contents>")
+    if start < 0 or end < start:
+        return body, None
+    end += len("</Contents>")
+    inside = text[start:end]
+    found: list[tuple[str, ...]] = _OBJECTS.findall(inside)
+    if len(found) != inside.count("<Contents>") or any(word in inside for word in _NOT_INSIDE):
+        return body, None
+    return (text[:start] + text[end:]).encode(), found
 
 
 def _decoded(text: str) -> str:
