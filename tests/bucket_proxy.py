@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,7 +62,11 @@ class BucketProxy:
         async with (
             aiohttp.ClientSession(auto_decompress=False) as session,
             session.request(
-                request.method, url, headers={**headers, "Host": request.host}, data=body, allow_redirects=False
+                request.method,
+                url,
+                headers={**headers, "Host": request.host},
+                data=io.BytesIO(body) if body else None,
+                allow_redirects=False,
             ) as found,
         ):
             kept = {n: v for n, v in found.headers.items() if n.lower() not in ("transfer-encoding",)}

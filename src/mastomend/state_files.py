@@ -25,9 +25,9 @@ def private_folder(path: Path) -> Path:
     Raises:
         OSError: it cannot be made, or something else is in its place.
     """
-    with contextlib.suppress(FileExistsError):  # it, or something that is no folder: the look below tells
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=0o700)
+    for missing in [folder for folder in reversed([path, *path.parents]) if not folder.exists()]:
+        with contextlib.suppress(FileExistsError):  # somebody was faster, or it is no folder: the look below tells
+            missing.mkdir(mode=0o700)
     status = path.stat()
     if not stat.S_ISDIR(status.st_mode):
         raise NotADirectoryError(20, "Not a directory", str(path))

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -230,14 +231,93 @@ def test_h45_what_fails_for_one_object_is_its_own_trouble(behind: tuple[S3Object
     sizes = store.sizes([f"a/{n}" for n in range(40)])
     assert sizes == [1] * 7 + [UNREADABLE] + [1] * 32
     assert "500" in store.obstacle("a/7") and "asked" in store.obstacle("a/7")
-    with pytest.raises(StorageError):
+    with pytest.raises(ObjectError, match="500"):
         store.read(Key("a/7"))
 
 
+@pytest.mark.parametrize("verb", ["sizes", "put", "read", "digest"])
+def test_h45_also_where_nothing_else_is_under_way(behind: tuple[S3ObjectStore, BucketProxy], verb: str) -> None:
+    """A run's last record, or one after another: something else is asked for before the storage is called lost."""
+    store, proxy = behind
+    store.put(Key("k/good"), b"x", PNG)
+    proxy.fault = lambda request: refuse(500, "InternalError") if request.path.endswith("/k/bad") else None
+    if verb == "sizes":
+        assert store.sizes(["k/bad"]) == [UNREADABLE]
+        return
+    with pytest.raises(ObjectError, match="500"):
+        store.put(Key("k/bad"), b"x", PNG) if verb == "put" else getattr(store, verb)(Key("k/bad"))
+    proxy.fault = lambda _: refuse(500, "InternalError")
+    with pytest.raises(StorageError) as lost:
+        store.put(Key("k/bad"), b"x", PNG)
+    assert not isinstance(lost.value, ObjectError)
+
+
+def test_h46_an_answer_without_a_size_is_no_empty_file(behind: tuple[S3ObjectStore, BucketProxy]) -> None:
+    store, proxy = behind
+    store.put(Key("a"), b"x" * 1000, PNG)
+    store.put(Key("none"), b"", PNG)
+
+    def fault(request: web.Request) -> web.StreamResponse | None:
+        if request.method != "HEAD":
+            return None
+        answer = web.StreamResponse(status=200)
+        answer.enable_chunked_encoding()
+        return answer
+
+    proxy.fault = fault
+    assert store.sizes(["a", "none", "not-there"]) == [1000, 0, MISSING]
+
+
+def test_h44_what_cannot_be_sent_is_one_object_s_trouble(behind: tuple[S3ObjectStore, BucketProxy]) -> None:
+    store, proxy = behind
+    with pytest.raises(ObjectError, match="cannot be asked for"):
+        store.put(Key("a"), b"x", "image/png\nx-amz-acl: public-read-write")
+    assert not [one for one in proxy.seen if one.method == "PUT"]
+
+
+def test_h45_a_full_disk_here_is_not_the_store_s_trouble(behind: tuple[S3ObjectStore, BucketProxy]) -> None:
+    store, proxy = behind
+    store.put(Key("a"), b"x" * 1000, PNG)
+
+    def full(_: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = len(proxy.seen)
+    with pytest.raises(StorageError, match="No space left") as caught:
+        store._client.run(store._client.stream("a", full, lambda: None))
+    assert "TMPDIR" in caught.value.hint
+    assert len(proxy.seen) - before == 1, "it is not repeated"
+
+
+def test_h45_an_upload_nobody_takes_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        settings = S3Storage(
+            "b", "us-east-1", f"http://127.0.0.1:{deaf.getsockname()[1]}", False, "k", Secret("s"),
+            None, None, "", 5, 5, 15_000_000,
+        )  # fmt: skip
+        store = S3ObjectStore(settings, HURRIED)
+        store._client._silence_s = 0.2
+        monkeypatch.setattr("mastomend.storage.s3_client._ASIDE_S", 0.5)
+        began = time.monotonic()
+        try:
+            with pytest.raises(StorageError, match="in time"):
+                store.put(Key("a"), b"x" * 16_384 * 2, PNG)
+        finally:
+            store.close()
+        assert time.monotonic() - began > 1, "a slow line gets its time"
+
+
+def test_h45_what_was_to_be_copied_is_what_is_missing(behind: tuple[S3ObjectStore, BucketProxy]) -> None:
+    store, _ = behind
+    with pytest.raises(ObjectError, match="the/source does not exist"):
+        store.copy(Key("the/source"), Key("the/target"), private=False)
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (500, "InternalError")])
 def test_h45_one_failing_object_of_a_backup_does_not_end_a_repair(
-    make_instance: MakeInstance, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_instance: MakeInstance, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, code: str
 ) -> None:
-    monkeypatch.setattr("mastomend.storage.s3_client.Patience.one_object_s", 0.5, raising=False)
+    monkeypatch.setattr(S3ObjectStore.__init__, "__defaults__", (HURRIED,))
     instance = make_instance()
     bucket = f"backup-{next(_numbers)}"
     s3.client().create_bucket(Bucket=bucket)
@@ -251,10 +331,10 @@ def test_h45_one_failing_object_of_a_backup_does_not_end_a_repair(
             f"S3_ENABLED=true\nS3_BUCKET={bucket}\nS3_ENDPOINT={proxy.endpoint}\n"
             f"AWS_ACCESS_KEY_ID={s3.access_key_id}\nAWS_SECRET_ACCESS_KEY={s3.secret_access_key}\n"
         )
-        proxy.fault = lambda request: refuse(403, "AccessDenied") if request.path.endswith(made[1].key) else None
+        proxy.fault = lambda request: refuse(status, code) if request.path.endswith(made[1].key) else None
         done = repair(opened(instance), RepairOptions(apply=True, backups=(tmp_path / "backup.env",)))
-    assert done.outcomes == {"restored": 3, "lost": 1}
-    assert outcomes(done)[made[1].id].outcome == "lost"
+    assert done.outcomes == {"restored": 3, "refused": 1}
+    assert outcomes(done)[made[1].id].reason == "unreadable", "the backup may have it"
 
 
 def test_h45_words_say_that_the_same_command_goes_on(behind: tuple[S3ObjectStore, BucketProxy]) -> None:

@@ -28,10 +28,11 @@ from mastomend.inventory.findings import load
 from mastomend.inventory.sample import Sample
 from mastomend.mastodon.configuration import FilesystemStorage
 from mastomend.mastodon.keys import Key
-from mastomend.mastodon.kinds import AVATARS, HEADERS
+from mastomend.mastodon.kinds import AVATARS, HEADERS, MEDIA_FILES
 from mastomend.outcomes import Engine, Outcome, RecordOutcome
 from mastomend.storage.build import build
 from mastomend.storage.filesystem import FilesystemStore
+from mastomend.storage.ports import UNREADABLE
 
 APPLY = RepairOptions(apply=True, max_missing_percent=100)
 
@@ -342,3 +343,107 @@ def test_b10_a_linked_directory_is_part_of_the_storage(make_instance: MakeInstan
     assert done.outcomes == {"restored": 1} and (disk / made[0].key.removeprefix("cache/")).is_file()
     assert undo(opened(instance), done.run, apply=True).reverted == 1
     assert check(opened(instance)).broken == 1 and (root / "cache").is_symlink()
+
+
+def test_b9_a_file_that_is_there_again_is_known_before_anything_moves(
+    make_instance: MakeInstance, network: Fediverse
+) -> None:
+    """Both old files are in the quarantine; a foreign one lies where the second of them belongs."""
+    instance = make_instance()
+    origin = network.add("good.example")
+    made = record(instance, MEDIA_FILES, origin=origin)
+    break_it(instance, made.key, "truncated")
+    origin.files = dict.fromkeys(origin.files, picture(5, form="jpeg"))
+    run = repair(opened(instance), APPLY).run
+    for key in made.keys:
+        instance.media.write(key, b"foreign")
+        before = instance.media.keys()
+        report = undo(opened(instance), run, apply=True)
+        assert (report.reverted, report.conflicts) == (0, 1) and "there is a file at" in report.details[0]
+        assert instance.media.keys() == before
+        instance.media.delete(key)
+    assert undo(opened(instance), run, apply=True).reverted == 1
+
+
+def test_b5_what_cannot_be_put_aside_after_the_row_has_changed_is_told(
+    make_instance: MakeInstance, network: Fediverse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is mended: an old file that stays is a word, not a failure."""
+    instance = make_instance()
+    origin = network.add("good.example")
+    made = record(instance, MEDIA_FILES, origin=origin)
+    break_it(instance, made.key, "truncated")
+    origin.files = dict.fromkeys(origin.files, picture(5, form="jpeg"))
+    move = FilesystemStore.move
+
+    def refusing(self: FilesystemStore, source: Key, target: Key, *, private: bool) -> None:
+        if source == made.keys[1]:
+            raise ObjectError(f"{source}: Operation not permitted.")
+        move(self, source, target, private=private)
+
+    monkeypatch.setattr(FilesystemStore, "move", refusing)
+    done = repair(opened(instance), APPLY)
+    assert done.outcomes == {"refreshed": 1}
+    assert f"{made.keys[1]} stays" in outcomes(done)[made.id].detail
+    monkeypatch.undo()
+    assert check(opened(instance)).is_whole
+    assert undo(opened(instance), done.run, apply=True).reverted == 1
+
+
+def test_b9_an_undo_that_stopped_half_way_goes_on(
+    make_instance: MakeInstance, network: Fediverse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row was set back, a file could not be moved: the next undo does the rest instead of calling it a conflict."""
+    instance = make_instance()
+    made = refreshed(instance, network)
+    run = repair(opened(instance), APPLY).run
+    before = instance.media.keys()
+    move = FilesystemStore.move
+
+    def refusing(self: FilesystemStore, source: Key, target: Key, *, private: bool) -> None:
+        if not private:
+            raise ObjectError(f"{source}: Operation not permitted.")
+        move(self, source, target, private=private)
+
+    monkeypatch.setattr(FilesystemStore, "move", refusing)
+    stuck = undo(opened(instance), run, apply=True)
+    assert (stuck.reverted, stuck.conflicts) == (0, 1) and "Operation not permitted" in stuck.details[0]
+    monkeypatch.undo()
+    assert undo(opened(instance), run, apply=True).reverted == 1
+    assert made.keys[1] in instance.media.keys() - before
+
+
+@pytest.mark.parametrize("obstacle", ["loop", "closed"])
+def test_b6_one_entry_in_the_quarantine_does_not_end_a_repair(
+    make_instance: MakeInstance, network: Fediverse, obstacle: str
+) -> None:
+    instance = make_instance()
+    record(instance, origin=network.add("good.example"), damage="missing")
+    folder = instance.folder / "public/system/.mastomend/quarantine/20250101T000000Z-0000"
+    folder.mkdir(parents=True)
+    if obstacle == "loop":
+        (folder / "x").symlink_to("x")
+    elif os.geteuid() != 0:
+        folder.chmod(0)
+    assert repair(opened(instance), APPLY).outcomes == {"restored": 1}
+
+
+def test_b6_a_backup_that_may_not_be_entered_is_not_said_to_lack_anything(
+    make_instance: MakeInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = make_instance()
+    made = record(instance)
+    (tmp_path / "backup" / made.key).parent.mkdir(parents=True)
+    (tmp_path / "backup" / made.key).write_bytes(instance.files[made.key])
+    instance.media.delete(made.key)
+    instance.media.write("accounts/avatars/kept", b"x")
+    size = FilesystemStore._size
+
+    def closed(self: FilesystemStore, key: str) -> int:
+        return UNREADABLE if self.root == tmp_path / "backup" and key == made.key else size(self, key)
+
+    monkeypatch.setattr(FilesystemStore, "_size", closed)
+    done = repair(opened(instance), RepairOptions(apply=True, backups=(tmp_path / "backup",)))
+    assert done.outcomes == {"refused": 1}
+    found = outcomes(done)[made.id]
+    assert found.reason == "unreadable" and "cannot be looked into" in found.detail

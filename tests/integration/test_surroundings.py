@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -38,7 +39,7 @@ from mastomend.remote.client import Ask, Failure, GuardedClient, NotFetched, Tim
 SECRET = "hunter2-never-print-this"
 
 
-def command(instance: SimulatedInstance, *words: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+def command(instance: SimulatedInstance, *words: str, **options: object) -> subprocess.CompletedProcess[Any]:
     variables = options.pop("variables", {})
     environment = {"PATH": os.environ["PATH"], "HOME": str(instance.folder), **variables}  # type: ignore[dict-item]
     arguments = [sys.executable, "-m", "mastomend", "--env", str(instance.env), "--state", str(instance.state), *words]
@@ -372,3 +373,65 @@ def test_f38_without_the_right_to_update(make_instance: MakeInstance, network: F
         instance.db.execute("DROP OWNED BY reader_of_mastomend")
         with psycopg.connect(host=instance.db.info.host, user="postgres", dbname="postgres", autocommit=True) as server:
             server.execute("DROP ROLE IF EXISTS reader_of_mastomend")
+
+
+@pytest.mark.parametrize("words", [["check", "nokind"], ["check"], ["repair", "--apply"]])
+def test_f34_a_full_stderr_changes_nothing(make_instance: MakeInstance, network: Fediverse, words: list[str]) -> None:
+    """Notes that nobody can be told are no reason to stop, or to answer otherwise."""
+    instance = make_instance()
+    made = record(instance, origin=network.add("good.example"), damage="missing")
+    instance.media.write("cache/accounts/avatars/kept", b"x")
+    base = [sys.executable, "-m", "mastomend", "--env", str(instance.env), "--state", str(instance.state)]
+    heard = subprocess.run([*base, *words, "--json"], capture_output=True, check=False, timeout=60)
+    for key in made.keys:
+        (instance.folder / "public/system" / key).unlink(missing_ok=True)
+    with Path("/dev/full").open("wb") as full:
+        deaf = subprocess.run([*base, *words, "--json"], stdout=subprocess.PIPE, stderr=full, check=False, timeout=60)
+        mute = subprocess.run([*base, "check"], stdout=full, stderr=full, check=False, timeout=60)
+    assert deaf.returncode == heard.returncode
+    assert json.loads(deaf.stdout).keys() == json.loads(heard.stdout).keys()
+    assert json.loads(deaf.stdout).get("outcomes") == json.loads(heard.stdout).get("outcomes")
+    assert mute.returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("DB_PORT=99999999", "DB_PORT is 99999999"), ("DB_PORT=-5", "DB_PORT"),
+     ("DATABASE_URL=postgres://h/d?connect_timeout=abc", "settings of the connection"),
+     ("PAPERCLIP_ROOT_PATH=/a\0b", "PAPERCLIP_ROOT_PATH holds a zero byte")],
+)  # fmt: skip
+def test_f29_settings_that_cannot_be_are_the_operator_s(make_instance: MakeInstance, line: str, words: str) -> None:
+    instance = make_instance()
+    instance.env.write_text(f"{instance.env.read_text()}\n{line}\n")
+    done = command(instance, "check", text=True)
+    assert done.returncode == 2 and words in " ".join(done.stderr.split()) and "Traceback" not in done.stderr, (
+        done.stderr
+    )
+
+
+@pytest.mark.parametrize("option", ["--env", "--state"])
+def test_f29_places_that_cannot_be_are_the_operator_s(make_instance: MakeInstance, option: str) -> None:
+    instance = make_instance()
+    arguments = {"--env": str(instance.env), "--state": str(instance.state), option: f"/tmp/{'x' * 300}"}
+    words = [word for pair in arguments.items() for word in pair]
+    base = [sys.executable, "-m", "mastomend"]
+    done = subprocess.run([*base, *words, "check"], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2 and "File name too long" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_f29_a_number_beyond_all_reason_in_mastomend_toml(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    (instance.env.parent / "mastomend.toml").write_text("settle_seconds = 1e308\n")
+    done = command(instance, "check", text=True)
+    assert done.returncode == 2 and "settle_seconds" in done.stderr
+
+
+def test_g42_commands_in_hints_name_the_instance(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    record(instance, damage="missing")
+    instance.media.write("accounts/avatars/kept", b"x")
+    given = f"--env {instance.env} --state {instance.state}"
+    done = command(instance, "undo", "20200101T000000Z-0000", text=True)
+    assert f"{given} history" in done.stderr
+    assert command(instance, "repair", "--apply").returncode == 1
+    assert f"{given} repair --from DIR --apply" in command(instance, "history", "--lost", text=True).stdout

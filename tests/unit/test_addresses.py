@@ -7,6 +7,7 @@ import ipaddress
 import pytest
 
 from mastomend.remote.addresses import is_refused
+from mastomend.remote.documents import usable_url
 
 REFUSED = [
     "0.0.0.0",
@@ -84,3 +85,8 @@ def test_the_operator_s_exceptions() -> None:
     assert not is_refused("::ffff:10.2.3.4", allowed)
     assert not is_refused("fd12::1", allowed)
     assert is_refused("192.168.0.1", allowed)
+
+
+@pytest.mark.parametrize("url", ["https://xn--a.example/x", "https://xn--\u2603-.example/x"])
+def test_what_looks_like_idna_and_is_none_is_no_address(url: str) -> None:
+    assert usable_url(url) is None

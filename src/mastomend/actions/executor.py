@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, assert_never
 
 import psycopg
@@ -118,8 +118,10 @@ class Executor:
         self._clock = clock
         self._key_prefix = key_prefix
 
-    def apply(self, outcome: RecordOutcome, actions: Sequence[Action]) -> None:
+    def apply(self, outcome: RecordOutcome, actions: Sequence[Action]) -> str:
         """Journal the whole plan, then do it in order. The outcome is not yet recorded: verify first.
+
+        What was old when the row has changed is only in the way of nobody: where it cannot be put aside, that is told.
 
         Raises:
             Conflict: an action found the world changed. ObjectError: a file could not be written, read or moved. Either
@@ -127,13 +129,18 @@ class Executor:
             StorageError, DatabaseError, JournalError: the run cannot go on; `recover` will finish this plan.
         """
         self._journal.plan(self.run, outcome, actions)
+        left: list[str] = []
         for position, action in enumerate(actions):
             try:
                 self._perform(action)
-            except (Conflict, ObjectError):
+            except (Conflict, ObjectError) as error:
+                if _is_left_over(actions, position):
+                    left.append(f"{action.key} stays: {error}")  # type: ignore[union-attr]
+                    continue
                 self._roll_back(outcome.kind, outcome.id, actions, actions[:position])
                 raise
             self._journal.done(self.run, outcome.kind, outcome.id, position)
+        return "; ".join(left)
 
     def close(self, outcome: RecordOutcome) -> None:
         """Record what became of the record."""
@@ -176,9 +183,7 @@ class Executor:
             if is_everybody_s(error):
                 raise
             told = trouble(plan.outcome, error)
-            return changed(
-                told, told.outcome, told.reason, f"a change that was cut off cannot be settled: {told.detail}"
-            )
+            return replace(told, detail=f"a change that was cut off cannot be settled: {told.detail}")
 
     def _recover(self, plan: Plan) -> RecordOutcome | None:
         for step in plan.steps:
@@ -197,10 +202,16 @@ class Executor:
             self._roll_back(plan.kind, plan.id, [s.action for s in plan.steps], done)
             self._journal.abandon(self.run, plan.kind, plan.id)
             return None
+        actions = [step.action for step in plan.steps]
         try:
             for step in plan.steps:
-                if not step.done and not self.happened(step.action):
-                    self._perform(step.action)
+                try:
+                    if not step.done and not self.happened(step.action):
+                        self._perform(step.action)
+                except (Conflict, ObjectError):
+                    if _is_left_over(actions, step.position):
+                        continue
+                    raise
                 if not step.done:
                     self._journal.done(self.run, plan.kind, plan.id, step.position)
         except Conflict as conflict:
@@ -320,3 +331,8 @@ class Executor:
         except (psycopg.Error, PoolTimeout) as error:
             raise DatabaseError(f"PostgreSQL: {' '.join(str(error).split())[:300]}") from None
         return row is not None and all(row[name] == value for name, value in values.items())
+
+
+def _is_left_over(actions: Sequence[Action], position: int) -> bool:
+    """Whether that action only puts aside what no row means any more."""
+    return isinstance(actions[position], QuarantineFile) and any(isinstance(a, SetColumns) for a in actions[:position])

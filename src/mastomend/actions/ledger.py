@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -119,10 +119,11 @@ class Ledger:
             columns = [("kind", DataType.string()), ("id", DataType.int64()), ("outcome", DataType.string())]
             yield Table.from_pydict({name: Array([row[name] for row in some], type=arrow) for name, arrow in columns})
 
-    def next_try(self) -> datetime | None:
-        """When the first deferred record is due; None if there is none."""
-        (row,) = self._journal.query("SELECT min(next_try) AS moment FROM ledger")
-        return datetime.fromisoformat(row["moment"]) if row["moment"] else None
+    def next_try(self, kinds: Sequence[str]) -> datetime | None:
+        """When the first deferred record of those kinds is due; None if there is none."""
+        rows = self._journal.query("SELECT kind, min(next_try) AS moment FROM ledger GROUP BY kind")
+        moments = [row["moment"] for row in rows if row["moment"] and row["kind"] in kinds]
+        return datetime.fromisoformat(min(moments)) if moments else None
 
     def due(self, now: datetime) -> Iterator[tuple[str, int]]:
         """Deferred records whose time has come."""

@@ -21,6 +21,7 @@ from mastomend.cli import check, demo, history, repair
 from mastomend.cli.context import GlobalOptions
 from mastomend.cli.output import (
     cannot_write,
+    command_line,
     emit_json,
     escape,
     flush,
@@ -82,6 +83,7 @@ def run(arguments: Sequence[str]) -> int:
     except OutputError as error:
         return _unheard(error)
     except MastomendError as error:
+        error.hint = _as_given(error.hint, words)
         return _told(words, error.message, error.hint, error.exit_code, partial(show_error, error))
     except KeyboardInterrupt:
         answer = INTERRUPTED
@@ -95,6 +97,21 @@ def run(arguments: Sequence[str]) -> int:
     if answer == INTERRUPTED:  # typer turns Ctrl-C into this answer itself
         log.print("Interrupted. Nothing is lost: the same command goes on from here.")
     return answer if isinstance(answer, int) else 0
+
+
+def _as_given(hint: str, words: Sequence[str]) -> str:
+    """A hint that ends in a command of ours names the instance this one was about."""
+    before, name, command = hint.rpartition(": mastomend ")
+    if not name or command.startswith("--"):
+        return hint
+    given: dict[str, Path | None] = {"--env": None, "--state": None}
+    for option in given:
+        for position, word in enumerate(words):
+            if word == option and position + 1 < len(words):
+                given[option] = Path(words[position + 1])
+            elif word.startswith(f"{option}="):
+                given[option] = Path(word.partition("=")[2])
+    return f"{before}: {command_line(given['--env'], given['--state'], command)}"
 
 
 def _is_of_stdout(error: OSError) -> bool:

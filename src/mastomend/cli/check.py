@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from mastomend.cli import context as cli_context
-from mastomend.cli.output import command_line, count, emit_json, escape, log, result
+from mastomend.cli.output import WITHOUT_LIMIT, command_line, count, emit_json, escape, result
 from mastomend.cli.progress import progress
 from mastomend.commands.check import CheckOptions, CheckReport, KindReport, check
 from mastomend.commands.deep_seed import next_seed
@@ -93,8 +93,9 @@ def check_command(
         emit_json(document(report), code)
     else:
         words = ["repair", *map(shlex.quote, kinds or ())]
-        words += [f"--max-missing {shlex.quote(max_missing)}"] if max_missing is not None else []
-        show(report, command_line(given.env, given.state, " ".join(words)))
+        limit = [f"--max-missing {shlex.quote(max_missing)}"] if max_missing is not None else []
+        commands = [" ".join([*words, *rest]) for rest in (limit, [WITHOUT_LIMIT])]
+        show(report, *(command_line(given.env, given.state, command) for command in commands))
     return code
 
 
@@ -160,8 +161,10 @@ def kind_document(kind: KindReport) -> dict[str, Any]:
     }
 
 
-def show(report: CheckReport, next_command: str) -> None:
-    """What a person reads: a table, what is broken, where it came from, and the one command to run next."""
+def show(report: CheckReport, next_command: str, without_limit: str) -> None:
+    """What a person reads: a table, what is broken, where it came from, and the one command to run next, which is the last
+    one where all looks lost.
+    """
     note = f" ({escape(report.version.note)})" if report.version.note else ""
     result.print(f"{escape(report.domain)}, Mastodon {report.version.name}{note}, media in {escape(report.storage)}")
     states = [s for s in State if any(k.states[s] for k in report.kinds)]
@@ -175,8 +178,6 @@ def show(report: CheckReport, next_command: str) -> None:
             cells = [kind.records, kind.records_broken, kind.expected, *(kind.states[s] for s in states)]
             table.add_row(kind.kind, *(f"{n:,}" if n else "·" for n in cells), style=style)
     result.print(table)
-    if report.unsettled:
-        log.print(f"{count(report.unsettled, 'record')} kept changing during the scan and was left out.")
     for reason in report.mass_loss:
         result.print(f"[bold red]{escape(reason)}[/]")
     if report.mass_loss:
@@ -190,11 +191,16 @@ def show(report: CheckReport, next_command: str) -> None:
         for reason, n in report.obstacles:
             result.print(f"  {n:,}: {escape(reason)}")
         result.print("Repair leaves them alone until they can be seen.")
+    if report.unsettled:
+        result.print(
+            f"[bold red]{count(report.unsettled, 'record')} kept changing during the scan[/]: somebody holds a transaction "
+            "open. Run check again when it is over."
+        )
     if not report.is_whole:
         result.print(f"Details: {escape(str(report.findings))}")
     if report.mass_loss:
-        result.print(f"If the files really are gone: [bold]{escape(f'{next_command} --max-missing 100%')}[/]")
-    elif report.new:
+        result.print(f"If the files really are gone: [bold]{escape(without_limit)}[/]")
+    elif report.new or report.known[Outcome.REFUSED]:  # what was refused may have been put right meanwhile
         result.print(f"Next: [bold]{escape(next_command)}[/]")
     elif report.known[Outcome.DEFERRED] and report.next_try is not None:
         due = f"{report.next_try:%Y-%m-%d %H:%M} UTC"
@@ -225,7 +231,8 @@ def _show_broken(report: CheckReport) -> None:
         known = ", ".join(
             f"{report.known[outcome]:,} {words}" for outcome, words in _KNOWN.items() if report.known[outcome]
         )
-        nothing = "" if report.new or report.known[Outcome.DEFERRED] else ": nothing to do"
+        may_change = report.new or report.known[Outcome.DEFERRED] or report.known[Outcome.REFUSED]
+        nothing = "" if may_change else ": nothing to do"
         result.print(f"Tried before: {known}; {report.new:,} new{nothing}.")
     if report.top_domains:
         origins = ", ".join(f"{escape(domain)} ({n:,})" for domain, n in report.top_domains)

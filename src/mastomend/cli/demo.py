@@ -10,7 +10,7 @@ import typer
 
 from mastomend.cli import check as check_cli
 from mastomend.cli import repair as repair_cli
-from mastomend.cli.output import command_line, escape, result
+from mastomend.cli.output import WITHOUT_LIMIT, command_line, escape, result
 from mastomend.cli.progress import progress
 from mastomend.errors import ConfigurationError
 
@@ -63,13 +63,13 @@ def _show(event: Event) -> None:
             result.print(f"\n[bold cyan]{escape(title)}[/]\n{escape(text)}")
         case Checked(report=report, env=env):
             result.print("\n[bold cyan]check[/]")
-            check_cli.show(report, command_line(env, env.parent / "state", "repair"))
+            words = ("repair", f"repair {WITHOUT_LIMIT}")
+            check_cli.show(report, *(command_line(env, env.parent / "state", word) for word in words))
         case Repaired(report=report, env=env):
-            again, later, undo = (
-                command_line(env, env.parent / "state", words)
-                for words in ("repair --apply", "repair --apply --deferred", f"undo {report.run} --apply")
-            )
-            repair_cli.show(report, RepairOptions(apply=True), again, later, undo)
+            again = "repair --apply"
+            followers = (again, f"{again} {WITHOUT_LIMIT}", f"{again} --deferred", f"undo {report.run} --apply")
+            commands = repair_cli.Commands(*(command_line(env, env.parent / "state", word) for word in followers))
+            repair_cli.show(report, RepairOptions(apply=True), commands)
         case Running():
             pass
         case _:

@@ -84,7 +84,9 @@ def _show_lost(ctx: typer.Context, *, json: bool) -> int:
         result.print(
             f"[bold red]{count(len(local), 'file')} of your own users {'is' if len(local) == 1 else 'are'} lost.[/]"
         )
-        result.print("Look for a backup: [bold]mastomend repair --from DIR --apply[/]\n")
+        given = cli_context.options(ctx)
+        command = command_line(given.env, given.state, "repair --from DIR --apply")
+        result.print(f"Look for a backup: [bold]{escape(command)}[/]\n")
     table = Table(box=None, pad_edge=False, header_style="bold")
     widest = max(len(f"{entry.kind} {entry.id}") for entry in entries)
     for name in ("record", "origin", "reason", "first seen", "origin dead since"):
@@ -172,6 +174,6 @@ def show(report: UndoReport, apply_command: str) -> None:
         return
     result.print(f"{count(report.reverted, 'record')} taken back by run {report.run}.")
     for detail in report.details[:20]:
-        result.print(f"[yellow]conflict:[/] {escape(detail)}")
+        result.print(f"[yellow]left:[/] {escape(detail)}")
     if report.conflicts:
         result.print(f"{count(report.conflicts, 'record')} stayed as they are, for the reasons above.")

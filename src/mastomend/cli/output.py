@@ -8,6 +8,7 @@ cannot show becomes plain characters, and a stdout that cannot be written to bec
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import os
 import shlex
@@ -15,7 +16,7 @@ import shutil
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from rich.console import Console as RichConsole
 from rich.text import Text
@@ -51,6 +52,27 @@ result = Console(soft_wrap=True, highlight=False, emoji=False)
 log = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 
+class _Aside:
+    """stderr, where notes go: that nobody can be told them is no reason to stop, or to answer otherwise."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """As a stream does."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """As a stream does."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
 def prepare_streams() -> None:
     """What a stream cannot encode becomes plain characters.
 
@@ -63,6 +85,8 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="mastomend-plain")  # type: ignore[union-attr]
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the process lives
+    if not isinstance(sys.stderr, _Aside):
+        sys.stderr = _Aside(sys.stderr)
     if sys.stdout is None:
         raise OutputError("stdout is closed: there is nowhere to write the result.")
 
@@ -154,6 +178,10 @@ def size(n: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} TB"
+
+
+#: For those who know that what is missing really is gone.
+WITHOUT_LIMIT = "--max-missing 100%"
 
 
 def command_line(env: Path | None, state: Path | None, rest: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from mastomend.cli import context as cli_context
 from mastomend.cli.check import Json, Kinds, MaxMissing
-from mastomend.cli.output import command_line, count, emit_json, escape, result, size
+from mastomend.cli.output import WITHOUT_LIMIT, command_line, count, emit_json, escape, result, size
 from mastomend.cli.progress import progress
 from mastomend.commands.settings import parse_percent
 from mastomend.outcomes import Engine, Outcome
@@ -85,8 +86,6 @@ def repair_command(
         words = ["repair", *(kinds or ()), "--apply"]
         if scan is not None:
             words += ["--scan", scan]
-        if max_missing is not None:
-            words += ["--max-missing", max_missing]
         for path in backups or ():
             words += ["--from", str(path)]
         words += ["--engine", engine.value] if engine is not Engine.DIRECT else []
@@ -94,8 +93,10 @@ def repair_command(
         undo = command_line(given.env, given.state, f"undo {report.run} --apply")
         words = [word if word.startswith("--") else shlex.quote(word) for word in words]
         later = [*(word for word in words if word != "--deferred"), "--deferred"]
-        again, due = (command_line(given.env, given.state, " ".join(rest)) for rest in (words, later))
-        show(report, options, again, due, undo)
+        limited = ["--max-missing", shlex.quote(max_missing)] if max_missing is not None else []
+        ways = ([*words, *limited], [*words, WITHOUT_LIMIT], [*later, *limited])
+        again, without_limit, due = (command_line(given.env, given.state, " ".join(way)) for way in ways)
+        show(report, options, Commands(again, without_limit, due, undo))
     return code
 
 
@@ -135,12 +136,21 @@ def document(report: RepairReport) -> dict[str, Any]:
         "report": report.report,
         "resumed": report.resumed,
         "recovered": report.recovered,
+        "mass_loss": report.mass_loss,
     }
 
 
-def show(
-    report: RepairReport, options: RepairOptions, apply_command: str, later_command: str, undo_command: str
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What may be run next."""
+
+    again: str
+    without_limit: str
+    later: str
+    undo: str
+
+
+def show(report: RepairReport, options: RepairOptions, commands: Commands) -> None:
     """What a person reads: how much, what became of it and why, what to do next."""
     if not report.records:
         result.print("Nothing that was deferred is due." if options.deferred else "[green]Nothing is broken.[/]")
@@ -157,9 +167,9 @@ def show(
         if report.mass_loss:
             result.print("Is everything mounted that should be, and is it the right storage? With --apply this stops.")
             result.print("Nothing was changed. If the files really are gone:")
-            result.print(f"  [bold]{escape(f'{apply_command} --max-missing 100%')}[/]")
+            result.print(f"  [bold]{escape(commands.without_limit)}[/]")
         else:
-            result.print(f"Nothing was changed. Next: [bold]{escape(apply_command)}[/]")
+            result.print(f"Nothing was changed. Next: [bold]{escape(commands.again)}[/]")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("outcome")
@@ -180,7 +190,7 @@ def show(
     if report.outcomes[Outcome.DEFERRED]:
         result.print(
             f"{count(report.outcomes[Outcome.DEFERRED], 'record')} may succeed later; when they are due: "
-            f"[bold]{escape(later_command)}[/]"
+            f"[bold]{escape(commands.later)}[/]"
         )
     if mended:
-        result.print(f"To take this back: [bold]{escape(undo_command)}[/]")
+        result.print(f"To take this back: [bold]{escape(commands.undo)}[/]")

@@ -147,7 +147,7 @@ class CheckReport:
     @property
     def is_whole(self) -> bool:
         """Whether everything was seen and nothing is broken."""
-        return not (self.broken or self.unseen or self.mass_loss)
+        return not (self.broken or self.unseen or self.unsettled or self.mass_loss)
 
 
 def new_id(now: datetime) -> str:
@@ -187,6 +187,8 @@ def check(
     """
     clock = time.monotonic()
     configuration, settings = instance.configuration, instance.settings
+    if journal_path(instance.state).exists():  # hours later would be late to say that it cannot be read
+        Journal(instance.state).close()
     begun = _begin(instance, options)
     if begun.resumed:
         progress.note(
@@ -439,7 +441,7 @@ def _join_ledger(connection: duckdb.DuckDBPyConnection, instance: Instance, repo
         return
     with contextlib.closing(Journal(instance.state)) as journal:
         known = Ledger(journal, instance.settings.deferral)
-        report.next_try = known.next_try()
+        report.next_try = known.next_try([kind.kind for kind in report.kinds if kind.expected])
         for batch in known.tables():
             connection.execute("INSERT INTO ledger SELECT * FROM batch")
             del batch
@@ -480,7 +482,11 @@ def _hole_below(scan: _Scan, store: Mounts, kind: str, prefix: str) -> str | Non
     """A disk may be mounted further down: the first folder below the kind's that should hold many files and is empty."""
     rows = scan.work.connection.execute(
         "SELECT split_part(substr(key, ?), '/', 1) AS folder, count(*) AS n FROM findings "
-        "WHERE kind = ? AND state = ? AND starts_with(key, ?) GROUP BY folder HAVING n >= ? ORDER BY folder",
-        [len(prefix) + 1, kind, State.MISSING.value, prefix, MANY_FILES],
+        "WHERE kind = ? AND state = ? AND starts_with(key, ?) GROUP BY folder ORDER BY folder",
+        [len(prefix) + 1, kind, State.MISSING.value, prefix],
     ).fetchall()
-    return next((hole for folder, _ in rows if (hole := store.hole(f"{prefix}{folder}/"))), None)
+    for folder, n in rows:
+        hole = store.hole(f"{prefix}{folder}/")
+        if hole is not None and (n >= MANY_FILES or not store.may_be_damage(f"{prefix}{folder}/")):
+            return hole
+    return None

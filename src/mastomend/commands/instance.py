@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,9 @@ class Instance:
         return self.configuration.storage.key_prefix
 
 
+_NAME_IT = "Name Mastodon's .env.production with --env."
+
+
 def locate_env(named: Path | None, process: Mapping[str, str]) -> Path | None:
     """The settings file: the one named, `$MASTOMEND_ENV`, `./.env.production`, Mastodon's usual place.
 
@@ -47,9 +51,14 @@ def locate_env(named: Path | None, process: Mapping[str, str]) -> Path | None:
         ConfigurationError: there is none, or the one that was named cannot be there.
     """
     if named is not None:
-        if named.is_dir() or not named.exists():  # a pipe will do: `--env <(sops -d secrets.env)`
-            what = "is a directory" if named.is_dir() else "does not exist"
-            raise ConfigurationError(f"{named} {what}.", hint="Name Mastodon's .env.production with --env.")
+        try:
+            is_folder = stat.S_ISDIR(named.stat().st_mode)  # a pipe will do: `--env <(sops -d secrets.env)`
+        except (OSError, ValueError) as error:
+            what = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {_why(error)}"
+            hint = "Run as the user that runs Mastodon." if isinstance(error, PermissionError) else _NAME_IT
+            raise ConfigurationError(f"{named} {what}.", hint=hint) from None
+        if is_folder:
+            raise ConfigurationError(f"{named} is a directory.", hint=_NAME_IT)
         return named
     if chosen := process.get("MASTOMEND_ENV"):
         return locate_env(Path(chosen), {})
@@ -62,6 +71,10 @@ def locate_env(named: Path | None, process: Mapping[str, str]) -> Path | None:
         "No .env.production found: neither here nor in /home/mastodon/live; nor is LOCAL_DOMAIN set in the environment.",
         hint="Name it: mastomend --env /path/to/.env.production check",
     )
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def mastodon_folder(env: Path | None) -> Path:
@@ -90,9 +103,22 @@ def open_instance(env: Path | None, state: Path | None, process: Mapping[str, st
     dialect = Dialect.from_gemfile_lock(lock) if lock else Dialect()
     folder = env_file.parent if env_file is not None and env_file.is_file() else root
     variables = merge(files, process, dialect=dialect, folder=f"{folder}/")
+    if broken := next((name for name, value in variables.items() if "\0" in value), None):
+        raise ConfigurationError(
+            f"{broken} holds a zero byte.", hint="Mastodon does not start with such a value, either."
+        )
     config = configuration(variables, str(root))
     settings = load(folder / "mastomend.toml")
-    return Instance(config, settings, state or default_state(config.local_domain, process), folder, variables)
+    state = state or default_state(config.local_domain, process)
+    try:
+        state.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"The state directory {state} cannot be used: {_why(error)}.", hint="Name another one with --state DIR."
+        ) from None
+    return Instance(config, settings, state, folder, variables)
 
 
 def refuse_ignored_prefix(instance: Instance, version: Version) -> None:

@@ -327,7 +327,7 @@ class Mender:
     def _execute(self, plan: RecordPlan, t: Target, case: Case) -> RecordOutcome:
         assert self._executor is not None, "a dry run changes nothing"
         try:
-            self._executor.apply(plan.outcome, (*plan.actions, *self._told(plan, t)))
+            left = self._executor.apply(plan.outcome, (*plan.actions, *self._told(plan, t)))
         except Conflict as conflict:
             return changed(plan.outcome, Outcome.DEFERRED, ROW_CHANGED, str(conflict))
         row: Row | None = t.row  # read right before; unless we have changed it, it expects what it expected then
@@ -338,7 +338,7 @@ class Mender:
             (still,) = broken_files([target(t.kind, row, self._key_prefix)], self._store, self.deep, styles)
             if still:
                 return changed(plan.outcome, Outcome.DEFERRED, "verify_failed", f"{still[0].key} is {still[0].state}")
-        return plan.outcome
+        return replace(plan.outcome, detail=left) if left else plan.outcome
 
     def _told(self, plan: RecordPlan, t: Target) -> list[Action]:
         """What Mastodon's caches and the CDN must hear about a change (facts §10)."""

@@ -319,7 +319,7 @@ def _work(
                 parts.sidekiq.waiting()  # says what is wrong
         ffmpeg = find_ffmpeg(instance.variables)
         tools = Tools(
-            _copy_sources(instance, options, parts.store, stack),
+            _copy_sources(instance, options, parts.store, stack, progress),
             ffmpeg,
             decoders(None if ffmpeg is None else ffmpeg.program),
             others_convert=options.engine is not Engine.DIRECT,
@@ -331,9 +331,12 @@ def _work(
 
 
 def _copy_sources(
-    instance: Instance, options: RepairOptions, store: Store, stack: contextlib.ExitStack
+    instance: Instance, options: RepairOptions, store: Store, stack: contextlib.ExitStack, progress: Progress
 ) -> list[CopySource]:
-    sources: list[CopySource] = [Elsewhere(store, instance.key_prefix)]
+    elsewhere = Elsewhere(store, instance.key_prefix)
+    if elsewhere.hidden:
+        progress.note(elsewhere.hidden)
+    sources: list[CopySource] = [elsewhere]
     for path in options.backups:
         settings = named_storage(path)
         if str(settings) == str(instance.configuration.storage):
@@ -364,6 +367,8 @@ def _client(instance: Instance, database: MastodonDatabase, progress: Progress) 
 def _findings(instance: Instance, options: RepairOptions, progress: Progress) -> tuple[str, Path, list[str]]:
     """The findings to work on: an earlier scan's, or those of a check made now; and why with `--apply` this would stop.
 
+    With an earlier scan, too, all is looked at now: what is said of `--apply` shall be what it does.
+
     Raises:
         SafetyStop: the check looks like mass loss.
     """
@@ -373,12 +378,11 @@ def _findings(instance: Instance, options: RepairOptions, progress: Progress) ->
             raise ConfigurationError(
                 f"There is no scan {options.scan!r}.", hint="See the scans in the state directory."
             )
-        if options.apply:
-            _stop_on_mass_loss(check(instance, _check_options(options), progress))
-        return options.scan, path, []
     report = check(instance, _check_options(options), progress)
     if options.apply:
         _stop_on_mass_loss(report)
+    if options.scan is not None:
+        return options.scan, path, report.mass_loss
     return report.scan, report.findings, report.mass_loss
 
 

@@ -21,6 +21,7 @@ from typing import TypeVar
 from mastomend.actions.trouble import changed, is_everybody_s, trouble
 from mastomend.commands.mending import Case, Mender, Tools
 from mastomend.commands.parts import Parts
+from mastomend.errors import UnreadableError
 from mastomend.images.decode import UnusableImage
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.rows import read_addresses, read_rows
@@ -154,10 +155,16 @@ class Restorer:
                         found_in[number, t.row.record.id] = answer
                         still.append((t, found))
                 left = still
+        hidden = set()
         for (_, id_), answer in found_in.items():
             told.setdefault(id_, []).extend(answer.told)
+            if answer.may_have_more:
+                hidden.add(id_)
         for t, _ in left:
-            yield self._remote(t, hints[t.row.record.id], told.get(t.row.record.id, ()))
+            remote = self._remote(t, hints[t.row.record.id], told.get(t.row.record.id, ()))
+            if isinstance(remote, RecordOutcome) and remote.outcome is Outcome.LOST and t.row.record.id in hidden:
+                remote = replace(remote, outcome=Outcome.REFUSED, reason=UnreadableError.reason)
+            yield remote
 
     def _remote(self, t: Target, corrupt: frozenset[str], told: Sequence[str] = ()) -> RecordOutcome | Case:
         refused = self._mender.undownloadable(t)

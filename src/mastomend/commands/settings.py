@@ -6,7 +6,6 @@ that is silently ignored is worse than none.
 
 from __future__ import annotations
 
-import math
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from mastomend.inventory.workspace import default_budget
 from mastomend.plans.deferral import Deferral
 from mastomend.remote.admission import Politeness
 
+_MOST = 1_000_000_000
 _SIZES = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
 
 
@@ -85,8 +85,8 @@ def _numbers(defaults: _Table, table: dict[str, Any], where: str) -> _Table:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ConfigurationError(f"{where} must be a number that is not negative, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST:
+        raise ConfigurationError(f"{where} must be a number that is not negative and below {_MOST:,}, not {value!r}.")
     return float(value)
 
 

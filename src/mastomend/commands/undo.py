@@ -45,6 +45,8 @@ class UndoReport:
             self.details.append(f"{outcome.kind} {outcome.id}: {outcome.detail}")
         else:
             self.reverted += 1
+            if outcome.detail:
+                self.details.append(f"{outcome.kind} {outcome.id}: {outcome.detail}")
 
 
 def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = Silent()) -> UndoReport:
@@ -63,6 +65,8 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
         changed = journal.changed(run.id) - taken_back
         progress.start(f"undo {run.id}", changed)
         if not apply:
+            for _ in journal.plans(run.id, newest_first=True):  # what cannot be read is not promised
+                pass
             report.reverted = changed
             return report
         connection = connect(instance.configuration.database, application_name(new), read_only=False)
@@ -101,9 +105,9 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
 
 
 def _take_back(executor: Executor, store: Lookup, plan: Plan, run: str, key_prefix: str) -> None:
-    outcome = replace(plan.outcome, outcome=Outcome.RESTORED, source=None, reason=UNDONE, files=0, bytes=0)
+    outcome = replace(plan.outcome, outcome=Outcome.RESTORED, source=None, reason=UNDONE, detail="", files=0, bytes=0)
     try:
-        executor.apply(outcome, _inverses(executor, store, plan, run, key_prefix))
+        outcome = replace(outcome, detail=executor.apply(outcome, _inverses(executor, store, plan, run, key_prefix)))
     except Conflict as conflict:
         outcome = replace(outcome, outcome=Outcome.REFUSED, reason=_CONFLICT, detail=str(conflict))
     except Exception as error:
@@ -132,9 +136,14 @@ def _inverses(executor: Executor, store: Lookup, plan: Plan, run: str, key_prefi
             raise Conflict(f"{action.table} {action.id} was changed by somebody else meanwhile")
         if isinstance(action, Writing) and not executor.holds(action):
             raise Conflict(f"{action.key} is no longer the file that was written")
+    moved_away = {action.key for action in done if isinstance(action, Writing)}
     for restored in actions:
-        if isinstance(restored, RestoreFile) and store.sizes([restored.quarantine])[0] == MISSING:
-            raise Conflict(f"{restored.key} is no longer in the quarantine")
+        if isinstance(restored, RestoreFile):
+            at_key, at_quarantine = store.sizes([restored.key, restored.quarantine])
+            if at_quarantine == MISSING:
+                raise Conflict(f"{restored.key} is no longer in the quarantine")
+            if at_key != MISSING and restored.key not in moved_away:
+                raise Conflict(f"there is a file at {restored.key} again")
     return actions
 
 

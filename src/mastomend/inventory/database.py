@@ -25,7 +25,7 @@ from arro3.core import RecordBatch, RecordBatchReader
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
-from mastomend.errors import ConfigurationError, DatabaseError
+from mastomend.errors import ConfigurationError, DatabaseError, MastomendError
 from mastomend.inventory.visibility import Table, as_text, cannot_read, find_tables, invisible, keeps_bytes
 from mastomend.mastodon.configuration import Database, redact
 from mastomend.mastodon.moderation import DomainBlock, Moderation, normalize_domain
@@ -101,9 +101,11 @@ def is_pooled(database: Database, connection: psycopg.Connection[Any]) -> bool:
     return bool(pid != connection.info.backend_pid)
 
 
-def connection_failure(database: Database, error: Exception) -> DatabaseError:
+def connection_failure(database: Database, error: Exception) -> MastomendError:
     """What went wrong with the connection and what to do about it."""
     text = " ".join(str(error).split())
+    if isinstance(error, psycopg.ProgrammingError) or re.search(r"invalid (integer|\w+ )?value|invalid port", text):
+        return ConfigurationError(f"The settings of the connection to {database}: {redact(text)[:300]}.")
     if "Peer authentication failed" in text or "Ident authentication failed" in text:
         return DatabaseError(
             f"PostgreSQL takes {database} only from the system user of that name.",
@@ -231,6 +233,11 @@ class MastodonDatabase:
     def keeps_bytes(self) -> bool:
         """Whether the database checks no encoding (SQL_ASCII): what is in it need not be text."""
         return keeps_bytes(self._connection)
+
+    @property
+    def encoding(self) -> str:
+        """PostgreSQL's name of the database's encoding, such as `UTF8`."""
+        return self._connection.info.parameter_status("server_encoding") or "UTF8"
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         """All rows of a small question.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from mastomend.errors import ObjectError
+from mastomend.errors import ObjectError, UnreadableError
 from mastomend.images.decode import UnusableImage, verify
 from mastomend.images.programs import run
 from mastomend.inventory.sample import Sample
@@ -63,11 +63,11 @@ class DeepReader:
         future, file = self._pending.pop(0)
         try:
             is_broken = future.result() is not None
+            self.read += 1
         except ObjectError:
             is_broken = True  # what could not be read is looked at again, and then told
         if is_broken:
             self.broken.append(file)
-        self.read += 1
         self._report()
 
     def examine(self, kind: Kind, style: str, key: Key) -> str | None:
@@ -85,14 +85,18 @@ class DeepReader:
         try:
             verify(data)
         except UnusableImage as error:
-            if error.reason in ("too_many_pixels", "needs_decoder") or _is_other_image(data):
+            if _is_other_image(data):
                 return None
+            if error.reason in ("too_many_pixels", "needs_decoder") or (
+                data[4:8] == b"ftyp" and b"av" not in data[8:12]
+            ):
+                raise UnreadableError(f"{key} cannot be judged: {error}.") from None
             return str(error)
         return None
 
     def _probe(self, key: Key, extension: str) -> str | None:
         if self._ffprobe is None:
-            return None
+            raise UnreadableError(f"{key} cannot be judged: ffprobe was not found.")
         data = self._store.read(key)
         if data is None:
             return None
@@ -127,9 +131,9 @@ _IMAGE_EXTENSIONS = frozenset({"jpeg", "jpg", "jpe", "jfif", "png", "gif", "webp
 
 
 def _is_other_image(data: bytes) -> bool:
-    """Icons, SVG and HEIC are accepted by Mastodon in some places but not decoded by our libvips: no verdict."""
+    """Icons and SVG are accepted by Mastodon in some places and decoded by nobody: that they are of that sort is enough."""
     start = data[:512]
-    return start[:4] == b"\0\0\1\0" or b"<svg" in start.lower() or (start[4:8] == b"ftyp" and b"av" not in start[8:12])
+    return start[:4] == b"\0\0\1\0" or b"<svg" in start.lower()
 
 
 def find_ffprobe(variables: dict[str, str]) -> str | None:

@@ -54,20 +54,31 @@ def must_see(kinds: Sequence[Kind]) -> dict[str, set[str]]:
     return needs
 
 
-def _quote(text: str, *, as_bytes: bool) -> str:
-    """A literal. Where a database knows no encoding there are no characters to escape: the bytes themselves then."""
-    if as_bytes:
-        return "'" + text.replace("'", "''") + "'"
+def _quote(text: str, encoding: str) -> str:
+    """A literal of the characters that database can hold, in ASCII. Where it knows no encoding, of their bytes."""
+    if encoding == "SQL_ASCII":
+        return "E'" + "".join(f"\\{byte:03o}" for byte in text.encode()) + "'"
+    if encoding != "UTF8":
+        text = "".join(c for c in text if _is_in(c, encoding))
     escaped = "".join(c if " " < c < "\x7f" and c not in "'\\" else f"\\u{ord(c):04x}" for c in text)
     return f"E'{escaped}'"
 
 
-def _is_local(kind: Kind, alias: str, *, as_bytes: bool) -> str:
+def _is_in(character: str, encoding: str) -> bool:
+    """Whether an encoding, by PostgreSQL's name of it, has that character. What Python does not know has ASCII."""
+    try:
+        character.encode(encoding.replace("WIN", "cp"))
+    except (UnicodeEncodeError, LookupError):
+        return character.isascii()
+    return True
+
+
+def _is_local(kind: Kind, alias: str, encoding: str) -> str:
     match kind.remote:
         case RemoteRule.DOMAIN:
             return f"{alias}.domain IS NULL"
         case RemoteRule.REMOTE_URL:
-            return f"btrim(coalesce({alias}.remote_url, ''), {_quote(BLANK_CHARACTERS, as_bytes=as_bytes)}) = ''"
+            return f"btrim(coalesce({alias}.remote_url, ''), {_quote(BLANK_CHARACTERS, encoding)}) = ''"
         case RemoteRule.ALWAYS:
             return "false"
         case RemoteRule.NEVER:
@@ -78,7 +89,7 @@ def _record_columns(kind: Kind, database: MastodonDatabase, alias: str) -> dict[
     """The columns of a `Record` after the id, each with its expression."""
     has_version = kind.has_version_column and kind.version_column in database.columns(kind.table)
     return {
-        "is_local": _is_local(kind, alias, as_bytes=database.keeps_bytes),
+        "is_local": _is_local(kind, alias, database.encoding),
         "file_name": f"{alias}.{kind.column('file_name')}::text",
         "content_type": f"{alias}.{kind.column('content_type')}::text",
         "file_size": f"{alias}.{kind.column('file_size')}::int8",
@@ -111,9 +122,11 @@ def as_read(kinds: Sequence[Kind], database: MastodonDatabase) -> str:
 
 # A row version that a running transaction has replaced or locked carries that transaction in xmax. Comparing it with
 # the transactions in progress costs no lock and needs no rights.
+# Those a snapshot lists are older than its xmax; one that is a little newer was begun by whoever runs right now.
 _IN_FLIGHT = (
-    "t.xmax::text <> '0' AND t.xmax::text IN (SELECT (x::text::int8 & 4294967295)::text "
-    "FROM pg_snapshot_xip(pg_current_snapshot()) x)"
+    "t.xmax::text <> '0' AND (t.xmax::text IN (SELECT (x::text::int8 & 4294967295)::text "
+    "FROM pg_snapshot_xip(pg_current_snapshot()) x) OR mod(t.xmax::text::int8 - "
+    "(pg_snapshot_xmax(pg_current_snapshot())::text::int8 & 4294967295) + 4294967296, 4294967296) < 1048576)"
 )
 
 

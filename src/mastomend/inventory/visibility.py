@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg.types.string import TextLoader
+from psycopg.types.string import StrDumper, TextLoader
 
 from mastomend.errors import DatabaseError
 
 Ask = Callable[[str, Sequence[object]], Sequence[Mapping[str, Any]]]
 
 _FIND = """
-SELECT wanted.name, c.oid IS NOT NULL AS found, quote_ident(n.nspname) AS schema, current_user::text AS user,
+SELECT (SELECT quote_ident(h.nspname) FROM pg_class o JOIN pg_namespace h ON h.oid = o.relnamespace
+        WHERE o.oid = to_regclass('schema_migrations')) AS home, wanted.name,
+       c.oid IS NOT NULL AS found, quote_ident(n.nspname) AS schema, current_user::text AS user,
        coalesce(has_table_privilege(c.oid, 'SELECT'), false) AS whole,
        coalesce((SELECT array_agg(a.attname::text) FROM pg_attribute a
                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '{}') AS columns,
@@ -41,7 +43,8 @@ LEFT JOIN pg_class c ON c.oid = to_regclass(quote_ident(wanted.name)) LEFT JOIN 
 class Table:
     """One table as this user sees it.
 
-    `elsewhere` are schemas that have one of that name and are not searched, `closed` those this user may not enter.
+    `elsewhere` are other schemas that have one of that name, `closed` those this user may not enter. `home` is where
+    `schema_migrations` is: of tables that are in two schemas, Mastodon's is there.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Table:
     readable: frozenset[str]
     elsewhere: tuple[str, ...]
     closed: tuple[str, ...]
+    home: str = ""
 
     @property
     def exists(self) -> bool:
@@ -71,8 +75,9 @@ def find_tables(ask: Ask, names: Sequence[str]) -> dict[str, Table]:
             row["whole"],
             frozenset(row["columns"]),
             frozenset(row["readable"]),
-            tuple(row["elsewhere"]) if not row["found"] else (),
+            tuple(schema for schema in row["elsewhere"] if not row["found"] or schema != row["schema"]),
             tuple(row["closed"]),
+            row["home"] or "",
         )
         for row in ask(_FIND, [list(names)])
     }
@@ -108,6 +113,12 @@ def _trouble(table: Table, columns: Collection[str]) -> tuple[str, str] | None:
             f"the table {table.name} does not exist",
             "Was a restore cut off? This version of Mastodon has that table.",
         )
+    if table.home in table.elsewhere:
+        return (
+            f"{table.name} is found in the schema {table.schema}, which hides that in {table.home}, where Mastodon's "
+            "schema_migrations is",
+            f"ALTER ROLE {table.user} SET search_path = {table.home};",
+        )
     if absent := sorted(set(columns) - table.columns):
         return (
             f"{table.name} has no column {', '.join(absent)}",
@@ -142,6 +153,13 @@ class _AnyText(TextLoader):
         return bytes(data).decode("utf-8", "surrogateescape")
 
 
+class _AnyTextDumper(StrDumper):
+    """The same way back."""
+
+    def dump(self, obj: str) -> bytes:
+        return obj.encode("utf-8", "surrogateescape")
+
+
 def keeps_bytes(connection: psycopg.Connection[Any]) -> bool:
     """Whether the database checks no encoding (SQL_ASCII): what is in it need not be text."""
     return connection.info.parameter_status("server_encoding") == "SQL_ASCII"
@@ -151,6 +169,7 @@ def as_text(connection: psycopg.Connection[Any]) -> None:
     """From here on every text column of that connection is a `str`."""
     if keeps_bytes(connection):  # in UTF8 PostgreSQL would refuse a whole answer for one byte
         connection.execute("SET client_encoding = 'SQL_ASCII'")
+        connection.adapters.register_dumper(str, _AnyTextDumper)
     for name in ("text", "varchar", "bpchar", "name"):
         connection.adapters.register_loader(name, _AnyText)
 

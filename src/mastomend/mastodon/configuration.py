@@ -258,7 +258,12 @@ def _database(parameters: dict[str, str], variables: Mapping[str, str], url_name
 
 def _port(variables: Mapping[str, str], name: str) -> str:
     """A port as text; '' where the variable is set and empty."""
-    return "" if variables.get(name, "5432").strip() == "" else str(_integer(variables, name, 5432))
+    if variables.get(name, "5432").strip() == "":
+        return ""
+    port = _integer(variables, name, 5432)
+    if not 0 < port < 65536:
+        raise ConfigurationError(f"{name} is {port}, which is no port.", hint=f"{name}=5432 is PostgreSQL's own.")
+    return str(port)
 
 
 def _database_url(url: str, name: str) -> dict[str, str]:

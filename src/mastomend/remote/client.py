@@ -287,7 +287,10 @@ class GuardedClient:
         return headers
 
     def _refuse(self, url: URL) -> NotFetched | None:
-        host = url.host
+        try:
+            host = url.host
+        except ValueError:  # what looks like IDNA and is none
+            host = None
         if url.scheme not in ("http", "https") or not host:
             return NotFetched(Failure.BAD_URL, "not an http or https URL with a host")
         if host.endswith((".onion", ".i2p")):

@@ -118,9 +118,9 @@ def usable_url(text: str) -> str | None:
         return None
     try:
         url = URL(text)
-    except ValueError:
+        return str(url) if url.scheme in ("http", "https") and url.host else None
+    except ValueError:  # `host` undoes IDNA, which may be none
         return None
-    return str(url) if url.scheme in ("http", "https") and url.host else None
 
 
 def _listed(value: Any) -> Iterator[Any]:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 from urllib.parse import unquote
@@ -25,7 +25,7 @@ from mastomend.errors import ObjectError
 from mastomend.mastodon.keys import ORIGINAL, Key
 from mastomend.mastodon.kinds import KINDS
 from mastomend.outcomes import Source
-from mastomend.storage.ports import MISSING, Held, Store, held
+from mastomend.storage.ports import MISSING, UNREADABLE, Held, Store, held
 from mastomend.vocabulary import Target
 
 #: So many files in quarantine are known by name, those of the newest runs; about 20 MB.
@@ -72,7 +72,10 @@ class CopySource(Protocol):
 
 
 class Elsewhere:
-    """This storage: with or without `cache/`, under another or no key prefix, in the quarantine (facts §0.1, §9)."""
+    """This storage: with or without `cache/`, under another or no key prefix, in the quarantine (facts §0.1, §9).
+
+    `hidden` says why the quarantine is left out, if it is.
+    """
 
     source = Source.ELSEWHERE
 
@@ -82,7 +85,12 @@ class Elsewhere:
         known = {kind.name.split("/")[0] for kind in KINDS} | {"cache", QUARANTINE_FOLDER.split("/")[0]}
         others = [f"{name}/" for name in store.folders() if name not in known]
         self._prefixes = list(dict.fromkeys([self._prefix, "", *others[:_PREFIXES]]))
-        self._quarantined = _quarantined(store, f"{self._prefix}{QUARANTINE_FOLDER}/")
+        self.hidden = ""
+        self._quarantined: Mapping[str, list[Key]] = {}
+        try:
+            self._quarantined = _quarantined(store, f"{self._prefix}{QUARANTINE_FOLDER}/")
+        except ObjectError as error:
+            self.hidden = f"The quarantine is not looked into: {error.message}"
 
     def candidates(self, key: Key) -> Sequence[Key]:
         plain = key.removeprefix(self._prefix)
@@ -140,7 +148,7 @@ class Backup:
         if size == MISSING:
             return "the backup does not have it"
         if size < 0:
-            return "the backup has it, but it cannot be read"
+            return "the backup may have it, but cannot be looked into there"
         return f"the backup has it with {size:,} bytes, but {expected:,} are recorded"
 
 
@@ -152,10 +160,14 @@ def _forms(plain: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The copies of a record's files by style, and what to tell of what was found and does not count."""
+    """The copies of a record's files by style, and what to tell of what was found and does not count.
+
+    `may_have_more`: there is a place that cannot be looked into.
+    """
 
     copies: dict[str, StoredCopy]
     told: tuple[str, ...] = ()
+    may_have_more: bool = False
 
 
 def find(source: CopySource, broken: Sequence[tuple[Target, Set[str]]]) -> list[Found]:
@@ -172,9 +184,11 @@ def find(source: CopySource, broken: Sequence[tuple[Target, Set[str]]]) -> list[
     sizes = source.store.sizes([key for *_, key in asked])
     copies: list[dict[str, StoredCopy]] = [{} for _ in broken]
     best: dict[int, tuple[int, int]] = {}
+    hidden = [False] * len(broken)
     for (number, style, expected, key), size in zip(asked, sizes, strict=True):
         if style == ORIGINAL and expected is not None:
-            best[number] = max(best.get(number, (MISSING, expected)), (size, expected))
+            best[number] = max(best.get(number, (MISSING, expected)), (size, expected), key=_rank)
+            hidden[number] |= size == UNREADABLE
         if size < 0 or style in copies[number]:
             continue
         if size == expected or (expected is None and size > 0):
@@ -182,8 +196,14 @@ def find(source: CopySource, broken: Sequence[tuple[Target, Set[str]]]) -> list[
     answer = []
     for number, found in enumerate(copies):
         told = "" if ORIGINAL in found or number not in best else source.told(*best[number])
-        answer.append(Found(found, (told,) if told else ()))
+        answer.append(Found(found, (told,) if told else (), hidden[number] and ORIGINAL not in found))
     return answer
+
+
+def _rank(found: tuple[int, int]) -> tuple[bool, int]:
+    """What says more: a file of some size, a place that cannot be looked into, nothing."""
+    size, _ = found
+    return size != MISSING, size
 
 
 def find_beside(source: CopySource, broken: Sequence[tuple[Target, Set[str], Found]]) -> list[Found]:
@@ -209,7 +229,7 @@ def _from_beside(source: CopySource, target: Target, bad: Set[str], found: Found
         elif file is None:
             others.append(f"{one.key.rpartition('/')[2]} ({one.size:,} bytes)")
     told = (f"beside it lies {', '.join(others[:_NAMED])}, which is not used",) if others else ()
-    return Found(copies, (*found.told, *told))
+    return replace(found, copies=copies, told=(*found.told, *told))
 
 
 def is_same_name(found: str, wanted: str) -> bool:

@@ -151,7 +151,7 @@ class FilesystemStore:
             path = path / part
             try:
                 with os.scandir(path) as entries:
-                    names = {entry.name for entry in entries}
+                    holds_something = any(entry.name not in _LEFT_ON_AN_EMPTY_DISK for entry in entries)
             except FileNotFoundError:
                 if path.is_symlink():
                     return f"{path} is a link to {os.readlink(path)}, which does not exist"  # noqa: PTH115
@@ -160,14 +160,19 @@ class FilesystemStore:
                 return f"{path} is not a directory"
             except OSError:
                 return None  # it is not known to be empty
-            if not names - _LEFT_ON_AN_EMPTY_DISK:
+            if not holds_something:
                 return f"{path} is {'an empty mount point' if path.is_mount() else 'empty'}"
         return None
+
+    def may_be_damage(self, prefix: str) -> bool:
+        path = self.root / prefix.rstrip("/")
+        return not path.is_symlink() and not path.is_mount()
 
     def list(self, prefix: str) -> Iterator[RecordBatch]:
         def refuse(trouble: Trouble) -> None:
             if trouble.hides:
-                raise StorageError(f"{self.root / trouble.path} {trouble.reason}.")
+                whole = trouble.path in ("", ".")
+                raise (StorageError if whole else UnreadableError)(f"{self.root / trouble.path} {trouble.reason}.")
 
         return self.walk(prefix, refuse)
 
@@ -207,7 +212,8 @@ class FilesystemStore:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise StorageError(f"{self.root / prefix} cannot be listed: {error.strerror}.") from None
+            sort = UnreadableError if prefix else StorageError
+            raise sort(f"{self.root / prefix} cannot be listed: {error.strerror}.") from None
 
     def put(self, key: Key, data: Content, content_type: str) -> None:
         def write(descriptor: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +20,14 @@ from typing import Any
 
 from arro3.core import RecordBatch
 
-from mastomend.errors import ConfigurationError, HiddenError, MastomendError, ObjectError, StorageError, UnreadableError
+from mastomend.errors import ConfigurationError, HiddenError, MastomendError, ObjectError, StorageError
 from mastomend.mastodon.bucket import bucket_address
 from mastomend.mastodon.configuration import AzureStorage, S3Storage
 from mastomend.mastodon.keys import Key, is_private
 from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Requests, batch
 from mastomend.storage.s3_client import Page, Patience, S3Client
 from mastomend.storage.sigv4 import Credentials
+from mastomend.storage.trouble import AZURE, Refusal, code_of, failure
 from mastomend.vocabulary import Content
 
 _CONCURRENCY = 32
@@ -76,8 +78,7 @@ class S3ObjectStore:
         )
 
     def probe(self) -> bool:
-        page = self._client.run(self._client.page("", most=1))
-        return bool(page.keys)
+        return self._client.run(self._first("")) is not None
 
     def close(self) -> None:
         self._client.close()
@@ -102,10 +103,17 @@ class S3ObjectStore:
     async def _is_unlisted(self, key: str) -> bool:
         """Whether a listing, where one may be had, does not have that key: a refusal is then how absence is said."""
         try:
-            page = await self._client.page(key, most=1)
+            return await self._first(key) != key
         except MastomendError:
             return False
-        return key not in page.keys
+
+    async def _first(self, prefix: str) -> str | None:
+        """The first key there is with that prefix; pages may be empty and there is more all the same."""
+        async with aclosing(self._client.pages(prefix, most=1)) as pages:
+            async for page in pages:
+                if page.keys:
+                    return page.keys[0]
+        return None
 
     def obstacle(self, key: str) -> str:
         return self._obstacles.of(key)
@@ -399,7 +407,7 @@ class AzureObjectStore:
         attributes: Any = {"Content-Type": content_type}
         try:
             self._obstore.put(self._store, key, data, attributes=attributes, use_multipart=isinstance(data, Path))
-        except self._error as error:
+        except (self._error, FileNotFoundError) as error:
             raise self._failure(error, key) from None
 
     def copy(self, source: Key, target: Key, *, private: bool) -> None:
@@ -418,23 +426,29 @@ class AzureObjectStore:
             raise self._failure(error, source) from None
 
     def _failure(self, error: Exception, key: str = "") -> MastomendError:
-        """obstore says everything in one text."""
+        """obstore says everything in one text, and asks for minutes by itself before it says so."""
         text = str(error)
-        if "ContainerNotFound" in text:
-            return ConfigurationError(
-                f"{self._name}: the container does not exist.", hint="Check AZURE_CONTAINER_NAME."
-            )
-        if "AuthenticationFailed" in text or "InvalidAuthenticationInfo" in text:
-            return StorageError(
-                f"{self._name} refuses the credentials.",
-                hint="Check AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_ACCESS_KEY.",
-            )
-        if "403" in text:
-            if key:
-                return UnreadableError(f"{self._name} at {key}: this access key may not read it (403).")
-            return StorageError(f"{self._name} refuses access (403).", hint="Check the rights of this access key.")
+        status, method = _STATUS.search(text), _METHOD.search(text)
         where = f"{self._name} at {key}" if key else self._name
-        return StorageError(
-            f"{where}: {text.splitlines()[0][:200] if text else type(error).__name__}",
-            hint="Is the object store up and reachable? The same command goes on where it stopped.",
-        )
+        if status is None:
+            return StorageError(
+                f"{where}: {text.splitlines()[0][:200] if text else type(error).__name__}",
+                hint="Is the object store up and reachable? The same command goes on where it stopped.",
+            )
+        refusal = Refusal(int(status[1]), code_of(text.encode()))
+        asked = method[1] if method else ""
+        found = failure(self._name, refusal, method=asked, key=key, advice=AZURE)
+        if refusal.may_pass and key and self._is_well():
+            return ObjectError(found.message)
+        return found
+
+    def _is_well(self) -> bool:
+        try:
+            self.probe()
+        except MastomendError:
+            return False
+        return True
+
+
+#: How obstore tells what was answered to what.
+_STATUS, _METHOD = re.compile(r"status code: (\d{3})"), re.compile(r"performing ([A-Z]+) ")

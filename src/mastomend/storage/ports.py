@@ -101,6 +101,10 @@ class Mounts(Protocol):
         """
         ...
 
+    def may_be_damage(self, prefix: str) -> bool:
+        """Whether that folder is a plain one, which somebody may have emptied; not a link or a mount point."""
+        ...
+
 
 class Listing(Protocol):
     """Everything below a prefix."""

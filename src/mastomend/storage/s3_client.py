@@ -41,10 +41,11 @@ _T = TypeVar("_T")
 _CHUNK = 256 * 1024
 #: Bytes a second below which an upload is no upload any more: how long one may take.
 _SLOWEST = 16 * 1024
-#: Seconds for what is tidied up on the way out.
-_TIDYING_S = 10.0
+#: Seconds for what is asked by the way: whether the storage is well, what is tidied up on the way out.
+_ASIDE_S = 10.0
 _ERROR_BYTES = 64 * 1024
 _PAGE = 1_000
+_LARGEST = 2**63 - 1
 Query = Sequence[tuple[str, str]]
 
 
@@ -106,6 +107,7 @@ class _Attempts:
     began: float
     successes: int
     tries: int = 0
+    is_last: bool = False
 
 
 class S3Client:
@@ -172,9 +174,9 @@ class S3Client:
                     self._loop.close()
                 return
             with contextlib.suppress(TimeoutError):  # what cannot be ended in that time ends with the process
-                asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(timeout=3 * _TIDYING_S)
+                asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(timeout=3 * _ASIDE_S)
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout=_TIDYING_S)
+            self._thread.join(timeout=_ASIDE_S)
             if not self._thread.is_alive():
                 self._loop.close()
             self._thread = None
@@ -243,6 +245,8 @@ class S3Client:
                 refusal = _refusal(answer)
                 problem = failure(self.name, refusal, method=method, key=key, region=self._region)
                 if not refusal.may_pass:
+                    if key and answer.status == 401 and await self._is_well():
+                        raise UnreadableError(f"{self.name} at {key}: this access key may not read it (401).")
                     raise problem
                 throttled = answer.status in (429, 503) or refusal.code == "SlowDown"
                 wait = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
@@ -265,16 +269,24 @@ class S3Client:
         pause = pause if wait is None else max(wait, pause)
         spent = time.monotonic() - attempts.began
         said = f"{problem.message} It was asked {attempts.tries} times in {spent:.0f} s."
-        if key and spent + pause > of_one and (self._successes > attempts.successes or await self._is_well()):
+        if (
+            key
+            and (wait is None or attempts.is_last)
+            and spent + pause > of_one
+            and (self._successes > attempts.successes or await self._is_well())
+        ):
             raise ObjectError(said)
         if spent + pause > longest:
-            raise StorageError(said, hint=problem.hint)
+            if attempts.is_last or wait is None:
+                raise StorageError(said, hint=problem.hint)
+            attempts.is_last, pause = True, max(longest - spent, 0)  # it wants more time than there is: once more, then
         await asyncio.sleep(pause)
 
     async def _is_well(self) -> bool:
         """Whether the storage answers something else: a listing of one key, or that it may not be listed."""
         try:
-            answer = await self._send("GET", "", [("list-type", "2"), ("max-keys", "1")], {}, b"", None)
+            async with asyncio.timeout(_ASIDE_S):
+                answer = await self._send("GET", "", [("list-type", "2"), ("max-keys", "1")], {}, b"", None)
             if answer.status == 200:
                 parse_page(answer)
         except (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError, ValueError, StorageError):
@@ -410,7 +422,9 @@ class S3Client:
             raise _StartRefusedError(failure(self.name, _refusal(found), method="GET", region=self._region))
         return found
 
-    async def pages(self, prefix: str, after: str | None = None, *, delimiter: str = "") -> AsyncGenerator[Page, None]:
+    async def pages(
+        self, prefix: str, after: str | None = None, *, delimiter: str = "", most: int = _PAGE
+    ) -> AsyncGenerator[Page, None]:
         """A whole listing, page by page, by the store's own tokens. Only keys above `after`.
 
         Raises:
@@ -421,7 +435,7 @@ class S3Client:
         seen: set[str] = set()  # what pages began with, or empty ones lead to: what comes twice does not go on
         while True:
             try:
-                page = await self.page(prefix, begin, token, delimiter=delimiter)
+                page = await self.page(prefix, begin, token, delimiter=delimiter, most=most)
             except _StartRefusedError as refused:
                 if begin is None or seen:
                     raise refused.problem from None
@@ -509,7 +523,7 @@ class S3Client:
             )  # fmt: skip
         except BaseException:
             with contextlib.suppress(MastomendError, TimeoutError):
-                async with asyncio.timeout(_TIDYING_S):
+                async with asyncio.timeout(_ASIDE_S):
                     await self.abort(key, upload)
             raise
 
@@ -611,6 +625,8 @@ def parse_page(answer: Answer) -> Page:
         tags = f"{space}Key", f"{space}Size"
         objects = [tuple(one.findtext(tag) or "" for tag in tags) for one in root.findall(f"{space}Contents")]
     keys, sizes = [key for key, _ in objects], [int(size or 0) for _, size in objects]
+    if max(sizes, default=0) > _LARGEST:
+        raise ValueError("a size no object can have")
     folders = [one.findtext(f"{space}Prefix") or "" for one in root.findall(f"{space}CommonPrefixes")]
     if root.findtext(f"{space}EncodingType") == "url":
         keys, folders = [_decoded(key) for key in keys], [_decoded(folder) for folder in folders]

@@ -14,6 +14,7 @@ from mastomend.errors import ConfigurationError, HiddenError, MastomendError, Ob
 
 _CREDENTIALS = frozenset(
     {"SignatureDoesNotMatch", "InvalidAccessKeyId", "AuthenticationFailed", "InvalidSecurity", "InvalidSecurityToken",
+     "InvalidAuthenticationInfo",
      "NotSignedUp", "Unauthorized", "CredentialsNotSupported"}
 )  # fmt: skip
 _EXPIRED = frozenset(
@@ -62,18 +63,40 @@ class Refusal:
         return match[1].decode("utf-8", "replace") if match else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What a kind of store calls its things, and which settings to look at; here S3's."""
+
+    bucket: str = "bucket"
+    of_bucket: str = "Check S3_BUCKET and S3_ENDPOINT."
+    of_credentials: str = "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+    of_rights: str = _RIGHTS
+    of_address: str = "Check S3_ENDPOINT, S3_BUCKET and S3_REGION."
+
+
+AZURE = Advice(
+    "container",
+    "Check AZURE_CONTAINER_NAME.",
+    "Check AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_ACCESS_KEY.",
+    "Check the rights of this access key, and the account's firewall.",
+    "Check AZURE_STORAGE_ACCOUNT and AZURE_CONTAINER_NAME.",
+)
+
+
 def code_of(body: bytes) -> str:
     """The store's own word for what is wrong."""
     match = re.search(rb"<Code>([A-Za-z0-9_.]{1,64})</Code>", body)
     return match[1].decode() if match else ""
 
 
-def failure(name: str, refusal: Refusal, *, method: str, key: str = "", region: str = "") -> MastomendError:
+def failure(
+    name: str, refusal: Refusal, *, method: str, key: str = "", region: str = "", advice: Advice = Advice()
+) -> MastomendError:
     """The refusal in words that say what to do."""
     code, status = refusal.code, refusal.status
     where = f"{name} at {key}" if key else name
     if code in ("NoSuchBucket", "ContainerNotFound", "InvalidBucketName"):
-        return ConfigurationError(f"{name}: the bucket does not exist.", hint="Check S3_BUCKET and S3_ENDPOINT.")
+        return ConfigurationError(f"{name}: the {advice.bucket} does not exist.", hint=advice.of_bucket)
     if code in _REGION or status in (301, 307):
         return _elsewhere(name, refusal, region)
     if code in _EXPIRED:
@@ -89,7 +112,7 @@ def failure(name: str, refusal: Refusal, *, method: str, key: str = "", region: 
     if code in _CREDENTIALS or status == 401:
         return StorageError(
             f"{name} refuses the credentials ({code or status}).",
-            hint="Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+            hint=advice.of_credentials,
         )
     if code in _ARCHIVED:
         storage_class = refusal.element("StorageClass") or refusal.headers.get("x-amz-storage-class", "")
@@ -108,17 +131,17 @@ def failure(name: str, refusal: Refusal, *, method: str, key: str = "", region: 
     if status == 403 and method in ("GET", "HEAD") and key:
         return HiddenError(f"{where}: this access key may not read it ({code or 403}).")
     if status == 403:
-        return StorageError(f"{where} refuses access ({code or 403}).", hint=_RIGHTS)
+        return StorageError(f"{where} refuses access ({code or 403}).", hint=advice.of_rights)
     if status == 404 and key:
         return ObjectError(f"{where} does not exist.")
     if refusal.body.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
         return StorageError(
-            f"{where} answers with a web page (HTTP {status}): that is no object store.", hint="Check S3_ENDPOINT."
+            f"{where} answers with a web page (HTTP {status}): that is no object store.", hint=advice.of_address
         )
     what = f"{where} answers {status} {code}".rstrip() + "."
     if refusal.may_pass:
         return StorageError(what, hint="It is overloaded or in trouble. The same command goes on where it stopped.")
-    return ObjectError(what) if key else StorageError(what, hint="Check S3_ENDPOINT, S3_BUCKET and S3_REGION.")
+    return ObjectError(what) if key else StorageError(what, hint=advice.of_address)
 
 
 def _elsewhere(name: str, refusal: Refusal, region: str) -> MastomendError:
