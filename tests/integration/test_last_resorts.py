@@ -18,7 +18,7 @@ from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.mastodon.kinds import AVATARS, MEDIA_FILES
 from mastomend.outcomes import Outcome
-from mastomend.remote.client import GuardedClient, TimeLimits
+from mastomend.remote.client import TimeLimits
 from mastomend.sources.copies import is_same_name
 
 APPLY = RepairOptions(apply=True, max_missing_percent=100)
@@ -259,4 +259,3 @@ def test_f39_an_encoding_nobody_asked_for_is_the_file_s_trouble(
 def test_limits_of_time_have_one_end() -> None:
     limits = TimeLimits()
     assert limits.headers_s <= 30 and limits.whole_s <= 60
-    assert GuardedClient("x")

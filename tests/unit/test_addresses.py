@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import ipaddress
 
 import pytest
 
 from mastomend.remote.addresses import is_refused
+from mastomend.remote.client import _Gunzip
 from mastomend.remote.documents import usable_url
 
 REFUSED = [
@@ -90,3 +92,13 @@ def test_the_operator_s_exceptions() -> None:
 @pytest.mark.parametrize("url", ["https://xn--a.example/x", "https://xn--\u2603-.example/x"])
 def test_what_looks_like_idna_and_is_none_is_no_address(url: str) -> None:
     assert usable_url(url) is None
+
+
+@pytest.mark.parametrize("piece", [1, 7, 10_000])
+def test_gzip_of_several_members_is_unpacked_whole(piece: int) -> None:
+    """They may stand one behind another (RFC 1952); what is no member behind them is padding."""
+    packed = gzip.compress(b"a" * 1000) + gzip.compress(b"b" * 1000) + b"\0" * 20
+    unpacker = _Gunzip()
+    chunks = [packed[n : n + piece] for n in range(0, len(packed), piece)]
+    assert b"".join(part for chunk in chunks for part in unpacker.pieces(chunk)) == b"a" * 1000 + b"b" * 1000
+    assert unpacker.is_whole

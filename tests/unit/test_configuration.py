@@ -16,7 +16,9 @@ from mastomend.mastodon.configuration import (
     Secret,
     configuration,
     http_proxy,
+    redact,
     redis_group,
+    split_url,
 )
 from mastomend.mastodon.environment import parse
 from mastomend.mastodon.moderation import DomainBlock, Moderation
@@ -291,3 +293,8 @@ def test_moderation() -> None:
     limited = Moderation({}, True, frozenset({"friend.example"}))
     assert limited.refusal("friend.example", suspended=False) is None
     assert limited.refusal("stranger.example", suspended=False) == "not_allowed"
+
+
+def test_a_percent_encoded_password_is_a_secret_as_it_stands_there() -> None:
+    split_url("redis://:p%40ss-w%c3%b6rd@h:1/0", "REDIS_URL", ("redis",))
+    assert redact("cannot reach redis://:p%40ss-w%c3%b6rd@h:1/0") == "cannot reach redis://:•••@h:1/0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,10 @@ def test_precedence_of_files_and_process() -> None:
         ".env.production.local": "A=first\nP=file",
     }
     assert merge(files, {"P": "process"}) == {"P": "process", "A": "first", "B": "local", "C": "production", "D": "env"}
+
+
+def test_thousands_of_commands_that_do_not_close_take_no_time() -> None:
+    began = time.process_time()
+    with pytest.raises(ConfigurationError, match="would run as a command"):
+        merge({".env.production": f'A="{"$(" * 20_000}"\n'}, {}, dialect=Dialect(), folder="/")
+    assert time.process_time() - began < 5

@@ -19,6 +19,7 @@ from mastomend.demo.pictures import picture
 from mastomend.images.decode import UnusableImage, header, verify
 from mastomend.images.elsewhere import decoders
 from mastomend.images.load import Room, within_time
+from mastomend.images.programs import run
 from mastomend.images.styles import Size, blurhash, produce
 from mastomend.mastodon.configuration import Limits
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind
@@ -198,3 +199,30 @@ def test_what_takes_too_long_is_stopped() -> None:
         watched.write_to_memory()
     with within_time(pyvips.Image.gaussnoise(300, 300)) as watched:
         assert watched.write_to_memory()
+
+
+def test_a_program_that_complains_without_end_fills_no_memory(tmp_path: Path) -> None:
+    loud = tmp_path / "loud"
+    loud.write_text("#!/bin/sh\nwhile :; do head -c 1000000 /dev/zero >&2 || exit 3; done\n")
+    loud.chmod(0o755)
+    done = run([str(loud)], seconds=60)
+    assert done.returncode != 0 and len(done.stderr) <= 4 * 1024 * 1024
+
+
+def test_a_program_does_not_outlive_who_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "sleeper"
+    script.write_text("#!/bin/sh\nexec sleep 300\n")
+    script.chmod(0o755)
+    started: list[subprocess.Popen[bytes]] = []
+    wait = subprocess.Popen.wait
+
+    def interrupted(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        if timeout is not None:
+            started.append(self)
+            raise KeyboardInterrupt
+        return wait(self)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run([str(script)], seconds=60)
+    assert [process.returncode for process in started] == [-9]

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from mastomend.images.decode import UnusableImage
-from mastomend.images.programs import run
+from mastomend.images.programs import guards, run
 from mastomend.images.styles import Decoder
 
+#: Each may take as much memory as a film: they are few, and wait for one another.
+_ONE_AT_A_TIME = threading.Lock()
 _SECONDS = 60
 _OUTPUT = 256 * 1024 * 1024
 
@@ -28,8 +31,8 @@ def decoders(ffmpeg: str | None) -> Sequence[Decoder]:
     if convert := shutil.which("heif-convert") or shutil.which("heif-dec"):
         found.append([convert, "{source}", "{target}"])
     if ffmpeg is not None:
-        guards = ["-nostdin", "-v", "error", "-y", "-protocol_whitelist", "file"]
-        found.append([ffmpeg, *guards, "-i", "file:{source}", "-frames:v", "1", "file:{target}"])
+        options = ["-nostdin", "-v", "error", "-y", *guards("mov,mp4,m4a,3gp,3g2,mj2")]
+        found.append([ffmpeg, *options, "-i", "file:{source}", "-frames:v", "1", "file:{target}"])
     return [partial(_decode, command) for command in found]
 
 
@@ -39,7 +42,8 @@ def _decode(command: Sequence[str], data: bytes) -> bytes | None:
         source.write_bytes(data)
         words = [word.format(source=source, target=target) for word in command]
         try:
-            done = run(words, seconds=_SECONDS, output=_OUTPUT)
+            with _ONE_AT_A_TIME:
+                done = run(words, seconds=_SECONDS, output=_OUTPUT)
         except UnusableImage:
             return None
         return target.read_bytes() if done.returncode == 0 and target.is_file() else None

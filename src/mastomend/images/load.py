@@ -1,7 +1,8 @@
 """How much may be decoded at once, and for how long: the memory of the whole process, whatever strangers send.
 
 A picture of 33 megapixels takes up to half a gigabyte while it is decoded (AVIF; others less), a thumbnail next to nothing.
-So each one waits until it fits beside those under way, by its pixels. One that takes too long is stopped.
+So each one waits until it fits beside those under way, by its pixels. A still one that takes too long is stopped; an
+animation is bounded by the pixels of all its frames.
 """
 
 from __future__ import annotations

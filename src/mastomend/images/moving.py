@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mastomend.images.decode import UnusableImage, header
-from mastomend.images.programs import run
+from mastomend.images.programs import guards, run
 from mastomend.images.styles import Size, blurhash
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.processing import MAX_PIXELS, MovingRules
@@ -149,7 +149,7 @@ class Ffmpeg:
         return Moving("audio/mpeg", {ORIGINAL: original}, meta, None, AUDIO)
 
     def _probe(self, source: Path) -> _Probe:
-        command = [self._ffprobe, "-v", "error", *_guards(), "-show_format", "-show_streams", "-of", "json"]
+        command = [self._ffprobe, "-v", "error", *guards(FORMATS), "-show_format", "-show_streams", "-of", "json"]
         done = run([*command, "-i", f"file:{source}"], seconds=_PROBE_S, memory=_PROBE_BYTES)
         if done.returncode != 0:
             raise UnusableImage("not_media", _words(done, source))
@@ -168,15 +168,11 @@ class Ffmpeg:
         )
 
     def _run(self, source: Path, options: Sequence[str], target: Path, output: int) -> None:
-        command = [self._ffmpeg, "-nostdin", "-v", "error", "-y", *_guards(), "-i", f"file:{source}"]
+        command = [self._ffmpeg, "-nostdin", "-v", "error", "-y", *guards(FORMATS), "-i", f"file:{source}"]
         # what it writes at the end for a quick start comes on top of what it may write
         done = run([*command, *options, f"file:{target}"], seconds=_CONVERT_S, output=2 * output + _PICTURE_BYTES)
         if done.returncode != 0 or not target.exists() or not target.stat().st_size:
             raise UnusableImage("not_convertible", _words(done, source))
-
-
-def _guards() -> list[str]:
-    return ["-protocol_whitelist", "file", "-format_whitelist", FORMATS]
 
 
 def _words(done: subprocess.CompletedProcess[bytes], source: Path) -> str:

@@ -21,6 +21,11 @@ _NICE = 10
 _WORDS = 4 * _MEBIBYTE
 
 
+def guards(formats: str) -> list[str]:
+    """What ffmpeg and ffprobe may open: local files of those formats, and nothing such a file leads to."""
+    return ["-protocol_whitelist", "file", "-format_whitelist", formats]
+
+
 def run(
     command: Sequence[str], *, seconds: int, output: int = _MEBIBYTE, memory: int = MEMORY
 ) -> subprocess.CompletedProcess[bytes]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mastomend.errors import ObjectError, UnreadableError
 from mastomend.images.decode import UnusableImage, verify
-from mastomend.images.programs import run
+from mastomend.images.moving import FORMATS
+from mastomend.images.programs import guards, run
 from mastomend.inventory.sample import Sample
 from mastomend.mastodon.keys import ORIGINAL, Key
 from mastomend.mastodon.kinds import MEDIA_FILES, Kind
@@ -110,8 +111,7 @@ class DeepReader:
                 self._ffprobe,
                 "-v",
                 "error",
-                "-protocol_whitelist",
-                "file",
+                *guards(FORMATS),
                 "-show_entries",
                 "format=format_name",
             ]

@@ -309,6 +309,7 @@ def split_url(url: str, name: str, schemes: Sequence[str]) -> SplitResult:
     is_cut = bool(parts.fragment) or "#" in url or ("@" in rest and parts.netloc and "@" not in parts.netloc)
     if is_cut or parts.netloc.count("@") > 1 or "@" in parts.path or port == 0 or " " in parts.netloc:
         raise bad
+    Secret(parts.password or "")  # as it stands there: percent-encoded it is another text
     return parts
 
 

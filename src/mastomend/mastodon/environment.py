@@ -26,6 +26,8 @@ _QUOTED = re.compile(r"\A(['\"])(.*)\1\Z", re.DOTALL)
 _ESCAPED = re.compile(r"\\([^$])", re.DOTALL)
 _VARIABLE = re.compile(r"(?P<escape>\\)?\$(?!\()(?P<brace>\{)?(?P<name>[A-Za-z0-9_]+)?\}?", re.ASCII)
 _LINEBREAK_MODE = "DOTENV_LINEBREAK_MODE"
+#: So many `$(` in one value are looked at; more are no value.
+_COMMANDS = 100
 _BLANKS = " \t\n\v\f\r\0"
 
 
@@ -134,12 +136,13 @@ def _without_commands(value: str, where: str) -> str:
     Raises:
         ConfigurationError: it does.
     """
-    start = 0
+    start, tries = 0, 0
     while (start := value.find("$(", start)) >= 0:
-        end = _closing(value, start + 1)
+        tries += 1
+        end = _closing(value, start + 1) if tries <= _COMMANDS else start
         if end is None:
             start += 2
-        elif start and value[start - 1] == "\\":
+        elif tries <= _COMMANDS and start and value[start - 1] == "\\":
             value = value[: start - 1] + value[start:]
             start = end
         else:

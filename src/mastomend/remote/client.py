@@ -130,6 +130,9 @@ class NotFetched:
 _ENCODINGS = {"": False, "identity": False, "none": False, "gzip": True, "x-gzip": True}
 
 
+_GZIP = b"\x1f\x8b"
+
+
 class _Gunzip:
     """Unpacks gzip a piece at a time, so that what unfolds without end is stopped."""
 
@@ -141,6 +144,10 @@ class _Gunzip:
         while chunk:
             yield self._decoder.decompress(chunk, _CHUNK)
             chunk = self._decoder.unconsumed_tail
+            if self._decoder.eof and self._decoder.unused_data.startswith(
+                _GZIP
+            ):  # there may be several, one behind another
+                chunk, self._decoder = self._decoder.unused_data, zlib.decompressobj(31)
 
     @property
     def is_whole(self) -> bool:
