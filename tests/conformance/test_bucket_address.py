@@ -23,7 +23,7 @@ from mastomend.mastodon.kinds import AVATARS
 from mastomend.storage.objects import S3ObjectStore
 from mastomend.storage.ports import Requests
 from mastomend.storage.s3_client import S3Client
-from mastomend.storage.sigv4 import EMPTY, Credentials, query_string, signed_headers
+from mastomend.storage.sigv4 import EMPTY, Credentials, ToSign, query_string, signed_headers
 
 BASE = {"S3_ENABLED": "true", "S3_BUCKET": "bucket", "AWS_ACCESS_KEY_ID": "K", "AWS_SECRET_ACCESS_KEY": "S"}
 
@@ -207,9 +207,8 @@ def test_signatures_are_botocore_s(key: str, query: tuple[tuple[str, str], ...],
     from datetime import UTC, datetime
 
     now = datetime.now(UTC).replace(microsecond=0)
-    ours = signed_headers(
-        credentials, "eu-1", "PUT", address.host, address.raw_path(key), asked, {"x-amz-acl": "private"}, EMPTY, now
-    )
+    to_sign = ToSign("PUT", address.host, address.raw_path(key), asked, {"x-amz-acl": "private"}, EMPTY)
+    ours = signed_headers(credentials, "eu-1", to_sign, now)
     request = botocore.awsrequest.AWSRequest(
         "PUT",
         address.url(key) + (f"?{asked}" if asked else ""),

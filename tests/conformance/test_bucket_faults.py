@@ -27,9 +27,9 @@ from mastomend.demo.services import S3Server
 from mastomend.errors import ConfigurationError, HiddenError, ObjectError, SourceError, StorageError, UnreadableError
 from mastomend.inventory.findings import load
 from mastomend.inventory.sample import Sample
-from mastomend.mastodon.configuration import S3Storage, Secret, storage
+from mastomend.mastodon.configuration import AzureStorage, S3Storage, Secret, storage
 from mastomend.mastodon.keys import Key
-from mastomend.storage.objects import S3ObjectStore
+from mastomend.storage.objects import AzureObjectStore, S3ObjectStore
 from mastomend.storage.ports import MISSING, UNREADABLE, held
 from mastomend.storage.s3_client import Patience
 from mastomend.storage.trouble import Refusal, failure
@@ -550,3 +550,31 @@ def test_h47_two_refused_writes_at_once_are_one_error_in_words(make_instance: Ma
         done = command(instance, "repair", "--apply")
     assert done.returncode == 3 and "refuses access" in done.stderr and "PutObject" in done.stderr
     assert "Traceback" not in done.stderr and "never retrieved" not in done.stderr and done.stderr.count("Error:") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "verb", "expected", "words"),
+    [
+        (409, "BlobArchived", "read", UnreadableError, "archived"),
+        (403, "AuthorizationFailure", "read", UnreadableError, "may not read it"),
+        (403, "AuthorizationPermissionMismatch", "put", StorageError, "refuses access"),
+        (403, "AuthenticationFailed", "read", StorageError, "refuses the credentials"),
+        (404, "ContainerNotFound", "put", ConfigurationError, "the container does not exist"),
+        (412, "LeaseIdMissing", "put", ObjectError, "412"),
+    ],
+)
+def test_h46_azure_s_refusals_are_sorted_by_the_same_rules(
+    status: int, code: str, verb: str, expected: type[Exception], words: str
+) -> None:
+    with bucket_proxy(None) as proxy:
+        body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>m</Message></Error>'
+        proxy.fault = lambda _: web.Response(status=status, text=body, content_type="application/xml")
+        settings = AzureStorage("account", Secret("a2V5"), "c", proxy.endpoint)
+        store = AzureObjectStore(settings)
+        try:
+            with pytest.raises(expected, match=words) as caught:
+                store.put(Key("a/403/b"), b"x", PNG) if verb == "put" else store.read(Key("a/403/b"))
+            assert isinstance(caught.value, ObjectError) == issubclass(expected, ObjectError)
+            assert "S3_" not in getattr(caught.value, "hint", "")
+        finally:
+            store.close()

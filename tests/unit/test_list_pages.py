@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mastomend.errors import StorageError
-from mastomend.storage.s3_client import Answer, Page, parse_page
+from mastomend.storage.s3_answers import Answer, Page, parse_page
 
 OBJECT = (
     "<Contents><Key>{}</Key><LastModified>2026</LastModified><ETag>&quot;a&quot;</ETag><Size>{}</Size>{}</Contents>"

@@ -25,7 +25,8 @@ from mastomend.mastodon.bucket import bucket_address
 from mastomend.mastodon.configuration import AzureStorage, S3Storage
 from mastomend.mastodon.keys import Key, is_private
 from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Requests, batch
-from mastomend.storage.s3_client import Page, Patience, S3Client
+from mastomend.storage.s3_answers import Page
+from mastomend.storage.s3_client import Patience, S3Client
 from mastomend.storage.sigv4 import Credentials
 from mastomend.storage.trouble import AZURE, Refusal, code_of, failure
 from mastomend.vocabulary import Content

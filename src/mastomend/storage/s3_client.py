@@ -5,8 +5,7 @@ thousand look-ups are one hand-over. **Patience is a matter of time, not of trie
 restarting is asked again for minutes, with jitter, as `Retry-After` says, whatever the verb. What fails for one object
 while others succeed is that object's trouble; only when nothing succeeds any more is the storage lost.
 
-What comes back is looked at before it is believed: a listing must be a listing (a web page is none), whole, and its
-continuation must go on.
+What a listing says of how it goes on is not believed, either: it must go on.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import contextlib
 import hashlib
 import io
 import random
-import re
 import ssl
 import threading
 import time
@@ -24,8 +22,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapp
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote_plus
-from xml.etree import ElementTree
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -34,7 +31,8 @@ from mastomend.errors import MastomendError, ObjectError, StorageError, Unreadab
 from mastomend.mastodon.bucket import BucketAddress
 from mastomend.retry_after import retry_after
 from mastomend.storage.ports import Requests
-from mastomend.storage.sigv4 import EMPTY, Credentials, query_string, signed_headers
+from mastomend.storage.s3_answers import Answer, Page, document, expect, namespace, parse_page, text
+from mastomend.storage.sigv4 import EMPTY, Credentials, ToSign, query_string, signed_headers
 from mastomend.storage.trouble import Refusal, code_of, failure, unreachable
 
 _T = TypeVar("_T")
@@ -45,7 +43,6 @@ _SLOWEST = 16 * 1024
 _ASIDE_S = 10.0
 _ERROR_BYTES = 64 * 1024
 _PAGE = 1_000
-_LARGEST = 2**63 - 1
 Query = Sequence[tuple[str, str]]
 
 
@@ -60,32 +57,6 @@ class Patience:
     first_contact_s: float = 10.0
     pause_s: float = 0.2
     longest_pause_s: float = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the store said: a status below 300, or one the caller asked to hear of."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a listing. `token` goes on behind it; without one the last key does."""
-
-    keys: list[str]
-    sizes: list[int]
-    folders: list[str]
-    token: str | None
-    is_last: bool
-
-    def above(self, key: str) -> Page:
-        """The same without what is not above that key."""
-        kept = [(k, n) for k, n in zip(self.keys, self.sizes, strict=True) if k > key]
-        keys, sizes = [k for k, _ in kept], [n for _, n in kept]
-        return Page(keys, sizes, [f for f in self.folders if f > key], self.token, self.is_last)
 
 
 class _BrokenAnswerError(Exception):
@@ -315,9 +286,8 @@ class S3Client:
         asked = query_string(query)
         raw_path = self.address.raw_path(key)
         digest = hashlib.sha256(body).hexdigest() if body else EMPTY
-        sent = signed_headers(
-            credentials, self._region, method, self.address.host, raw_path, asked, headers, digest, datetime.now(UTC)
-        )
+        to_sign = ToSign(method, self.address.host, raw_path, asked, headers, digest)
+        sent = signed_headers(credentials, self._region, to_sign, datetime.now(UTC))
         url = f"{self.address.scheme}://{self.address.host}{raw_path}" + (f"?{asked}" if asked else "")
         self._requests.list += "list-type" in asked
         self._requests.head += method == "HEAD"
@@ -470,7 +440,7 @@ class S3Client:
             target,
             headers={**headers, "x-amz-copy-source": quote(f"/{bucket}/{source}", safe="/-_.~")},
             heard=(404,),
-            read=lambda answer: _no_error(answer, "CopyObjectResult"),
+            read=lambda answer: expect(answer, "CopyObjectResult"),
         )
         if answer is not None:  # 404 is said of what is to be copied
             assert isinstance(answer, Answer)
@@ -486,8 +456,8 @@ class S3Client:
         assert isinstance(answer, Answer)
         if answer.status >= 300:
             return []  # the parts cost a little; that they may not be listed is no reason to stop
-        root = _root(answer.body, "ListMultipartUploadsResult")
-        space = _namespace(root)
+        root = document(answer.body, "ListMultipartUploadsResult")
+        space = namespace(root)
         return [
             one.findtext(f"{space}UploadId") or ""
             for one in root.findall(f"{space}Upload")
@@ -504,7 +474,7 @@ class S3Client:
         """Store a large object in parts; ended if it cannot be completed."""
         answer = await self.request(
             "POST", key, query=[("uploads", "")], headers=headers,
-            read=lambda a: _text(_root(a.body, "InitiateMultipartUploadResult"), "UploadId"),
+            read=lambda a: text(document(a.body, "InitiateMultipartUploadResult"), "UploadId"),
         )  # fmt: skip
         upload = str(answer)
         try:
@@ -519,7 +489,7 @@ class S3Client:
             body = f"<CompleteMultipartUpload>{''.join(done)}</CompleteMultipartUpload>".encode()
             await self.request(
                 "POST", key, query=[("uploadId", upload)], body=body,
-                read=lambda a: _no_error(a, "CompleteMultipartUploadResult"),
+                read=lambda a: expect(a, "CompleteMultipartUploadResult"),
             )  # fmt: skip
         except BaseException:
             with contextlib.suppress(MastomendError, TimeoutError):
@@ -537,7 +507,7 @@ async def _first_byte(response: aiohttp.ClientResponse) -> bytes:
     return await response.content.read(1)
 
 
-# --- reading answers -------------------------------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------------------------
 
 
 def _sort(error: Exception) -> tuple[str, Exception]:
@@ -573,106 +543,3 @@ def _before(key: str, prefix: str) -> str | None:
     """A key a little before that one, None for the beginning."""
     folder = key.rstrip("/").rpartition("/")[0]
     return folder if folder.startswith(prefix.rstrip("/")) and folder > prefix else None
-
-
-#: XML may not hold most control characters, keys may: some stores write them all the same.
-_BAD_REFERENCE = re.compile(rb"&#(?:x0*(?:[0-8bcef]|1[0-9a-f])|0*(?:[0-8]|1[124-9]|2[0-9]|3[01]));", re.IGNORECASE)
-_BAD_BYTES = bytes({*range(32)} - {9, 10, 13})
-
-
-def _root(body: bytes, name: str) -> ElementTree.Element:
-    """The document, if it is the one that was asked for.
-
-    Raises:
-        ValueError: it is not, or cut off.
-    """
-    try:
-        try:
-            root = ElementTree.fromstring(body)
-        except ElementTree.ParseError:
-            plain = _BAD_REFERENCE.sub(b"&#xFFFD;", body).translate(None, _BAD_BYTES)
-            root = ElementTree.fromstring(plain)
-    except ElementTree.ParseError as error:
-        raise ValueError(f"no XML: {error}") from None
-    if root.tag.rpartition("}")[2] != name:
-        raise ValueError(f"{root.tag} instead of {name}")
-    return root
-
-
-def _namespace(root: ElementTree.Element) -> str:
-    return root.tag.rpartition("}")[0] + "}" if root.tag.startswith("{") else ""
-
-
-def _text(root: ElementTree.Element, name: str) -> str:
-    found = root.findtext(f"{_namespace(root)}{name}")
-    if not found:
-        raise ValueError(f"no {name}")
-    return found
-
-
-def _no_error(answer: Answer, name: str) -> None:
-    _root(answer.body, name)
-
-
-def parse_page(answer: Answer) -> Page:
-    body = answer.body
-    if body.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")) or not body.lstrip().startswith(b"<"):
-        raise _no_listing() if body.strip() else ValueError("an empty answer")
-    plain, objects = _plain_objects(body)
-    root = _root(plain, "ListBucketResult")
-    space = _namespace(root)
-    if objects is None:
-        tags = f"{space}Key", f"{space}Size"
-        objects = [tuple(one.findtext(tag) or "" for tag in tags) for one in root.findall(f"{space}Contents")]
-    keys, sizes = [key for key, _ in objects], [int(size or 0) for _, size in objects]
-    if max(sizes, default=0) > _LARGEST:
-        raise ValueError("a size no object can have")
-    folders = [one.findtext(f"{space}Prefix") or "" for one in root.findall(f"{space}CommonPrefixes")]
-    if root.findtext(f"{space}EncodingType") == "url":
-        keys, folders = [_decoded(key) for key in keys], [_decoded(folder) for folder in folders]
-    is_last = root.findtext(f"{space}IsTruncated") != "true"
-    token = None if is_last else root.findtext(f"{space}NextContinuationToken") or None
-    if not is_last and token is None and not (keys or folders):
-        raise ValueError("a page that says there is more, and not where")
-    return Page(keys, sizes, folders, token, is_last)
-
-
-_OBJECTS = re.compile(
-    r"<Contents>(?:<(?!Key>)\w+>[^<]*</\w+>)*<Key>([^<&]*)</Key>(?:<(?!Size>)\w+>[^<]*</\w+>)*<Size>(\d+)</Size>"
-    r"(?:<\w+>(?:[^<]|<(?!/?Contents>))*)?</Contents>"
-)
-
-
-#: What stands between objects in some stores' pages, and must not be overlooked.
-_NOT_INSIDE = ("<CommonPrefixes>", "<IsTruncated>", "<NextContinuationToken>", "<EncodingType>", "<Error>")
-
-
-def _plain_objects(body: bytes) -> tuple[bytes, list[tuple[str, ...]] | None]:
-    """A page's objects, and the page without them: a parser takes three times as long for what nearly always looks alike.
-
-    None, and the whole page, where one of them looks otherwise.
-    """
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        return body, None
-    start, end = text.find("<Contents>"), text.rfind("</Contents>")
-    if start < 0 or end < start:
-        return body, None
-    end += len("</Contents>")
-    inside = text[start:end]
-    found: list[tuple[str, ...]] = _OBJECTS.findall(inside)
-    if len(found) != inside.count("<Contents>") or any(word in inside for word in _NOT_INSIDE):
-        return body, None
-    return (text[:start] + text[end:]).encode(), found
-
-
-def _decoded(text: str) -> str:
-    return unquote_plus(text) if "%" in text or "+" in text else text
-
-
-def _no_listing() -> StorageError:
-    return StorageError(
-        "The bucket's listing is not one: something else answers there, such as a web page.",
-        hint="Check S3_ENDPOINT: it must be the store's own address, not that of a website or a CDN.",
-    )

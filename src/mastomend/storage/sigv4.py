@@ -32,32 +32,34 @@ def query_string(query: Sequence[tuple[str, str]]) -> str:
     return "&".join(f"{name}={value}" for name, value in encoded)
 
 
-def signed_headers(
-    credentials: Credentials,
-    region: str,
-    method: str,
-    host: str,
-    raw_path: str,
-    query: str,
-    headers: Mapping[str, str],
-    body_sha256: str,
-    now: datetime,
-) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class ToSign:
+    """A request as it goes over the wire: `raw_path` and `query` encoded."""
+
+    method: str
+    host: str
+    raw_path: str
+    query: str
+    headers: Mapping[str, str]
+    body_sha256: str
+
+
+def signed_headers(credentials: Credentials, region: str, request: ToSign, now: datetime) -> dict[str, str]:
     """All headers of the request, those given among them; `now` in UTC."""
     moment = f"{now:%Y%m%dT%H%M%SZ}"
     sent = {
-        **headers,
-        "Host": host,
-        "x-amz-content-sha256": body_sha256,
+        **request.headers,
+        "Host": request.host,
+        "x-amz-content-sha256": request.body_sha256,
         "x-amz-date": moment,
         **({"x-amz-security-token": credentials.token} if credentials.token else {}),
     }
     canonical = {name.lower(): " ".join(value.split()) for name, value in sent.items()}
     names = ";".join(sorted(canonical))
     lines = "".join(f"{name}:{canonical[name]}\n" for name in sorted(canonical))
-    request = "\n".join((method, raw_path, query, lines, names, body_sha256))
+    said = (request.method, request.raw_path, request.query, lines, names, request.body_sha256)
     scope = f"{moment[:8]}/{region}/s3/aws4_request"
-    to_sign = "\n".join((_ALGORITHM, moment, scope, hashlib.sha256(request.encode()).hexdigest()))
+    to_sign = "\n".join((_ALGORITHM, moment, scope, hashlib.sha256("\n".join(said).encode()).hexdigest()))
     key = f"AWS4{credentials.secret}".encode()
     for part in (moment[:8], region, "s3", "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")

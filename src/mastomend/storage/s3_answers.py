@@ -1,0 +1,146 @@
+"""What an S3 store says, read and looked at before it is believed. Pure.
+
+A listing must be a listing (a web page is none) and whole. Pages of a thousand objects come by the thousands, so those that
+look as they nearly always do are read without a parser.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree
+
+from mastomend.errors import StorageError
+
+_LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the store said: a status below 300, or one the caller asked to hear of."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing. `token` goes on behind it; without one the last key does."""
+
+    keys: list[str]
+    sizes: list[int]
+    folders: list[str]
+    token: str | None
+    is_last: bool
+
+    def above(self, key: str) -> Page:
+        """The same without what is not above that key."""
+        kept = [(k, n) for k, n in zip(self.keys, self.sizes, strict=True) if k > key]
+        keys, sizes = [k for k, _ in kept], [n for _, n in kept]
+        return Page(keys, sizes, [f for f in self.folders if f > key], self.token, self.is_last)
+
+
+#: XML may not hold most control characters, keys may: some stores write them all the same.
+_BAD_REFERENCE = re.compile(rb"&#(?:x0*(?:[0-8bcef]|1[0-9a-f])|0*(?:[0-8]|1[124-9]|2[0-9]|3[01]));", re.IGNORECASE)
+_BAD_BYTES = bytes({*range(32)} - {9, 10, 13})
+
+
+def document(body: bytes, name: str) -> ElementTree.Element:
+    """The document, if it is the one that was asked for.
+
+    Raises:
+        ValueError: it is not, or cut off.
+    """
+    try:
+        try:
+            root = ElementTree.fromstring(body)
+        except ElementTree.ParseError:
+            plain = _BAD_REFERENCE.sub(b"&#xFFFD;", body).translate(None, _BAD_BYTES)
+            root = ElementTree.fromstring(plain)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"no XML: {error}") from None
+    if root.tag.rpartition("}")[2] != name:
+        raise ValueError(f"{root.tag} instead of {name}")
+    return root
+
+
+def namespace(root: ElementTree.Element) -> str:
+    return root.tag.rpartition("}")[0] + "}" if root.tag.startswith("{") else ""
+
+
+def text(root: ElementTree.Element, name: str) -> str:
+    found = root.findtext(f"{namespace(root)}{name}")
+    if not found:
+        raise ValueError(f"no {name}")
+    return found
+
+
+def expect(answer: Answer, name: str) -> None:
+    document(answer.body, name)
+
+
+def parse_page(answer: Answer) -> Page:
+    body = answer.body
+    if body.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")) or not body.lstrip().startswith(b"<"):
+        raise _no_listing() if body.strip() else ValueError("an empty answer")
+    plain, objects = _plain_objects(body)
+    root = document(plain, "ListBucketResult")
+    space = namespace(root)
+    if objects is None:
+        tags = f"{space}Key", f"{space}Size"
+        objects = [tuple(one.findtext(tag) or "" for tag in tags) for one in root.findall(f"{space}Contents")]
+    keys, sizes = [key for key, _ in objects], [int(size or 0) for _, size in objects]
+    if max(sizes, default=0) > _LARGEST:
+        raise ValueError("a size no object can have")
+    folders = [one.findtext(f"{space}Prefix") or "" for one in root.findall(f"{space}CommonPrefixes")]
+    if root.findtext(f"{space}EncodingType") == "url":
+        keys, folders = [_decoded(key) for key in keys], [_decoded(folder) for folder in folders]
+    is_last = root.findtext(f"{space}IsTruncated") != "true"
+    token = None if is_last else root.findtext(f"{space}NextContinuationToken") or None
+    if not is_last and token is None and not (keys or folders):
+        raise ValueError("a page that says there is more, and not where")
+    return Page(keys, sizes, folders, token, is_last)
+
+
+_OBJECTS = re.compile(
+    r"<Contents>(?:<(?!Key>)\w+>[^<]*</\w+>)*<Key>([^<&]*)</Key>(?:<(?!Size>)\w+>[^<]*</\w+>)*<Size>(\d+)</Size>"
+    r"(?:<\w+>(?:[^<]|<(?!/?Contents>))*)?</Contents>"
+)
+
+
+#: What stands between objects in some stores' pages, and must not be overlooked.
+_NOT_INSIDE = ("<CommonPrefixes>", "<IsTruncated>", "<NextContinuationToken>", "<EncodingType>", "<Error>")
+
+
+def _plain_objects(body: bytes) -> tuple[bytes, list[tuple[str, ...]] | None]:
+    """A page's objects, and the page without them: a parser takes three times as long for what nearly always looks alike.
+
+    None, and the whole page, where one of them looks otherwise.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return body, None
+    start, end = text.find("<Contents>"), text.rfind("</Contents>")
+    if start < 0 or end < start:
+        return body, None
+    end += len("</Contents>")
+    inside = text[start:end]
+    found: list[tuple[str, ...]] = _OBJECTS.findall(inside)
+    if len(found) != inside.count("<Contents>") or any(word in inside for word in _NOT_INSIDE):
+        return body, None
+    return (text[:start] + text[end:]).encode(), found
+
+
+def _decoded(text: str) -> str:
+    return unquote_plus(text) if "%" in text or "+" in text else text
+
+
+def _no_listing() -> StorageError:
+    return StorageError(
+        "The bucket's listing is not one: something else answers there, such as a web page.",
+        hint="Check S3_ENDPOINT: it must be the store's own address, not that of a website or a CDN.",
+    )
