@@ -29,7 +29,8 @@ from mastomend.storage.ports import MISSING, UNREADABLE
 @pytest.mark.parametrize("storage", ["disk", "s3"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_check_is_exact(make_instance: MakeInstance, version: str, storage: str) -> None:
-    instance = make_instance(version, storage, **({"key_prefix": "some/prefix"} if storage == "s3" else {}))
+    prefixed = {"key_prefix": "some/prefix"} if storage == "s3" and version != "4.2" else {}
+    instance = make_instance(version, storage, **prefixed)
     populate(instance)
     sound = check(opened(instance))
     assert list(load(sound.findings)) == []

@@ -205,7 +205,7 @@ def test_a_cover_is_taken_out_of_its_sound(
     for name in ("song.mp3", "sound.ogg"):
         made = instance.produced(MEDIA_THUMBNAILS, clips["cover.png"])
         columns = instance.attachment(MEDIA_THUMBNAILS, made, "cover.png", 1)
-        new = instance.insert("media_attachments", remote_url=origin.url(name), type=4, **columns)
+        new = instance.insert("media_attachments", remote_url=origin.url(f"/{name}"), type=4, **columns)
         record = Record(new, False, "cover.png", made.content_type, len(made.original), 1)
         keys[name] = instance.store(MEDIA_THUMBNAILS, record, made.files)
         instance.media.delete(keys[name][0])
@@ -284,7 +284,7 @@ def test_a_video_without_pictures_is_rejected(make_instance: MakeInstance, netwo
     }
     made = {
         name: instance.insert(
-            "media_attachments", remote_url=origin.url(name), type=4, file_file_name=f"{n}.mp3",
+            "media_attachments", remote_url=origin.url(f"/{name}"), type=4, file_file_name=f"{n}.mp3",
             file_content_type="audio/mpeg", file_file_size=3, file_storage_schema_version=1,
         )
         for n, name in enumerate(origin.files)

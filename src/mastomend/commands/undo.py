@@ -10,7 +10,7 @@ import contextlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from mastomend.actions.actions import Action, RestoreFile, SetColumns, inverse
+from mastomend.actions.actions import Action, QuarantineFile, RestoreFile, SetColumns, inverse
 from mastomend.actions.executor import Conflict, Executor, Writing
 from mastomend.actions.journal import UNDONE, Journal, Plan, Run
 from mastomend.actions.lock import application_name, changing_run
@@ -136,7 +136,7 @@ def _inverses(executor: Executor, store: Lookup, plan: Plan, run: str, key_prefi
             raise Conflict(f"{action.table} {action.id} was changed by somebody else meanwhile")
         if isinstance(action, Writing) and not executor.holds(action):
             raise Conflict(f"{action.key} is no longer the file that was written")
-    moved_away = {action.key for action in done if isinstance(action, Writing)}
+    moved_away = {action.key for action in actions if isinstance(action, QuarantineFile)}
     for restored in actions:
         if isinstance(restored, RestoreFile):
             at_key, at_quarantine = store.sizes([restored.key, restored.quarantine])

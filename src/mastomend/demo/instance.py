@@ -297,7 +297,8 @@ def simulated_instance(
     env = folder / ".env.production"
     env.write_text("\n".join(lines) + "\n", encoding="utf-8")
     connection = psycopg.connect(host=socket_dir, user="postgres", dbname=name, autocommit=True, row_factory=dict_row)
+    made = SimulatedInstance(folder, version, connection, media, env, key_prefix)
     try:
-        yield SimulatedInstance(folder, version, connection, media, env, key_prefix)
+        yield made
     finally:
-        connection.close()
+        made.db.close()
