@@ -16,7 +16,7 @@ demo: $(STAMP)
 	$(BIN)/mastomend demo
 
 test: $(STAMP)
-	$(BIN)/pytest --numprocesses=auto --maxprocesses=4
+	$(BIN)/pytest --numprocesses=3
 	@$(BIN)/python tests/skipped.py
 
 check: $(STAMP)

@@ -284,7 +284,7 @@ def test_a_video_without_pictures_is_rejected(make_instance: MakeInstance, netwo
     }
     made = {
         name: instance.insert(
-            "media_attachments", remote_url=origin.url(f"/{name}"), type=4, file_file_name=f"{n}.mp3",
+            "media_attachments", remote_url=origin.url(name), type=4, file_file_name=f"{n}.mp3",
             file_content_type="audio/mpeg", file_file_size=3, file_storage_schema_version=1,
         )
         for n, name in enumerate(origin.files)
