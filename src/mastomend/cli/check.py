@@ -200,7 +200,7 @@ def show(report: CheckReport, next_command: str, without_limit: str) -> None:
         result.print(f"Details: {escape(str(report.findings))}")
     if report.mass_loss:
         result.print(f"If the files really are gone: [bold]{escape(without_limit)}[/]")
-    elif report.new or report.known[Outcome.REFUSED]:  # what was refused may have been put right meanwhile
+    elif report.new:
         result.print(f"Next: [bold]{escape(next_command)}[/]")
     elif report.known[Outcome.DEFERRED] and report.next_try is not None:
         due = f"{report.next_try:%Y-%m-%d %H:%M} UTC"
