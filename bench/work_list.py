@@ -23,7 +23,7 @@ from mastomend.commands.repair import memory_for_records
 from mastomend.inventory.tables import save_outcomes
 from mastomend.inventory.work_list import work_list
 from mastomend.inventory.workspace import MEBIBYTE
-from mastomend.outcomes import Outcome, RecordOutcome
+from mastomend.outcomes import Outcome, OutcomeRow
 
 KIND = "accounts/avatars"
 
@@ -47,11 +47,11 @@ def measure(folder: Path, records: int, memory_mib: int) -> None:
         work.leave_out((KIND, 109876543210000000 + n * 6553600007) for n in range(0, records, 2))
         left_out = time.perf_counter() - started - listed
 
-        def outcomes() -> Iterator[RecordOutcome]:
+        def outcomes() -> Iterator[OutcomeRow]:
             for batch in work.batches([KIND]):
                 for kind, record_id, _ in batch:
                     url = "https://s.example/avatars/0123456789abcdef"
-                    yield RecordOutcome(kind, record_id, False, "s.example", url, Outcome.RESTORED, None, "", "", 1, 1)
+                    yield OutcomeRow(kind, record_id, False, "s.example", url, Outcome.RESTORED, None, "", "", 1, 1)
 
         save_outcomes(folder / "outcomes.parquet", outcomes(), budget)
         saved = time.perf_counter() - started - listed - left_out

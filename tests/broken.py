@@ -13,7 +13,7 @@ from mastomend.demo.fediverse import Origin
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.mastodon.kinds import AVATARS, Kind
-from mastomend.outcomes import Outcome, RecordOutcome, Source
+from mastomend.outcomes import Outcome, OutcomeRow, Source
 
 _numbers = itertools.count(1)
 
@@ -97,12 +97,12 @@ def table(sql: str) -> list[dict[str, Any]]:
         return [dict(zip(names, values, strict=True)) for values in found.fetchall()]
 
 
-def outcomes(report: object) -> dict[int, RecordOutcome]:
+def outcomes(report: object) -> dict[int, OutcomeRow]:
     """What became of each record of a run, by id."""
     path = getattr(report, "report")  # noqa: B009 - of any report that has one
     rows = table(f"SELECT * FROM '{path}'")
     return {
-        int(row["id"]): RecordOutcome(
+        int(row["id"]): OutcomeRow(
             **{**row, "outcome": Outcome(row["outcome"]), "source": Source(row["source"]) if row["source"] else None}
         )
         for row in rows

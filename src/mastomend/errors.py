@@ -1,19 +1,20 @@
 """Every error a person can see, by who has to act.
 
-One root, four families. The exit code, the hint (the next thing to do) and whether trying again can help live on the
-class, so the command line needs no table of its own. What happens to a single file or record is never an exception:
+One root, four families. The exit code and the hint (the next thing to do) live on the class, so the command line needs no
+table of its own. What happens to a single file or record is never an exception:
 it is an *outcome* and the run goes on. Exit codes are product promises: 2 settings, 3 unreachable, 4 safety stop; whatever
 is no error of these families is a defect of Mastomend, and that is 70.
 """
 
 from __future__ import annotations
 
+from mastomend.reasons import Reason
+
 
 class MastomendError(Exception):
-    """The root. `hint` names what to do next; `exit_code` is the process's answer; `retryable` says if waiting helps."""
+    """The root. `hint` names what to do next; `exit_code` is the process's answer."""
 
     exit_code = 3
-    retryable = False
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -31,7 +32,6 @@ class SourceError(MastomendError):
     """The database, the storage or Redis does not answer or refuses us."""
 
     exit_code = 3
-    retryable = True
 
 
 class DatabaseError(SourceError):
@@ -45,16 +45,16 @@ class StorageError(SourceError):
 class ObjectError(StorageError):
     """One file or object that cannot be read or written: its record's trouble. The storage as a whole is well.
 
-    `reason` is a stable word for reports.
+    `reason` is its word in reports.
     """
 
-    reason = "in_the_way"
+    reason = Reason.IN_THE_WAY
 
 
 class UnreadableError(ObjectError):
     """One file that this process may not read."""
 
-    reason = "unreadable"
+    reason = Reason.UNREADABLE
 
 
 class HiddenError(UnreadableError):

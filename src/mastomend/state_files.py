@@ -14,7 +14,7 @@ from pathlib import Path
 
 #: All that Mastomend puts into a state directory, or into a folder of it.
 _OURS = re.compile(
-    r"journal\.sqlite3(-wal|-shm)?|lock|deep-seed|scans|runs|\d{8}T\d{6}Z-\w+|(findings|outcomes)\.parquet(\.\w+)?|work|spill\S*"
+    r"journal\.sqlite3(-wal|-shm)?|lock|owners|deep-seed|scans|runs|\d{8}T\d{6}Z-\w+|(findings|outcomes)\.parquet(\.\w+)?|work|spill\S*"
     r"|scan\.duckdb(\.wal)?|scope\.json"
 )
 

@@ -2,15 +2,113 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from mastomend.mastodon.keys import ExpectedFile, Record
-from mastomend.mastodon.kinds import Kind
+from mastomend.mastodon.keys import ExpectedFile, Key, Record
+from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
+from mastomend.outcomes import OutcomeRow, Verdict
 
 #: What is to be stored: bytes, or a file that may be too large to hold in memory.
 Content = bytes | Path
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is to be stored, measured: `size` in bytes, `digest` its SHA-256 in hexadecimal."""
+
+    content: Content = field(repr=False)
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How a storage hands an object out to the public. None is what that storage does not tell, or does not keep."""
+
+    is_public: bool | None
+    content_type: str | None = None
+    cache_control: str | None = None
+
+    def __str__(self) -> str:
+        who = {True: "public", False: "private", None: ""}[self.is_public]
+        return ", ".join(part for part in (who, self.content_type, self.cache_control) if part) or "as it is"
+
+
+@dataclass(frozen=True, slots=True)
+class RowOf:
+    """A row, as what something is done to. `kind` names the attachment, or the table where all of the row's are meant:
+    `media_attachments 42` is its file and its thumbnail, as Mastodon clears them. The rest is what reports tell of it.
+    """
+
+    kind: str
+    id: int
+    is_local: bool = field(default=False, compare=False)
+    domain: str | None = field(default=None, compare=False)
+    remote_url: str | None = field(default=None, compare=False)
+
+    @property
+    def table(self) -> str:
+        """Where the row is."""
+        return KIND_BY_NAME[self.kind].table if self.kind in KIND_BY_NAME else self.kind
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectAt:
+    """An object in a storage, as what something is done to: one that belongs to no row."""
+
+    key: Key
+
+    def __str__(self) -> str:
+        return self.key
+
+
+Subject = RowOf | ObjectAt
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A row expects that key."""
+
+    is_local: bool
+    row: RowOf
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """It is a key of Mastodon's, and no row expects it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """It is not understood: it belongs to somebody else."""
+
+
+#: Whom a key belongs to.
+Ownership = Owned | Nobody | Foreign
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a subject. `part` tells several of one subject apart: which plan of a run an undo took back."""
+
+    subject: Subject
+    verdict: Verdict
+    part: int = 0
+
+    def row(self) -> OutcomeRow:
+        """Its row in a report."""
+        v = self.verdict
+        told = (v.outcome, v.source, v.reason.value, v.detail, v.files, v.bytes, v.tried)
+        match self.subject:
+            case RowOf(kind, id_, is_local, domain, remote_url):
+                return OutcomeRow(kind, id_, is_local, domain, remote_url, *told)
+            case ObjectAt(key):
+                return OutcomeRow(key, 0, False, None, None, *told)
 
 
 class State(StrEnum):

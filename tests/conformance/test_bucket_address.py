@@ -22,6 +22,7 @@ from mastomend.mastodon.keys import Key, Record, expected_files, parse_key
 from mastomend.mastodon.kinds import AVATARS
 from mastomend.storage.objects import S3ObjectStore
 from mastomend.storage.ports import Requests
+from mastomend.storage.s3_bucket import S3Bucket
 from mastomend.storage.s3_client import S3Client
 from mastomend.storage.sigv4 import EMPTY, Credentials, ToSign, query_string, signed_headers
 
@@ -154,16 +155,19 @@ def test_e19_every_verb_goes_to_the_same_place(
         bucket_address(found), "s3://x", "us-east-1", credentials, Requests(), connect_s=5, silence_s=5, connections=4,
         connector=lambda: aiohttp.TCPConnector(resolver=Here()),
     )  # fmt: skip
+    asked = S3Bucket(client, bucket)
     recorder.seen.clear()
 
     async def ask() -> None:
-        await client.size(file.key)
-        await client.get(file.key)
-        await client.put(file.key, b"x", {})
-        await client.copy(file.key, file.key, bucket, {})
-        await client.delete(file.key)
-        await client.put_parts(file.key, lambda: [lambda: b"x"], {})
-        await client.abort(file.key, "u")
+        await asked.size(file.key)
+        await asked.get(file.key)
+        await asked.put(file.key, b"x", {})
+        await asked.copy(file.key, file.key, {})
+        await asked.delete(file.key)
+        await asked.put_parts(file.key, lambda: [lambda: b"x"], {})
+        await asked.abort(file.key, "u")
+        await asked.headers(file.key)
+        await asked.is_public(file.key)
 
     client.run(ask())
     assert {(one.host, one.raw_path.partition("?")[0]) for one in recorder.seen} == {(whose, path)}
@@ -173,11 +177,19 @@ def test_e19_every_verb_goes_to_the_same_place(
     recorder.seen.clear()
 
     async def ask_for_lists() -> None:
-        await client.page("cache/")
-        await client.uploads(file.key)
+        await asked.page("cache/")
+        await asked.uploads(file.key)
 
     client.run(ask_for_lists())
     assert {(one.host, one.raw_path.partition("?")[0]) for one in recorder.seen} == {(whose, before or "/")}
+    recorder.seen.clear()
+    client.run(asked.delete_all([file.key, f"{file.key}2"]))
+    together, *alone = recorder.seen
+    assert (together.method, together.host, together.raw_path) == ("POST", whose, f"{before or '/'}?delete=")
+    assert {(one.method, one.host, one.raw_path) for one in alone} == {
+        ("DELETE", whose, path),
+        ("DELETE", whose, f"{path}2"),
+    }
     client.close()
 
 

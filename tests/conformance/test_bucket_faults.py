@@ -29,7 +29,8 @@ from mastomend.inventory.findings import load
 from mastomend.inventory.sample import Sample
 from mastomend.mastodon.configuration import AzureStorage, S3Storage, Secret, storage
 from mastomend.mastodon.keys import Key
-from mastomend.storage.objects import AzureObjectStore, S3ObjectStore
+from mastomend.storage.azure import AzureObjectStore
+from mastomend.storage.objects import S3ObjectStore
 from mastomend.storage.ports import MISSING, UNREADABLE, held
 from mastomend.storage.s3_client import Patience
 from mastomend.storage.trouble import Refusal, failure
@@ -171,7 +172,7 @@ def for_a_while(
 
 
 @pytest.mark.parametrize(
-    "verb", ["sizes", "list", "read", "digest", "put", "copy", "move", "folders", "clear", "probe"]
+    "verb", ["sizes", "list", "read", "digest", "put", "copy", "move", "delete", "folders", "clear", "probe"]
 )
 def test_h45_two_seconds_of_slow_down_end_nothing(behind: tuple[S3ObjectStore, BucketProxy], verb: str) -> None:
     store, proxy = behind
@@ -192,7 +193,9 @@ def test_h45_two_seconds_of_slow_down_end_nothing(behind: tuple[S3ObjectStore, B
         case "copy":
             store.copy(a, b, private=True)
         case "move":
-            store.move(a, b, private=False)
+            assert store.move([(a, b)], private=False) == [None]
+        case "delete":
+            assert store.delete([a, b]) == [None, None]
         case "folders":
             assert store.folders() == ["a"]
         case "clear":
@@ -284,9 +287,48 @@ def test_h45_a_full_disk_here_is_not_the_store_s_trouble(behind: tuple[S3ObjectS
 
     before = len(proxy.seen)
     with pytest.raises(StorageError, match="No space left") as caught:
-        store._client.run(store._client.stream("a", full, lambda: None))
+        store._client.run(store._bucket.stream("a", full, lambda: None))
     assert "TMPDIR" in caught.value.hint
     assert len(proxy.seen) - before == 1, "it is not repeated"
+
+
+def test_every_key_of_a_bulk_deletion_has_its_own_answer(behind: tuple[S3ObjectStore, BucketProxy]) -> None:
+    """The store answers 200, and errors for single keys inside: refused, to be tried again, not mentioned at all."""
+    store, proxy = behind
+    keys = [Key(f"a/{n}.png") for n in range(6)]
+    for key in keys:
+        store.put(key, b"1", PNG)
+    asked: list[str] = []
+
+    def fault(request: web.Request) -> web.StreamResponse | None:
+        if "delete" not in request.query:
+            asked.append(f"{request.method} {request.path.rpartition('/')[2]}")
+            return None
+        told = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys[:2])
+        errors = {keys[2]: "AccessDenied", keys[3]: "InternalError", keys[4]: "NoSuchKey"}
+        told += "".join(f"<Error><Key>{key}</Key><Code>{code}</Code></Error>" for key, code in errors.items())
+        return web.Response(text=f"<DeleteResult>{told}</DeleteResult>", content_type="application/xml")
+
+    proxy.fault = fault
+    answers = store.delete(keys)
+    assert [answer is None for answer in answers] == [True, True, False, True, True, True]
+    assert "AccessDenied" in str(answers[2]) and keys[2] in str(answers[2])
+    assert sorted(asked) == ["DELETE 3.png", "DELETE 5.png"], (
+        "what may pass, and what was not mentioned, is asked alone"
+    )
+
+
+@pytest.mark.parametrize(("status", "code"), [(501, "NotImplemented"), (400, "MalformedXML"), (403, "AccessDenied")])
+def test_a_store_without_bulk_deletion_is_asked_key_by_key(
+    behind: tuple[S3ObjectStore, BucketProxy], status: int, code: str
+) -> None:
+    store, proxy = behind
+    keys = [Key(f"a/{n}.png") for n in range(3)]
+    for key in keys:
+        store.put(key, b"1", PNG)
+    proxy.fault = lambda request: refuse(status, code) if "delete" in request.query else None
+    assert store.delete(keys) == [None] * 3
+    assert set(store.sizes(keys)) == {MISSING}
 
 
 def test_h45_an_upload_nobody_takes_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +339,7 @@ def test_h45_an_upload_nobody_takes_ends(monkeypatch: pytest.MonkeyPatch) -> Non
         )  # fmt: skip
         store = S3ObjectStore(settings, HURRIED)
         store._client._silence_s = 0.2
-        monkeypatch.setattr("mastomend.storage.s3_client._ASIDE_S", 0.5)
+        monkeypatch.setattr("mastomend.storage.s3_client.ASIDE_S", 0.5)
         began = time.monotonic()
         try:
             with pytest.raises(StorageError, match="in time"):

@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from azurite import container
 
 from mastomend.demo.services import S3Server
-from mastomend.errors import ConfigurationError, StorageError
+from mastomend.errors import ConfigurationError, ObjectError, StorageError
 from mastomend.mastodon.configuration import FilesystemStorage, S3Storage, Secret
 from mastomend.mastodon.keys import Key
 from mastomend.storage.build import build
 from mastomend.storage.memory import MemoryStore
 from mastomend.storage.objects import S3ObjectStore
 from mastomend.storage.ports import CACHE_CONTROL, MISSING, Store, held
+from mastomend.vocabulary import Serving
 
 _numbers = itertools.count()
 PNG = "image/png"
@@ -76,11 +79,63 @@ def test_copy_and_move(store: Store) -> None:
     store.put(a, b"bytes", PNG)
     store.copy(a, b, private=True)
     assert (store.read(a), store.read(b)) == (b"bytes", b"bytes")
-    store.move(a, c, private=False)
+    assert store.move([(a, c)], private=False) == [None]
     assert (store.read(a), store.read(c)) == (None, b"bytes")
     with pytest.raises(StorageError):
         store.copy(Key("not/there"), a, private=False)
     assert store.read(a) is None
+
+
+def test_many_are_moved_and_each_has_its_answer(store: Store) -> None:
+    pairs = [(Key(f"a/{n}/original/x.png"), Key(f".mastomend/quarantine/r/{n}")) for n in range(40)]
+    for source, _ in pairs[:-1]:
+        store.put(source, source.encode(), PNG)
+    *moved, absent = store.move(pairs, private=True)
+    assert moved == [None] * 39 and isinstance(absent, ObjectError)
+    assert [store.read(target) for _, target in pairs] == [*(source.encode() for source, _ in pairs[:-1]), None]
+    assert set(store.sizes([source for source, _ in pairs])) == {MISSING}
+    assert store.move([], private=True) == []
+
+
+def test_many_are_deleted_and_each_has_its_answer(store: Store) -> None:
+    """Names no XML can hold, names twice, names of nothing: gone is gone."""
+    keys = [ODD, Key("a/<b>&c.png"), *(Key(f"a/original/{n}.png") for n in range(40))]
+    for key in keys:
+        store.put(key, b"1", PNG)
+    store.put(Key("a/original/stays.png"), b"1", PNG)
+    asked = [*keys, keys[0], Key("not/there.png")]
+    assert store.delete(asked) == [None] * len(asked)
+    assert set(store.sizes(keys)) == {MISSING}
+    assert listed(store, "") == {"a/original/stays.png": 1}
+    assert store.delete([]) == []
+
+
+def test_a_listing_tells_when_an_object_was_written(store: Store) -> None:
+    before = time.time()
+    store.put(Key("a/original/x.png"), b"1", PNG)
+    ((key, modified),) = [(one.key, one.modified) for objects in store.list("a/") for one in held(objects)]
+    assert key == "a/original/x.png" and modified is not None
+    assert before - 2 < modified / 1_000_000 < time.time() + 2
+
+
+def test_how_an_object_is_handed_out_can_be_changed_and_changed_back(store: Store) -> None:
+    """What a storage does not keep, or does not tell, is None, and stays out of it."""
+    key = Key("a/original/x.png")
+    assert store.serving(key) is None
+    store.put(key, b"bytes", PNG)
+    before = store.serving(key)
+    assert before is not None
+    wanted = Serving(False, "image/webp" if before.content_type else None, "no-store" if before.cache_control else None)
+    store.serve(key, wanted)
+    now = store.serving(key)
+    assert now is not None and store.read(key) == b"bytes"
+    told = replace(wanted, is_public=None if before.is_public is None else False)
+    if now != told:  # it takes a permission and drops it: then it must not say otherwise
+        assert now == replace(told, is_public=before.is_public)
+    store.serve(key, before)
+    assert store.serving(key) == before
+    with pytest.raises(ObjectError, match=r"not exist|No such file"):
+        store.serve(Key("not/there.png"), Serving(True))
 
 
 def test_disk_has_mastodon_s_modes_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -90,7 +145,7 @@ def test_disk_has_mastodon_s_modes_and_leaves_nothing_behind(tmp_path: Path) -> 
         store.put(Key("a/b/x.png"), b"1", PNG)
         assert (tmp_path / "a/b/x.png").stat().st_mode & 0o777 == 0o644
         assert (tmp_path / "a/b").stat().st_mode & 0o777 == 0o755
-        store.move(Key("a/b/x.png"), Key(".mastomend/quarantine/r/x"), private=True)
+        store.move([(Key("a/b/x.png"), Key(".mastomend/quarantine/r/x"))], private=True)
         moved = tmp_path / ".mastomend/quarantine/r/x"
         assert moved.stat().st_mode & 0o777 == 0o644, "a file that is put aside stays as it was"
         assert (tmp_path / ".mastomend/quarantine").stat().st_mode & 0o777 == 0o700, "in a folder that is closed"

@@ -9,19 +9,21 @@ from pathlib import Path
 import pytest
 import typer
 
+from mastomend.actions.deferral import Deferral
 from mastomend.actions.ledger import Entry
 from mastomend.cli.app import app
 from mastomend.cli.check import document as check_document
+from mastomend.cli.cleanup import document as cleanup_document
 from mastomend.cli.history import document as history_document
 from mastomend.cli.history import lost_document, undo_document
 from mastomend.cli.repair import document as repair_document
 from mastomend.commands.check import CheckReport, Cost, KindReport
+from mastomend.commands.cleanup import CleanupReport
 from mastomend.commands.history import PastRun
 from mastomend.commands.repair import RepairReport
 from mastomend.commands.undo import UndoReport
 from mastomend.mastodon.versions import Version
-from mastomend.outcomes import Outcome, RecordOutcome
-from mastomend.plans.deferral import Deferral
+from mastomend.outcomes import OF_RECORDS, Outcome, OutcomeRow
 from mastomend.remote.admission import Politeness
 from mastomend.vocabulary import Finding
 
@@ -78,14 +80,14 @@ def test_every_json_field_is_documented() -> None:
     from collections import Counter
     from datetime import UTC, datetime
 
-    from mastomend.actions.journal import Run
+    from mastomend.actions.journal import JournaledRun
     from mastomend.storage.ports import Requests
 
     version = Version("4.5", "1")
     report = CheckReport("s", datetime.now(UTC), "d", version, "file:///", [KindReport("k")], Requests(), Path("f"))
     report.cost = Cost(1, None)
     check = check_document(report)
-    run = Run("r", "repair", "all", None, "t", None, {}, None)
+    run = JournaledRun("r", "repair", "all", None, "t", None, {}, None)
     now = datetime.now(UTC)
     entry = Entry("k", 1, False, None, None, Outcome.LOST, "r", "d", 1, now, now, None, None)
     documents = {
@@ -101,15 +103,28 @@ def test_every_json_field_is_documented() -> None:
             repair_document(RepairReport("r", True, "s")),
             repair_document(RepairReport("r", True, "s"))["outcomes"],
         ],
-        "history": [history_document(PastRun(run, Counter(), 0, 0, 0)), lost_document(entry)],
+        "history": [
+            history_document(PastRun(run, Counter(), 0, 0, 0)),
+            {
+                name: 0
+                for name in history_document(PastRun(run, Counter(), 0, 0, 0))["outcomes"]
+                if name not in OF_RECORDS
+            },
+            lost_document(entry),
+        ],
         "undo": [undo_document(UndoReport("u", "r", True))],
+        "cleanup": [
+            cleanup_document(CleanupReport("c", True)),
+            cleanup_document(CleanupReport("c", True))["quarantine"],
+            cleanup_document(CleanupReport("c", True))["kept"],
+        ],
     }
     for name, found in documents.items():
         words = set(re.findall(r"[a-z_]+", section(name)))
         for document in found:
             assert set(document) <= words, (name, set(document) - words)
     assert {f.name for f in fields(Finding)} <= set(re.findall(r"[a-z_]+", section("check")))
-    assert {f.name for f in fields(RecordOutcome)} <= set(re.findall(r"[a-z_]+", section("repair")))
+    assert {f.name for f in fields(OutcomeRow)} <= set(re.findall(r"[a-z_]+", section("repair")))
 
 
 def test_links_lead_somewhere() -> None:

@@ -9,7 +9,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from mastomend.actions import executor as executor_module
+from mastomend.actions import recovery as recovery_module
+from mastomend.actions import run as run_module
 from mastomend.actions.journal import Journal
 from mastomend.commands.handing_over import HandOverLimits
 from mastomend.commands.instance import open_instance
@@ -40,7 +41,8 @@ def around(original: Any) -> Any:
 
 
 Journal.commit = around(Journal.commit)  # type: ignore[method-assign]
-executor_module.Executor._perform = around(executor_module.Executor._perform)  # type: ignore[method-assign]
+run_module.perform = around(run_module.perform)  # type: ignore[attr-defined]
+recovery_module.perform = run_module.perform  # type: ignore[attr-defined]
 env = Path(sys.argv[1])
 engine = Engine(sys.argv[3]) if len(sys.argv) > 3 else Engine.DIRECT
 limits = HandOverLimits(wait_s=0, rate=0)

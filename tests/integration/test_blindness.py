@@ -16,7 +16,7 @@ import pytest
 from broken import break_it, keep_folders, record
 from conftest import MakeInstance, opened
 
-from mastomend.actions.journal import Journal
+from mastomend.actions.journal import VERSION, Journal
 from mastomend.cli.app import run
 from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.repair import RepairOptions, repair
@@ -344,7 +344,7 @@ def test_a3_next_repeats_the_option_that_was_needed(
 
 def later_version(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute(f"PRAGMA user_version = {VERSION + 1}")
 
 
 def unknown_action(path: Path) -> None:
@@ -391,7 +391,17 @@ def test_a4_a_journal_without_a_version_is_the_first_one(make_instance: MakeInst
         db.execute("PRAGMA user_version = 0")
     Journal(instance.state).close()
     with contextlib.closing(sqlite3.connect(instance.state / "journal.sqlite3")) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+def test_a4_a_journal_of_an_older_mastomend_is_refused_in_words(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    Journal(instance.state).close()
+    with contextlib.closing(sqlite3.connect(instance.state / "journal.sqlite3")) as db:
+        db.execute(f"PRAGMA user_version = {VERSION - 1}")
+    with pytest.raises(JournalError, match="older Mastomend") as caught:
+        Journal(instance.state)
+    assert "move the file away" in caught.value.hint
 
 
 def test_a4_a_journal_in_a_folder_of_somebody_else_is_no_full_disk(make_instance: MakeInstance) -> None:
@@ -424,7 +434,7 @@ def test_state_is_for_its_owner_only(make_instance: MakeInstance, network: Fediv
 
 def test_peer_authentication_is_explained(make_instance: MakeInstance) -> None:
     """F40: refused to root."""
-    from mastomend.inventory.database import connection_failure
+    from mastomend.database.connection import connection_failure
 
     error = psycopg.OperationalError('connection failed: FATAL:  Peer authentication failed for user "mastodon"')
     assert "sudo -u mastodon" in connection_failure(opened(make_instance()).configuration.database, error).hint

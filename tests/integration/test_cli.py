@@ -15,11 +15,10 @@ import pytest
 from broken import record
 from conftest import MakeInstance, opened
 
-from mastomend.actions.lock import changing_run
+from mastomend.database.locks import DatabaseLocks
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
-from mastomend.inventory.database import connect
 from mastomend.mastodon.kinds import AVATARS, BACKUPS, IMPORTS, KINDS
 
 SECRET = "hunter2-never-print-this"
@@ -230,17 +229,14 @@ def test_an_unreadable_root(make_instance: MakeInstance) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 33
 
 
-def test_a_lock_names_its_holder(make_instance: MakeInstance, tmp_path: Path) -> None:
+def test_a_lock_names_its_holder(make_instance: MakeInstance) -> None:
     instance = make_instance()
     one_avatar(instance)
     settings = opened(instance).configuration.database
-    with (
-        connect(settings, "mastomend run-1 pid 7 on elsewhere", read_only=False) as other,
-        changing_run(other, tmp_path / "another-state", "run-1"),
-    ):
+    with DatabaseLocks(settings, "run-1") as other, other.whole():
         done = run(instance.env, "repair", "--apply")
         assert done.returncode == 4
-        assert "mastomend run-1 pid 7 on elsewhere" in done.stderr
+        assert f"mastomend run-1 pid {os.getpid()} on " in done.stderr
     assert run(instance.env, "repair", "--apply").returncode == 0, "the end of the holder frees the lock"
 
 

@@ -17,12 +17,12 @@ from mastomend.cli.app import run
 from mastomend.commands.check import check
 from mastomend.commands.progress import Silent
 from mastomend.commands.repair import RepairOptions, repair
+from mastomend.database import reader as database_module
+from mastomend.database.reader import MastodonDatabase
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.errors import DatabaseError
-from mastomend.inventory import database as database_module
-from mastomend.inventory.database import MastodonDatabase
 from mastomend.inventory.findings import load
 from mastomend.mastodon.kinds import AVATARS
 

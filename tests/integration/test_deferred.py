@@ -12,6 +12,7 @@ import pytest
 from broken import record
 from conftest import MakeInstance, opened
 
+from mastomend.actions.deferral import Deferral
 from mastomend.commands.history import lost
 from mastomend.commands.repair import RepairOptions, RepairReport, repair
 from mastomend.demo.fediverse import Fediverse, Manners
@@ -19,7 +20,6 @@ from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.mastodon.kinds import AVATARS
 from mastomend.outcomes import Outcome
-from mastomend.plans.deferral import Deferral
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"

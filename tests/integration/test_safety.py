@@ -3,53 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 
 import pytest
 from broken import record
 from conftest import MakeInstance, opened
+from runs import a_run, plan
 
 from mastomend.actions.actions import Action, PreserveFile, PutFile, QuarantineFile, SetColumns, quarantine_key
-from mastomend.actions.executor import Conflict, Executor
 from mastomend.actions.journal import Journal
-from mastomend.actions.lock import changing_run
-from mastomend.commands.parts import changing_parts
+from mastomend.actions.recovery import recover
 from mastomend.commands.repair import RepairOptions, repair
 from mastomend.commands.undo import undo
+from mastomend.database.locks import DatabaseLocks
+from mastomend.database.reader import MastodonDatabase
 from mastomend.demo.fediverse import Fediverse
-from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.errors import DatabaseError, JournalError, SafetyStop
-from mastomend.inventory.database import MastodonDatabase, connect
 from mastomend.mastodon.keys import Key
 from mastomend.mastodon.kinds import AVATARS
-from mastomend.outcomes import Outcome, RecordOutcome
-
-OUTCOME = RecordOutcome("accounts/avatars", 1, False, None, None, Outcome.RESTORED, None, "", "")
-
-
-@contextlib.contextmanager
-def executor(instance: SimulatedInstance) -> Iterator[tuple[Executor, Journal]]:
-    journal = Journal(instance.state)
-    with contextlib.closing(journal), changing_parts(opened(instance)) as parts:
-        journal.begin("run", "test", "all", scan=None)
-        yield parts.executor("run", journal), journal
+from mastomend.outcomes import Deferred, Outcome
+from mastomend.storage.bodies import measure
 
 
 @pytest.mark.parametrize("even_if_expected", [False, True])
 def test_a_local_record_s_file_is_never_moved(make_instance: MakeInstance, even_if_expected: bool) -> None:
     instance = make_instance()
     _, (key,) = instance.add_image(AVATARS, picture(1), username="alice", uri="x:alice")
-    with executor(instance) as (run, _), pytest.raises(Conflict, match="local record"):
-        run.apply(OUTCOME, [QuarantineFile(Key(key), quarantine_key("run", key), even_if_expected)])
+    with a_run(instance) as (run, _, _):
+        done = run.change(plan(QuarantineFile(Key(key), quarantine_key("run", key), even_if_expected)))
+    assert "local record" in done.verdict.detail
     assert instance.media.read(key) == instance.files[key]
 
 
 def test_a_file_some_row_expects_is_not_moved(make_instance: MakeInstance) -> None:
     instance = make_instance()
     key = record(instance, AVATARS, picture(1), domain="s.example").key
-    with executor(instance) as (run, _), pytest.raises(Conflict, match="expected by a record"):
-        run.apply(OUTCOME, [QuarantineFile(Key(key), quarantine_key("run", key))])
+    with a_run(instance) as (run, _, _):
+        done = run.change(plan(QuarantineFile(Key(key), quarantine_key("run", key))))
+    assert "expected by a record" in done.verdict.detail
     assert instance.media.read(key) is not None
 
 
@@ -57,8 +48,9 @@ def test_a_row_somebody_else_changed_is_left_alone(make_instance: MakeInstance) 
     instance = make_instance()
     new = instance.insert("accounts", username="bob", domain="s.example", avatar_file_name="theirs.png")
     action = SetColumns("accounts", new, {"avatar_file_name": "ours.png"}, {"avatar_file_name": "new.png"})
-    with executor(instance) as (run, _), pytest.raises(Conflict, match="changed by somebody else"):
-        run.apply(OUTCOME, [action])
+    with a_run(instance) as (run, _, _):
+        done = run.change(plan(action))
+    assert isinstance(done.verdict, Deferred) and "changed by somebody else" in done.verdict.detail
     row = instance.db.execute("SELECT avatar_file_name AS name FROM accounts WHERE id = %s", [new]).fetchone()
     assert row == {"name": "theirs.png"}
 
@@ -71,10 +63,13 @@ def test_nothing_is_done_that_the_journal_does_not_hold(
     def full(*_: object) -> None:
         raise JournalError("the disk is full")
 
-    with executor(instance) as (run, journal):
+    with a_run(instance) as (run, journal, _):
         monkeypatch.setattr(journal, "plan", full)
+        put = plan(PutFile.of(Key("a/b.png"), measure(b"x"), "image/png"))
         with pytest.raises(JournalError):
-            run.apply(OUTCOME, [PutFile.of(Key("a/b.png"), b"x", "image/png")])
+            run.change(put)
+        with pytest.raises(JournalError):
+            list(run.execute([put]))
     assert instance.media.keys() == set()
 
 
@@ -121,20 +116,24 @@ def test_a_conflict_takes_back_what_was_put_before_it(make_instance: MakeInstanc
     """A file that was overwritten comes back; one that was not there before goes; nothing counts as done."""
     instance = make_instance()
     new = instance.insert("accounts", username="bob", domain="s.example", avatar_file_name="theirs.png")
-    old, fresh = Key("a/original/x.png"), Key("a/static/x.png")
+    folder = "cache/accounts/avatars/000/000/009"
+    old, fresh, foreign = Key(f"{folder}/original/x.png"), Key(f"{folder}/static/x.png"), Key("a/static/x.png")
     instance.media.write(old, b"the operator's")
     actions: list[Action] = [
         PreserveFile(old, quarantine_key("run", old)),
-        PutFile.of(old, b"ours", "image/png"),
-        PutFile.of(fresh, b"ours too", "image/png"),
+        PutFile.of(old, measure(b"ours"), "image/png"),
+        PutFile.of(fresh, measure(b"ours too"), "image/png"),
+        PutFile.of(foreign, measure(b"ours, too"), "image/png"),
         SetColumns("accounts", new, {"avatar_file_name": "other.png"}, {"avatar_file_name": "new.png"}),
     ]
-    with executor(instance) as (run, journal), pytest.raises(Conflict):
-        run.apply(OUTCOME, actions)
+    with a_run(instance) as (run, journal, _):
+        done = run.change(plan(*actions))
+        run.close(done)
+        assert isinstance(done.verdict, Deferred)
+        assert list(journal.plans("run")) == []
     assert instance.media.read(old) == b"the operator's"
     assert instance.media.read(fresh) is None
-    with contextlib.closing(Journal(instance.state)) as journal:
-        assert list(journal.plans("run")) == []
+    assert instance.media.read(foreign) == b"ours, too", "what is not understood is not moved, whoever wrote it"
 
 
 def test_a_run_that_was_taken_back_does_not_go_on(make_instance: MakeInstance, network: Fediverse) -> None:
@@ -187,13 +186,16 @@ def test_behind_a_pooler_reading_is_still_read_only_and_the_lock_holds(make_inst
     instance = make_instance()
     settings = opened(instance).configuration.database
     with (
-        connect(settings, "one", read_only=False) as one,
-        connect(settings, "two", read_only=False) as two,
-        changing_run(one, instance.folder / "s1", "one", pooled=True),
-        pytest.raises(SafetyStop, match="under way"),
-        changing_run(two, instance.folder / "s2", "two", pooled=True),
+        DatabaseLocks(settings, "one", pooled=True) as one,
+        DatabaseLocks(settings, "two", pooled=True) as two,
+        one.whole(),
     ):
-        pass
+        with pytest.raises(SafetyStop, match="under way"), two.whole():
+            pass
+        with one.records(["accounts 1"]) as mine, two.records(["accounts 1", "accounts 2"]) as theirs:
+            assert (mine, theirs) == ([True], [False, True])
+        with two.records(["accounts 1"]) as theirs:
+            assert theirs == [True]
     with MastodonDatabase(settings) as database, pytest.raises(DatabaseError, match="read-only"):
         database.query("UPDATE accounts SET username = 'x' RETURNING id")
 
@@ -205,10 +207,10 @@ def test_a_crash_never_takes_a_local_file_away_again(make_instance: MakeInstance
     data = {key: instance.files[key] for key in (original, static)}
     instance.media.delete(original)
     instance.media.delete(static)
-    with executor(instance) as (run, journal):
-        actions = [PutFile.of(Key(key), content, "image/gif") for key, content in data.items()]
-        journal.plan("run", OUTCOME, actions)
+    with a_run(instance) as (_, journal, world):
+        actions = [PutFile.of(Key(key), measure(content), "image/gif") for key, content in data.items()]
+        journal.plan("run", [(1, plan(*actions))])
         instance.media.write(original, data[original])  # written, by us or by hand, and then the crash
-        (plan,) = journal.open_plans("run")
-        assert run.recover(plan) is None
+        (kept,) = journal.open_plans("run")
+        assert recover(world, journal, "run", kept, 0.0) is None
     assert instance.media.read(original) == data[original]

@@ -12,7 +12,7 @@ import pytest
 
 from mastomend.errors import StorageError
 from mastomend.mastodon.keys import Key
-from mastomend.storage import filesystem
+from mastomend.storage import durable, filesystem
 from mastomend.storage.filesystem import FilesystemStore
 
 DEEP = ["n/o/p", "n/o", "n", "."]
@@ -22,7 +22,7 @@ DEEP = ["n/o/p", "n/o", "n", "."]
 def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Synced directories, relative to the root, and removed files, in order."""
     seen: list[str] = []
-    sync, unlink = filesystem._sync_folder, Path.unlink
+    sync, unlink = durable.sync_folder, Path.unlink
 
     def syncing(folder: Path) -> None:
         sync(folder)
@@ -32,7 +32,7 @@ def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         unlink(path, missing_ok=missing_ok)
         seen.append(f"unlink {path.name}")
 
-    monkeypatch.setattr(filesystem, "_sync_folder", syncing)
+    monkeypatch.setattr(durable, "sync_folder", syncing)
     monkeypatch.setattr(Path, "unlink", unlinking)
     return seen
 
@@ -59,7 +59,7 @@ def test_a_write_below_what_another_is_making_does_not_rely_on_it(tmp_path: Path
     """The first waits in the middle of its write; the second is durable all the same."""
     store = FilesystemStore(str(tmp_path), 1)
     in_the_middle, go_on = threading.Event(), threading.Event()
-    pour: Callable[[Path, int], None] = filesystem._pour
+    pour: Callable[[Path, int], None] = durable.pour
 
     def waiting(source: Path, descriptor: int) -> None:
         in_the_middle.set()
@@ -68,7 +68,7 @@ def test_a_write_below_what_another_is_making_does_not_rely_on_it(tmp_path: Path
 
     (tmp_path / "source").write_bytes(b"x")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(filesystem, "_pour", waiting)
+        patch.setattr(filesystem, "pour", waiting)
         first = threading.Thread(target=store.put, args=(Key("n/o/p/1"), tmp_path / "source", "image/png"))
         first.start()
         assert in_the_middle.wait(10)
@@ -79,12 +79,23 @@ def test_a_write_below_what_another_is_making_does_not_rely_on_it(tmp_path: Path
     assert events == [*DEEP, "n/o/p"]
 
 
-def test_a_move_is_durable_at_its_target_before_it_is_gone_at_its_source(tmp_path: Path, events: list[str]) -> None:
+def test_a_move_is_durable_at_its_target(tmp_path: Path, events: list[str]) -> None:
     store = FilesystemStore(str(tmp_path), 1)
     store.put(Key("a/1"), b"x", "image/png")
     events.clear()
-    store.move(Key("a/1"), Key("n/o/p/1"), private=True)
-    assert events == [*DEEP, "a"]
+    assert store.move([(Key("a/1"), Key("n/o/p/1"))], private=True) == [None]
+    assert events == DEEP, "a rename is one change of the disk's: the folder it left need not be synced"
+
+
+def test_many_moves_sync_the_folder_they_come_to_once(tmp_path: Path, events: list[str]) -> None:
+    store = FilesystemStore(str(tmp_path), 1)
+    for n in range(5):
+        store.put(Key(f"a/{n}/1"), b"x", "image/png")
+    events.clear()
+    pairs = [(Key(f"a/{n}/1"), Key(f"n/o/p/{n}")) for n in range(5)]
+    assert store.move(pairs, private=True) == [None] * 5
+    assert events == DEEP
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_move_over_a_mount_point_removes_the_source_last(
@@ -98,8 +109,7 @@ def test_a_move_over_a_mount_point_removes_the_source_last(
 
     monkeypatch.setattr(Path, "rename", refusing)
     events.clear()
-    store.move(Key("a/1"), Key("n/o/p/1"), private=True)
+    assert store.move([(Key("a/1"), Key("n/o/p/1"))], private=True) == [None]
     assert events.index("unlink 1") == len(DEEP)
     assert events[: len(DEEP)] == DEEP
-    assert "a" in events[len(DEEP) :]
     assert (tmp_path / "n/o/p/1").read_bytes() == b"x"

@@ -25,7 +25,9 @@ from mastomend.mastodon.configuration import Limits
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind
 from mastomend.mastodon.processing import image_rules
 from mastomend.mastodon.versions import Version
-from mastomend.sources.origin import outcome_of_image
+from mastomend.outcomes import Deferred, Source
+from mastomend.reasons import Reason
+from mastomend.sources.origin import verdict_of_image
 
 V45, V42 = Version("4.5", ""), Version("4.2", "")
 
@@ -144,7 +146,9 @@ needs_heic = pytest.mark.skipif(shutil.which("heif-enc") is None, reason="heif-e
 def test_what_nothing_here_decodes_is_no_broken_image() -> None:
     with pytest.raises(UnusableImage, match="libvips-tools") as caught:
         made(MEDIA_FILES, heic())
-    assert caught.value.reason == "needs_decoder" and outcome_of_image(caught.value) == "deferred"
+    assert verdict_of_image(caught.value, Source.ORIGIN) == Deferred(
+        Reason.NEEDS_DECODER, str(caught.value), Source.ORIGIN
+    )
 
 
 @needs_heic

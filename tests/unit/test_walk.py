@@ -170,7 +170,7 @@ def test_a_walk_is_left_at_once_whatever_is_still_to_come(tmp_path: Path, monkey
     """A process that would go on for a long time is not waited for."""
     make(tmp_path, *(f"{n:03}/x" for n in range(300)))
     slow = tmp_path.parent / "slow_worker.py"
-    frame = "struct.pack('<qqq', 1, 2, 0) + struct.pack('<q', 1) + b'k\\0'"
+    frame = "struct.pack('<qqq', 1, 2, 0) + struct.pack('<qq', 1, 1) + b'k\\0'"
     slow.write_text(
         "import os, struct, sys, time\nos.read(0, 100)\nwhile True:\n"
         f"    sys.stdout.buffer.write({frame})\n    sys.stdout.buffer.flush()\n    time.sleep(0.01)\n"

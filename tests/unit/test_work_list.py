@@ -13,17 +13,20 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from mastomend.actions.actions import ForgetCached, PutFile
+from mastomend.actions.actions import Action, ForgetCached, PutFile
+from mastomend.actions.deferral import Deferral
 from mastomend.actions.journal import Journal
 from mastomend.actions.ledger import Ledger
+from mastomend.actions.plan import Plan, Rule
 from mastomend.errors import JournalError
 from mastomend.inventory import findings as finding_table
 from mastomend.inventory.work_list import WorkList, work_list
 from mastomend.inventory.workspace import MEBIBYTE, scratch
 from mastomend.mastodon.keys import Key
-from mastomend.outcomes import Outcome, RecordOutcome, Source
-from mastomend.plans.deferral import Deferral
-from mastomend.vocabulary import Finding, State
+from mastomend.outcomes import Deferred, Gone, Outcome, Restored, SetAside, Source, Verdict
+from mastomend.reasons import Reason
+from mastomend.storage.bodies import measure
+from mastomend.vocabulary import Done, Finding, ObjectAt, RowOf, State
 
 AVATARS, HEADERS = "accounts/avatars", "accounts/headers"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -140,22 +143,28 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         yield made
 
 
-def outcome_of(record: int, outcome: Outcome = Outcome.RESTORED) -> RecordOutcome:
-    return RecordOutcome(AVATARS, record, False, "a.example", None, outcome, Source.ORIGIN, "not_found", "")
+def row_of(record: int) -> RowOf:
+    return RowOf(AVATARS, record, False, "a.example")
+
+
+def restored(record: int, *actions: Action) -> Plan:
+    return Plan(row_of(record), Restored(Reason.RESTORED), actions, Rule.MEND)
+
+
+PUT = PutFile.of(Key("a/b"), measure(b"x"), "image/png")
 
 
 def test_plans_come_in_pages_in_either_order(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mastomend.actions.journal._PAGE", 3)
-    put = PutFile.of(Key("a/b"), b"x", "image/png")
+    monkeypatch.setattr("mastomend.actions.journal.PAGE", 3)
     order = [5, 3, 9, 1, 7, 2, 8, 4]
-    for record in order:
-        journal.plan("other", outcome_of(record), [put])  # two runs in one file
-        journal.plan("run", outcome_of(record), [put, ForgetCached(("c",))])
+    for number, record in enumerate(order, 1):
+        journal.plan("other", [(number, restored(record, PUT))])  # two runs in one file
+        journal.plan("run", [(number, restored(record, PUT, ForgetCached(("c",))))])
         if record != 9:
-            journal.done("run", AVATARS, record, 0)
-    made = [n for n in order if n != 9]
-    assert [plan.id for plan in journal.plans("run")] == made
-    assert [plan.id for plan in journal.plans("run", newest_first=True)] == made[::-1]
+            journal.done("run", [(number, 0)])
+    made = [row_of(n) for n in order if n != 9]
+    assert [kept.plan.subject for kept in journal.plans("run")] == made
+    assert [kept.plan.subject for kept in journal.plans("run", newest_first=True)] == made[::-1]
     assert journal.changed("run") == len(made)
     assert journal.actions_done("run") == {"put": len(made)}
     assert list(journal.plans("none")) == []
@@ -163,20 +172,51 @@ def test_plans_come_in_pages_in_either_order(journal: Journal, monkeypatch: pyte
 
 
 def test_plans_may_be_closed_while_they_are_read(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mastomend.actions.journal._PAGE", 2)
-    for record in range(7):
-        journal.plan("run", outcome_of(record), [PutFile.of(Key("a/b"), b"x", "image/png")])
-        journal.done("run", AVATARS, record, 0)
+    monkeypatch.setattr("mastomend.actions.journal.PAGE", 2)
+    journal.plan("run", [(number, restored(number, PUT)) for number in range(1, 8)])
+    journal.done("run", [(number, 0) for number in range(1, 8)])
+    journal.begin("undo", "undo", "run", scan=None, undoes="run")
     seen = []
-    for plan in journal.plans("run", newest_first=True):
-        seen.append(plan.id)
-        journal.plan("undo", plan.outcome, [])
-        journal.outcome("undo", plan.outcome)
-    assert seen == [6, 5, 4, 3, 2, 1, 0]
+    for kept in journal.plans("run", newest_first=True, but_taken_back=True):
+        seen.append(kept.number)
+        journal.plan("undo", [(kept.number, replace(kept.plan, actions=()))])
+        undone = Done(kept.plan.subject, Restored(Reason.UNDONE), kept.number)
+        journal.outcome("undo", (undone, [kept.number]))
+    assert seen == [7, 6, 5, 4, 3, 2, 1]
     assert journal.outcome_counts("undo") == {Outcome.RESTORED: 7}
-    assert sorted(journal.decided("undo")) == [(AVATARS, n) for n in range(7)]
-    assert journal.is_decided("undo", AVATARS, 3)
-    assert not journal.is_decided("undo", HEADERS, 3)
+    assert sorted(journal.decided("undo")) == [(AVATARS, n) for n in range(1, 8)]
+    assert journal.taken_back("run") == 7
+    assert list(journal.plans("run", newest_first=True, but_taken_back=True)) == []
+    assert journal.open_plans("undo") == []
+
+
+def test_two_plans_for_one_record_in_one_run_are_two(journal: Journal) -> None:
+    """The second does not take the place of the first: both are taken back, the later one first."""
+    journal.plan("run", [(1, restored(1, PUT)), (2, restored(1, ForgetCached(("c",))))])
+    journal.done("run", [(1, 0), (2, 0)])
+    journal.outcome("run", (Done(row_of(1), Restored(Reason.RESTORED)), [1]))
+    assert [kept.number for kept in journal.open_plans("run")] == [2], "an outcome closes the plan it comes from"
+    journal.outcome("run", (Done(row_of(1), Restored(Reason.RESTORED)), [2]))
+    kept = list(journal.plans("run", newest_first=True))
+    assert [one.plan.actions for one in kept] == [(ForgetCached(("c",)),), (PUT,)]
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Restored(Reason.RESTORED, Source.BACKUP, 2, 12, tried="origin: gone"),
+        SetAside(Reason.EXPIRED, None, 1, 3, "x stays: it is in use"),
+        Gone(Reason.NOT_FOUND, "404", Source.ORIGIN),
+        Deferred(Reason.TIMEOUT),
+    ],
+)
+def test_verdicts_and_subjects_survive_the_journal(journal: Journal, verdict: Verdict) -> None:
+    for subject in (RowOf(AVATARS, 5, True, None, "https://a/b"), ObjectAt(Key("cache/ä b"))):
+        journal.outcome("run", (Done(subject, verdict), []))
+    at, of = journal.outcomes("run")
+    assert (at.subject, at.verdict) == (ObjectAt(Key("cache/ä b")), verdict)
+    assert isinstance(of.subject, RowOf) and (of.subject.is_local, of.subject.remote_url) == (True, "https://a/b")
+    assert of.verdict == verdict and of.row().outcome is verdict.outcome
 
 
 def test_a_glance_does_not_wait_and_a_question_does(journal: Journal) -> None:
@@ -193,10 +233,10 @@ def test_a_glance_does_not_wait_and_a_question_does(journal: Journal) -> None:
 def test_a_record_settled_twice_at_once_counts_both_tries(journal: Journal) -> None:
     """The first entry may not be in the file yet when the second is made."""
     ledger = Ledger(journal, Deferral(tries=50))
-    deferred = replace(outcome_of(1, Outcome.DEFERRED), reason="timeout")
+    deferred = Deferred(Reason.TIMEOUT)
     with journal._lock:
-        ledger.settle(deferred, NOW)
-        later = threading.Thread(target=ledger.settle, args=(deferred, NOW + timedelta(days=1)))
+        ledger.settle(row_of(1), deferred, NOW)
+        later = threading.Thread(target=ledger.settle, args=(row_of(1), deferred, NOW + timedelta(days=1)))
         later.start()
         later.join(0.2)
         assert later.is_alive(), "it has to wait for the first"
@@ -209,7 +249,7 @@ def test_a_record_settled_twice_at_once_counts_both_tries(journal: Journal) -> N
 def test_what_the_ledger_remembers_of_the_unwritten_stays_short(journal: Journal) -> None:
     ledger = Ledger(journal, Deferral())
     for record in range(500):
-        ledger.settle(outcome_of(record, Outcome.GONE), NOW)
+        ledger.settle(row_of(record), Gone(Reason.NOT_FOUND), NOW)
         if record % 50 == 0:
             journal.commit()
     assert len(ledger._unwritten) < 60

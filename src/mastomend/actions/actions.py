@@ -1,21 +1,31 @@
-"""The reversible changes every command shares. `str(action)` reads as a sentence; `inverse` takes it back.
+"""The changes every command shares. `str(action)` reads as a sentence; `inverse` takes it back, or says why nothing can.
 
-Data of a `PutFile` is not journaled, only its size and digest: the journal must stay small, and a run that dies
-before the file was written simply fetches again.
+Every file action names the storage it works in, its *place*: the instance's own, unless it says otherwise. Bytes are not
+journaled, only their size and digest: the journal must stay small, and a run that dies before the file was written simply
+makes it again.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, assert_never
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from typing import Any, NewType, assert_never
 
 from mastomend.mastodon.jobs import CACHE_BUSTER, Job, cache_buster_job
-from mastomend.mastodon.keys import Key
-from mastomend.vocabulary import Content
+from mastomend.mastodon.keys import Key, below
+from mastomend.vocabulary import Body, Content, Serving
 
 QUARANTINE_FOLDER = ".mastomend/quarantine"
+
+#: A storage by the name the journal knows it by.
+Place = NewType("Place", str)
+#: The instance's own media storage.
+MEDIA = Place("media")
+
+
+def _in(place: Place) -> str:
+    return "" if place == MEDIA else f" in {place}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +37,15 @@ class PutFile:
     size: int
     digest: str
     data: Content | None = field(default=None, repr=False, compare=False)
+    place: Place = MEDIA
 
     @staticmethod
-    def of(key: Key, data: Content, content_type: str) -> PutFile:
-        """The action for these bytes, or for the bytes of that file."""
-        if isinstance(data, bytes):
-            return PutFile(key, content_type, len(data), hashlib.sha256(data).hexdigest(), data)
-        with data.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return PutFile(key, content_type, file.tell(), digest, data)
+    def of(key: Key, body: Body, content_type: str, place: Place = MEDIA) -> PutFile:
+        """The action that stores that body."""
+        return PutFile(key, content_type, body.size, body.digest, body.content, place)
 
     def __str__(self) -> str:
-        return f"put {self.size:,} bytes ({self.content_type}) at {self.key}"
+        return f"put {self.size:,} bytes ({self.content_type}) at {self.key}{_in(self.place)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +56,27 @@ class CopyFile:
     source: Key
     size: int
     digest: str
+    place: Place = MEDIA
 
     def __str__(self) -> str:
-        return f"copy {self.size:,} bytes from {self.source} to {self.key}"
+        return f"copy {self.size:,} bytes from {self.source} to {self.key}{_in(self.place)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Copy a file from one storage to another. It is read when this is done, not before; what is there stays.
+
+    `content_type` is what the target shall hand it out as.
+    """
+
+    key: Key
+    size: int
+    content_type: str
+    source: Place
+    target: Place
+
+    def __str__(self) -> str:
+        return f"copy {self.size:,} bytes at {self.key} from {self.source} to {self.target}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +85,27 @@ class PreserveFile:
 
     key: Key
     quarantine: Key
+    place: Place = MEDIA
 
     def __str__(self) -> str:
-        return f"keep a copy of {self.key} in the quarantine"
+        return f"keep a copy of {self.key} in the quarantine{_in(self.place)}"
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantineFile:
-    """Move a file into the quarantine. `even_if_expected` is for undo; a local record's file is never moved."""
+    """Move a file into the quarantine. `even_if_expected` is for undo; a local record's file is never moved.
+
+    `size` is what it had when it was seen; None accepts any.
+    """
 
     key: Key
     quarantine: Key
     even_if_expected: bool = False
+    place: Place = MEDIA
+    size: int | None = None
 
     def __str__(self) -> str:
-        return f"move {self.key} to the quarantine"
+        return f"move {self.key} to the quarantine{_in(self.place)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +114,35 @@ class RestoreFile:
 
     key: Key
     quarantine: Key
+    place: Place = MEDIA
 
     def __str__(self) -> str:
-        return f"bring {self.key} back from the quarantine"
+        return f"bring {self.key} back from the quarantine{_in(self.place)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete a file for good: one that no row expects, or one in the quarantine. `size` is what it had when it was seen."""
+
+    key: Key
+    size: int
+    place: Place = MEDIA
+
+    def __str__(self) -> str:
+        return f"delete {self.key} ({self.size:,} bytes) for good{_in(self.place)}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetServing:
+    """Change how a file is handed out (permission, type, cache headers), if it still is handed out as read."""
+
+    key: Key
+    before: Serving
+    after: Serving
+    place: Place = MEDIA
+
+    def __str__(self) -> str:
+        return f"serve {self.key}{_in(self.place)}: {self.before} → {self.after}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +193,39 @@ class ForgetCached:
 Action = (
     PutFile
     | CopyFile
+    | Transfer
     | PreserveFile
     | QuarantineFile
     | RestoreFile
+    | Delete
+    | SetServing
     | SetColumns
     | EnqueueJob
     | CancelJob
     | ForgetCached
 )
+#: The actions that put bytes under a record's key.
+Writing = PutFile | CopyFile
+
+
+@dataclass(frozen=True, slots=True)
+class Irreversible:
+    """An action that nothing takes back, and why."""
+
+    action: Action
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.action}: {self.why}"
 
 
 def _short(value: str | None) -> str:
     return "NULL" if value is None else value if len(value) <= 40 else f"{value[:39]}…"
+
+
+def quarantine_prefix(key_prefix: str = "") -> str:
+    """Where all quarantines are, ending in a slash."""
+    return f"{below(key_prefix)}{QUARANTINE_FOLDER}/"
 
 
 def quarantine_key(run: str, key: str, key_prefix: str = "") -> Key:
@@ -159,19 +237,31 @@ def quarantine_key(run: str, key: str, key_prefix: str = "") -> Key:
     flat = key.replace("%", "%25").replace("/", "%2F")
     if len(flat.encode()) > 240:  # a disk allows 255 bytes a name
         flat = hashlib.sha256(key.encode()).hexdigest()
-    prefix = f"{key_prefix}/" if key_prefix else ""
-    return Key(f"{prefix}{QUARANTINE_FOLDER}/{run}/{flat}")
+    return Key(f"{quarantine_prefix(key_prefix)}{run}/{flat}")
 
 
-def inverse(action: Action, run: str, key_prefix: str = "") -> Action:
+def quarantined_by(key: str, key_prefix: str = "") -> str | None:
+    """The run in whose quarantine that key is; None if it is in none."""
+    prefix = quarantine_prefix(key_prefix)
+    run, slash, name = key.removeprefix(prefix).partition("/")
+    return run if key.startswith(prefix) and slash and name else None
+
+
+def inverse(action: Action, run: str, key_prefix: str = "") -> Action | Irreversible:
     """The action that takes another back; files it removes go to the quarantine of `run`."""
     match action:
-        case PutFile(key=key) | CopyFile(key=key):
-            return QuarantineFile(key, quarantine_key(run, key, key_prefix), even_if_expected=True)
-        case PreserveFile(key=key, quarantine=quarantine) | QuarantineFile(key=key, quarantine=quarantine):
-            return RestoreFile(key, quarantine)
-        case RestoreFile(key=key, quarantine=quarantine):
-            return QuarantineFile(key, quarantine, even_if_expected=True)
+        case PutFile(key=key, place=place) | CopyFile(key=key, place=place):
+            return QuarantineFile(key, quarantine_key(run, key, key_prefix), True, place)
+        case PreserveFile() | QuarantineFile():
+            return RestoreFile(action.key, action.quarantine, action.place)
+        case RestoreFile(key=key, quarantine=quarantine, place=place):
+            return QuarantineFile(key, quarantine, True, place)
+        case Delete():
+            return Irreversible(action, "what was deleted is gone")
+        case Transfer(target=target):
+            return Irreversible(action, f"the copy stays in {target}; nothing was changed where it came from")
+        case SetServing(key=key, before=before, after=after, place=place):
+            return SetServing(key, after, before, place)
         case EnqueueJob(job=job) if job.worker == CACHE_BUSTER:
             return EnqueueJob(cache_buster_job(str(job.argument), run))  # the CDN must forget the new file, too
         case EnqueueJob(job=job):
@@ -186,72 +276,53 @@ def inverse(action: Action, run: str, key_prefix: str = "") -> Action:
             assert_never(action)
 
 
+_BY_NAME: Mapping[str, type[Action]] = {
+    "put": PutFile,
+    "copy": CopyFile,
+    "transfer": Transfer,
+    "preserve": PreserveFile,
+    "quarantine": QuarantineFile,
+    "restore": RestoreFile,
+    "delete": Delete,
+    "serve": SetServing,
+    "set": SetColumns,
+    "enqueue": EnqueueJob,
+    "cancel": CancelJob,
+    "forget": ForgetCached,
+}
+_NAMES = {action: name for name, action in _BY_NAME.items()}
 #: What `to_json` calls the actions.
-ACTION_NAMES = frozenset({"put", "copy", "preserve", "quarantine", "restore", "set", "enqueue", "cancel", "forget"})
+ACTION_NAMES = frozenset(_BY_NAME)
 
 
 def to_json(action: Action) -> dict[str, Any]:
-    """The journal's form."""
-    match action:
-        case PutFile():
-            fields = {"key": action.key, "content_type": action.content_type, "size": action.size}
-            return {"action": "put", **fields, "digest": action.digest}
-        case CopyFile():
-            return {
-                "action": "copy",
-                "key": action.key,
-                "source": action.source,
-                "size": action.size,
-                "digest": action.digest,
-            }
-        case PreserveFile():
-            return {"action": "preserve", "key": action.key, "quarantine": action.quarantine}
-        case QuarantineFile():
-            return {
-                "action": "quarantine",
-                "key": action.key,
-                "quarantine": action.quarantine,
-                "even_if_expected": action.even_if_expected,
-            }
-        case RestoreFile():
-            return {"action": "restore", "key": action.key, "quarantine": action.quarantine}
-        case SetColumns():
-            before, after = dict(action.before), dict(action.after)
-            return {"action": "set", "table": action.table, "id": str(action.id), "before": before, "after": after}
-        case EnqueueJob(job=job):
-            return {"action": "enqueue", "at": action.at, "job": asdict(job)}
-        case CancelJob(job=job):
-            return {"action": "cancel", "job": asdict(job)}
-        case ForgetCached():
-            return {"action": "forget", "keys": list(action.keys)}
-        case _:
-            assert_never(action)
+    """The journal's form: the action's name and its fields, without the bytes and without what is usual."""
+    values = {f.name: getattr(action, f.name) for f in fields(action) if f.name != "data"}
+    usual = {f.name: f.default for f in fields(action) if f.default is not MISSING}
+    told = {name: _plain(value) for name, value in values.items() if name not in usual or value != usual[name]}
+    return {"action": _NAMES[type(action)], **told}
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value
 
 
 def from_json(document: Mapping[str, Any]) -> Action:
-    """The action a journal entry describes."""
-    match document["action"]:
-        case "put":
-            return PutFile(
-                Key(document["key"]), document["content_type"], int(document["size"]), str(document["digest"])
-            )
-        case "copy":
-            return CopyFile(
-                Key(document["key"]), Key(document["source"]), int(document["size"]), str(document["digest"])
-            )
-        case "preserve":
-            return PreserveFile(Key(document["key"]), Key(document["quarantine"]))
-        case "quarantine":
-            return QuarantineFile(Key(document["key"]), Key(document["quarantine"]), bool(document["even_if_expected"]))
-        case "restore":
-            return RestoreFile(Key(document["key"]), Key(document["quarantine"]))
-        case "set":
-            return SetColumns(document["table"], int(document["id"]), document["before"], document["after"])
-        case "enqueue":
-            return EnqueueJob(Job(**document["job"]), float(document["at"]))
-        case "cancel":
-            return CancelJob(Job(**document["job"]))
-        case "forget":
-            return ForgetCached(tuple(document["keys"]))
-        case other:
-            raise ValueError(f"unknown action {other!r} in the journal")
+    """The action a journal entry describes.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is none this Mastomend knows.
+    """
+    if document["action"] not in _BY_NAME:
+        raise ValueError(f"unknown action {document['action']!r} in the journal")
+    made = _BY_NAME[document["action"]]
+    values = {name: value for name, value in document.items() if name != "action"}
+    if made in (EnqueueJob, CancelJob):
+        values["job"] = Job(**values["job"])
+    elif made is ForgetCached:
+        values["keys"] = tuple(values["keys"])
+    elif made is SetServing:
+        values |= {name: Serving(**values[name]) for name in ("before", "after")}
+    return made(**values)

@@ -1,24 +1,21 @@
-"""The record of every change, written and synced before the change is made (SQLite, WAL, `synchronous=FULL`).
+"""The record of every change, written and synced before the change is made.
 
-A *run* is one changing command. For every record it plans to change the journal first holds the actions, all of them,
-and the outcome they lead to; then each action is ticked off when it is done. What a crash leaves is therefore always a
-plan with some ticks missing, and looking at the world tells which of those happened (`executor.recover`).
+A *run* is one changing command. Before anything is done the journal holds the *plans*: each with its subject, the verdict it
+leads to, its rule and all its actions; then each action is ticked off when it is done, and each plan is closed with what
+became of it. What a crash leaves is therefore always a plan with some ticks missing, and looking at the world tells which
+of those happened (`recovery`).
 
-Many threads write; one thread commits: whatever has been handed in meanwhile goes into one transaction and one sync.
-Only what must be durable before something is done is waited for: plans. Ticks and outcomes are written in their order
-behind them; a crash that takes the last of them leaves a plan that `recover` finds to be done.
+Plans are numbered within their run, so two plans for one record stay two. A run that undoes another gives each of its plans
+the number of the plan it takes back. Ticks and outcomes are written in their order behind what is waited for; a crash that
+takes the last of them leaves a plan that is found to be done.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import queue
 import sqlite3
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -26,48 +23,59 @@ from pathlib import Path
 from typing import Any
 
 from mastomend.actions.actions import ACTION_NAMES, Action, from_json, to_json
+from mastomend.actions.journal_file import PAGE, JournalFile, Statement
+from mastomend.actions.plan import Plan, Rule
 from mastomend.errors import JournalError
-from mastomend.outcomes import Outcome, RecordOutcome, Source
-from mastomend.state_files import make_private_file, private_folder
+from mastomend.mastodon.keys import Key
+from mastomend.outcomes import Outcome, verdict_json, verdict_of
+from mastomend.reasons import Reason
+from mastomend.vocabulary import Done, ObjectAt, RowOf, Subject
 
+#: `kind` and `id` of a row, `key` of an object; the others are empty. `subject` and `verdict` are JSON.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
   id TEXT PRIMARY KEY, command TEXT NOT NULL, scope TEXT NOT NULL, scan TEXT, started_at TEXT NOT NULL,
   finished_at TEXT, summary TEXT, undoes TEXT
 ) STRICT;
 CREATE TABLE IF NOT EXISTS plans (
-  run TEXT NOT NULL, kind TEXT NOT NULL, id INTEGER NOT NULL, outcome TEXT NOT NULL, closed INTEGER NOT NULL DEFAULT 0,
-  PRIMARY KEY (run, kind, id)
+  run TEXT NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, id INTEGER NOT NULL, key TEXT NOT NULL,
+  subject TEXT NOT NULL, verdict TEXT NOT NULL, rule TEXT NOT NULL, part INTEGER NOT NULL,
+  closed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (run, number)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS steps (
-  run TEXT NOT NULL, kind TEXT NOT NULL, id INTEGER NOT NULL, position INTEGER NOT NULL, action TEXT NOT NULL,
-  done_at TEXT, PRIMARY KEY (run, kind, id, position)
-) STRICT;
+  run TEXT NOT NULL, plan INTEGER NOT NULL, position INTEGER NOT NULL, action TEXT NOT NULL, done_at TEXT,
+  PRIMARY KEY (run, plan, position)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outcomes (
-  run TEXT NOT NULL, kind TEXT NOT NULL, id INTEGER NOT NULL, outcome TEXT NOT NULL, PRIMARY KEY (run, kind, id)
+  run TEXT NOT NULL, kind TEXT NOT NULL, id INTEGER NOT NULL, key TEXT NOT NULL, part INTEGER NOT NULL,
+  subject TEXT NOT NULL, verdict TEXT NOT NULL, PRIMARY KEY (run, kind, id, key, part)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS open_plans ON plans (run) WHERE closed = 0;
+CREATE INDEX IF NOT EXISTS plans_of_a_row ON plans (run, id, number) WHERE key = '';
 """
 
 #: What `PRAGMA user_version` says. Raise it with every action or column an older Mastomend would not understand.
-_VERSION = 1
+VERSION = 2
 
-#: The reason of a record that an undo has taken back.
-UNDONE = "undone"
-_TAKEN_BACK = """
+#: Outcomes of undos (`u`) of a run by which one of its plans was taken back, and that hold.
+_TAKEN_BACK = f"""
 FROM outcomes o JOIN runs u ON u.id = o.run
-WHERE u.undoes = ? AND json_extract(o.outcome, '$.reason') = ?
-  AND NOT EXISTS (SELECT 1 FROM outcomes w JOIN runs v ON v.id = w.run
-                  WHERE v.undoes = u.id AND w.kind = o.kind AND w.id = o.id AND json_extract(w.outcome, '$.reason') = ?)
+WHERE u.undoes = ? AND json_extract(o.verdict, '$.reason') = '{Reason.UNDONE}'
+  AND NOT EXISTS (SELECT 1 FROM outcomes w JOIN runs v ON v.id = w.run WHERE v.undoes = u.id AND w.part = o.part
+                  AND json_extract(w.verdict, '$.reason') = '{Reason.UNDONE}')
 """
 
-_Statement = tuple[str, Sequence[object]]
-#: Rows that are read together where there may be millions.
-_PAGE = 1_000
+
+#: Whether a later plan of the run is about the row of `p`: kinds of one table share rows.
+_FOLLOWED = """
+p.key = '' AND EXISTS (SELECT 1 FROM plans q WHERE q.run = p.run AND q.id = p.id AND q.key = '' AND q.number > p.number
+                       AND substr(q.kind || '/', 1, instr(q.kind || '/', '/'))
+                           = substr(p.kind || '/', 1, instr(p.kind || '/', '/')))
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class JournaledRun:
     """One changing command. `finished_at` None means it is running or was cut off."""
 
     id: str
@@ -81,152 +89,30 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One journaled action of a plan."""
+class Kept:
+    """A plan as the journal holds it: its number and the positions of what is ticked off.
 
-    position: int
-    action: Action
-    done: bool
+    `is_followed`: a later plan of the same run is about the same row.
+    """
+
+    number: int
+    plan: Plan
+    done: frozenset[int]
+    is_followed: bool = False
+
+    @property
+    def performed(self) -> list[Action]:
+        """The actions that are ticked off, in order."""
+        return [action for position, action in enumerate(self.plan.actions) if position in self.done]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run meant to do to one record, and the outcome if it is done."""
-
-    kind: str
-    id: int
-    outcome: RecordOutcome
-    steps: tuple[Step, ...]
-
-
-class Journal:
-    """The journal in a state directory. Safe to use from many threads; close it."""
+class Journal(JournalFile):
+    """The journal in a state directory."""
 
     def __init__(self, state: Path) -> None:
-        """Open it, or begin one.
-
-        Raises:
-            JournalError: it cannot be opened, is damaged, or was written by a newer Mastomend; in words.
-        """
-        self._path = journal_path(state)
-        try:
-            private_folder(state)
-            make_private_file(self._path)
-        except OSError as error:
-            raise JournalError(
-                f"The journal in {state} cannot be opened: {error.strerror}.",
-                hint="Nothing was changed. Run as the user that ran it before, or use --state DIR.",
-            ) from None
-        try:
-            self._db = self._connect()
-            try:
-                self._open()
-            except BaseException:
-                self._db.close()
-                raise
-        except sqlite3.Error as error:
-            raise trouble(self._path, error) from None
-        self._lock = threading.Lock()
-        self._reader: sqlite3.Connection | None = None
-        self._reading = threading.Lock()
-        self.written = 0  # how many of those handed in are in the file: see `note`
-        self._handed_in = 0
-        self._handing_in = threading.Lock()
-        self._inbox: queue.SimpleQueue[tuple[Sequence[_Statement], Future[None] | None] | None] = queue.SimpleQueue()
-        self._failure: JournalError | None = None
-        self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
-        self._writer.start()
-
-    def _open(self) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
-            raise JournalError(
-                f"The journal {self._path} was written by a newer Mastomend (version {version}; this one knows {_VERSION}).",
-                hint="Update Mastomend. Nothing was changed.",
-            )
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(_SCHEMA)
-        if version != _VERSION:
-            self._db.execute(f"PRAGMA user_version = {_VERSION}")
-
-    def close(self) -> None:
-        """Finish what was handed in and close the file."""
-        self._inbox.put(None)
-        self._writer.join()
-        if self._reader is not None:
-            self._reader.close()
-        self._db.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
-        connection.row_factory = sqlite3.Row
-        return connection
+        super().__init__(state, _SCHEMA, VERSION)
 
     # --- writing --------------------------------------------------------------------------------------------------
-
-    def commit(self, *statements: _Statement) -> None:
-        """Durable when it returns.
-
-        Raises:
-            JournalError: it is not written; nothing that depends on it may be done.
-        """
-        done: Future[None] = Future()
-        self._hand_in(statements, done)
-        done.result()
-
-    def note(self, *statements: _Statement) -> int:
-        """Written in order, durable with the next `commit`. If it cannot be written, everything after it fails.
-
-        Returns its number: it is in the file once `written` is not below that.
-        """
-        return self._hand_in(statements, None)
-
-    def _hand_in(self, statements: Sequence[_Statement], done: Future[None] | None) -> int:
-        with self._handing_in:
-            self._handed_in += 1
-            self._inbox.put((statements, done))
-            return self._handed_in
-
-    def _write(self) -> None:
-        stop = False
-        while not stop:
-            item = self._inbox.get()
-            batch = []
-            while item is not None:
-                batch.append(item)
-                if self._inbox.empty():
-                    break
-                item = self._inbox.get()
-            stop = item is None
-            if not batch:
-                continue
-            try:
-                if self._failure is not None:
-                    raise self._failure
-                with self._lock:
-                    self._db.execute("BEGIN IMMEDIATE")
-                    try:
-                        for statements, _ in batch:
-                            for sql, parameters in statements:
-                                self._db.execute(sql, tuple(parameters))
-                        self._db.execute("COMMIT")
-                    except BaseException:
-                        if self._db.in_transaction:
-                            self._db.execute("ROLLBACK")
-                        raise
-            except BaseException as error:
-                failure = self._failure or trouble(self._path, error)
-                if any(done is None for _, done in batch):
-                    self._failure = failure  # nobody waits for these: whoever comes next must hear of it
-                for _, done in batch:
-                    if done is not None:
-                        done.set_exception(failure)
-            else:
-                self.written += len(batch)
-                for _, done in batch:
-                    if done is not None:
-                        done.set_result(None)
 
     def begin(self, run: str, command: str, scope: str, *, scan: str | None, undoes: str | None = None) -> None:
         """A run starts."""
@@ -243,100 +129,35 @@ class Journal:
             ("UPDATE runs SET finished_at = ?, summary = ? WHERE id = ?", (_now(), json.dumps(summary), run)),
         )
 
-    def plan(self, run: str, outcome: RecordOutcome, actions: Sequence[Action]) -> None:
-        """All actions for one record, before the first of them. A plan that an earlier try left is replaced."""
-        key = (run, outcome.kind, outcome.id)
-        self.commit(
-            ("DELETE FROM steps WHERE run = ? AND kind = ? AND id = ?", key),
-            (
-                "INSERT OR REPLACE INTO plans (run, kind, id, outcome) VALUES (?, ?, ?, ?)",
-                (*key, json.dumps(_outcome_json(outcome))),
-            ),
-            *(
-                (
-                    "INSERT INTO steps (run, kind, id, position, action) VALUES (?, ?, ?, ?, ?)",
-                    (*key, position, json.dumps(to_json(action))),
-                )
-                for position, action in enumerate(actions)
-            ),
-        )
+    def plan(self, run: str, plans: Sequence[tuple[int, Plan]]) -> None:
+        """All actions of those plans, with their numbers, before the first of them is done: one commit."""
+        self.commit(*(statement for number, plan in plans for statement in _planned(run, number, plan)))
 
-    def done(self, run: str, kind: str, record_id: int, position: int) -> None:
-        """One action has been done."""
-        self.note(
-            (
-                "UPDATE steps SET done_at = ? WHERE run = ? AND kind = ? AND id = ? AND position = ?",
-                (_now(), run, kind, record_id, position),
-            )
-        )
+    def done(self, run: str, ticks: Sequence[tuple[int, int]]) -> None:
+        """Those actions (plan, position) have been done."""
+        now = _now()
+        sql = "UPDATE steps SET done_at = ? WHERE run = ? AND plan = ? AND position = ?"
+        self.note(*((sql, (now, run, number, position)) for number, position in ticks))
 
-    def outcome(self, run: str, outcome: RecordOutcome) -> None:
-        """What became of a record; its plan, if it had one, is closed."""
-        key = (run, outcome.kind, outcome.id)
-        self.note(
-            (
-                "INSERT OR REPLACE INTO outcomes (run, kind, id, outcome) VALUES (?, ?, ?, ?)",
-                (*key, json.dumps(_outcome_json(outcome))),
-            ),
-            ("UPDATE plans SET closed = 1 WHERE run = ? AND kind = ? AND id = ?", key),
-        )
+    def outcome(self, run: str, *outcomes: tuple[Done, Sequence[int]]) -> None:
+        """What became of subjects; the plans that came to it, by their numbers, are closed."""
+        self.note(*(statement for done, numbers in outcomes for statement in _closed(run, done, numbers)))
 
-    def rolled_back(self, run: str, kind: str, record_id: int) -> None:
+    def rolled_back(self, run: str, number: int) -> None:
         """What the plan had done is taken back: none of its actions count any more."""
-        self.commit(("UPDATE steps SET done_at = NULL WHERE run = ? AND kind = ? AND id = ?", (run, kind, record_id)))
+        self.commit(("UPDATE steps SET done_at = NULL WHERE run = ? AND plan = ?", (run, number)))
 
-    def abandon(self, run: str, kind: str, record_id: int) -> None:
-        """A plan that will not be finished; the record has no outcome and may be planned again."""
-        self.commit(("UPDATE plans SET closed = 1 WHERE run = ? AND kind = ? AND id = ?", (run, kind, record_id)))
+    def abandon(self, run: str, number: int) -> None:
+        """A plan that will not be finished; its subject has no outcome and may be planned again."""
+        self.commit(("UPDATE plans SET closed = 1 WHERE run = ? AND number = ?", (run, number)))
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[sqlite3.Row]:
-        """All rows of a question, with everything that was written before it.
-
-        Raises:
-            JournalError: it cannot be read, or something written before it was not.
-        """
-        self.commit()
-        try:
-            with self._lock:
-                return self._db.execute(sql, tuple(parameters)).fetchall()
-        except sqlite3.Error as error:
-            raise trouble(self._path, error) from None
-
-    def glance(self, sql: str, parameters: Sequence[object] = ()) -> list[sqlite3.Row]:
-        """As `query`, but of what is in the file by now: waits for nobody.
-
-        Raises:
-            JournalError: it cannot be read.
-        """
-        try:
-            with self._reading:
-                if self._reader is None:
-                    self._reader = self._connect()
-                return self._reader.execute(sql, tuple(parameters)).fetchall()
-        except sqlite3.Error as error:
-            raise trouble(self._path, error) from None
-
-    def stream(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[sqlite3.Row]:
-        """As `query`, a few rows at a time, all from the moment of the first; be quick, the file grows meanwhile.
-
-        Raises:
-            JournalError: it cannot be read, or something written before it was not.
-        """
-        self.commit()
-        try:
-            with contextlib.closing(self._connect()) as connection:
-                cursor = connection.execute(sql, tuple(parameters))
-                while rows := cursor.fetchmany(_PAGE):
-                    yield from rows
-        except sqlite3.Error as error:
-            raise trouble(self._path, error) from None
-
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[JournaledRun]:
         """All runs, newest first."""
+        rows = self.query("SELECT * FROM runs ORDER BY started_at DESC, id DESC")
         return [
-            Run(
+            JournaledRun(
                 row["id"],
                 row["command"],
                 row["scope"],
@@ -346,42 +167,50 @@ class Journal:
                 json.loads(row["summary"] or "{}"),
                 row["undoes"],
             )
-            for row in self.query("SELECT * FROM runs ORDER BY started_at DESC, id DESC")
+            for row in rows
         ]
 
-    def open_plans(self, run: str) -> list[Plan]:
-        """Plans that were begun and not closed: what a crash left."""
-        return self._plans(run, "run = ? AND closed = 0")
+    def highest(self, run: str) -> int:
+        """The number of the run's last plan; 0 if it has none."""
+        return int(self.query("SELECT coalesce(max(number), 0) AS n FROM plans WHERE run = ?", (run,))[0]["n"])
 
-    def plans(self, run: str, *, newest_first: bool = False) -> Iterator[Plan]:
+    def unsettled(self) -> list[str]:
+        """Runs with plans that were begun and not closed, the oldest first: they are at work, or a crash ended them."""
+        return [row["run"] for row in self.query("SELECT DISTINCT run FROM plans WHERE closed = 0 ORDER BY run")]
+
+    def open_plans(self, run: str) -> list[Kept]:
+        """Its plans that were begun and not closed."""
+        return self._plans(run, "run = ? AND closed = 0", (run,))
+
+    def plans(self, run: str, *, newest_first: bool = False, but_taken_back: bool = False) -> Iterator[Kept]:
         """All plans of a run with at least one action done, in the order they were made, or the other way round.
 
-        Some at a time, so that others may write for as long as this takes.
+        Some at a time, so that others may write for as long as this takes. `but_taken_back` leaves out what an undo of
+        the run has taken back or has decided about in a run that has not ended.
         """
-        (span,) = self.query("SELECT min(rowid) AS first, max(rowid) AS last FROM plans WHERE run = ?", (run,))
-        if span["first"] is None:
-            return
-        pages = range(span["first"], span["last"] + 1, _PAGE)
+        last = self.highest(run)
+        pages = range(1, last + 1, PAGE)
+        left = ""
+        if but_taken_back:
+            left = (
+                f" AND number NOT IN (SELECT o.part {_TAKEN_BACK}) AND number NOT IN (SELECT o.part FROM outcomes o "
+                "JOIN runs u ON u.id = o.run WHERE u.undoes = ? AND u.finished_at IS NULL)"
+            )
         for start in reversed(pages) if newest_first else pages:
-            page = self._plans(run, f"+run = ? AND plans.rowid BETWEEN {start} AND {start + _PAGE - 1}")
-            changed = [plan for plan in page if any(step.done for step in plan.steps)]
+            condition = f"run = ? AND number BETWEEN ? AND ?{left}"
+            page = self._plans(run, condition, (run, start, start + PAGE - 1, *([run, run] if left else [])))
+            changed = [kept for kept in page if kept.done]
             yield from reversed(changed) if newest_first else changed
 
     def changed(self, run: str) -> int:
         """How many plans of a run have at least one action done."""
-        sql = "SELECT count(*) AS n FROM (SELECT DISTINCT kind, id FROM steps WHERE run = ? AND done_at IS NOT NULL)"
+        sql = "SELECT count(DISTINCT plan) AS n FROM steps WHERE run = ? AND done_at IS NOT NULL"
         return int(self.query(sql, (run,))[0]["n"])
 
     def taken_back(self, run: str) -> int:
-        """How many records of a run were taken back by undos that ended or are under way, and hold."""
-        sql = f"SELECT count(*) AS n FROM (SELECT DISTINCT o.kind, o.id {_TAKEN_BACK})"  # noqa: S608 - our own words
-        rows = self.query(sql, (run, UNDONE, UNDONE))
-        return int(rows[0]["n"])
-
-    def is_taken_back(self, run: str, kind: str, record_id: int) -> bool:
-        """Whether that record's change in that run was taken back."""
-        sql = f"SELECT 1 {_TAKEN_BACK} AND o.kind = ? AND o.id = ? LIMIT 1"
-        return bool(self.query(sql, (run, UNDONE, UNDONE, kind, record_id)))
+        """How many plans of a run were taken back by undos that ended or are under way, and hold."""
+        sql = f"SELECT count(DISTINCT o.part) AS n {_TAKEN_BACK}"
+        return int(self.query(sql, (run,))[0]["n"])
 
     def actions_done(self, run: str) -> Counter[str]:
         """How many actions of each type a run has done; their names as in `actions.to_json`."""
@@ -392,124 +221,103 @@ class Journal:
         )
         for row in rows:
             if row["name"] not in ACTION_NAMES:
-                _action(json.dumps({"action": row["name"]}))
+                raise _unknown(str(row["name"]))
         return Counter({row["name"]: row["n"] for row in rows})
 
-    def _plans(self, run: str, condition: str) -> list[Plan]:
-        """Those plans of a run, in the order they were made, with all their steps."""
-        columns = "plans.rowid AS number, kind, id, outcome, position, action, done_at"
-        tables = "plans LEFT JOIN steps USING (run, kind, id)"
-        sql = f"SELECT {columns} FROM {tables} WHERE {condition} ORDER BY number, position"  # noqa: S608 - our own words
-        rows = self.query(sql, (run,))
-        return [_plan(list(of_one)) for _, of_one in groupby(rows, key=lambda row: row["number"])]
-
     def decided(self, run: str) -> Iterator[tuple[str, int]]:
-        """Records that already have an outcome in that run."""
-        for row in self.stream("SELECT kind, id FROM outcomes WHERE run = ?", (run,)):
+        """Rows that already have an outcome in that run."""
+        for row in self.stream("SELECT kind, id FROM outcomes WHERE run = ? AND key = ''", (run,)):
             yield row["kind"], row["id"]
 
-    def is_decided(self, run: str, kind: str, record_id: int) -> bool:
-        """Whether a record already has an outcome in that run."""
-        return bool(self.query("SELECT 1 FROM outcomes WHERE run = ? AND kind = ? AND id = ?", (run, kind, record_id)))
-
-    def outcomes(self, run: str) -> Iterator[RecordOutcome]:
-        """Everything that became of records in a run."""
-        for row in self.stream("SELECT kind, id, outcome FROM outcomes WHERE run = ? ORDER BY kind, id", (run,)):
-            yield _outcome(row["kind"], row["id"], row["outcome"])
+    def outcomes(self, run: str) -> Iterator[Done]:
+        """Everything that became of subjects in a run."""
+        for row in self.stream("SELECT * FROM outcomes WHERE run = ? ORDER BY kind, id, key, part", (run,)):
+            try:
+                yield Done(_subject(row), verdict_of(json.loads(row["verdict"])), row["part"])
+            except (ValueError, KeyError, TypeError):
+                raise _unknown(row["verdict"]) from None
 
     def outcome_counts(self, run: str) -> Counter[Outcome]:
-        """How many records of a run came to which outcome."""
+        """How many subjects of a run came to which outcome."""
         rows = self.query(
-            "SELECT json_extract(outcome, '$.outcome') AS name, count(*) AS n FROM outcomes WHERE run = ? GROUP BY name",
+            "SELECT json_extract(verdict, '$.outcome') AS name, count(*) AS n FROM outcomes WHERE run = ? GROUP BY name",
             (run,),
         )
-        return Counter({Outcome(row["name"]): row["n"] for row in rows if row["name"] is not None})
+        return Counter({Outcome(row["name"]): row["n"] for row in rows})
 
-
-def _plan(rows: Sequence[sqlite3.Row]) -> Plan:
-    first = rows[0]
-    return Plan(
-        first["kind"],
-        first["id"],
-        _outcome(first["kind"], first["id"], first["outcome"]),
-        tuple(
-            Step(row["position"], _action(row["action"]), row["done_at"] is not None)
-            for row in rows
-            if row["position"] is not None
-        ),
-    )
-
-
-def journal_path(state: Path) -> Path:
-    """The journal's file in a state directory."""
-    return state / "journal.sqlite3"
-
-
-def trouble(path: Path, error: BaseException) -> JournalError:
-    """What is wrong with a journal, and what to do: a full disk, a damaged file and missing rights are three things."""
-    if isinstance(error, JournalError):
-        return error
-    name = str(getattr(error, "sqlite_errorname", "")).removeprefix("SQLITE_")
-    what = f"The journal {path} cannot be used: {error}."
-    if name.startswith(("CORRUPT", "NOTADB", "IOERR_SHORT_READ")):
-        return JournalError(
-            f"The journal {path} is damaged ({error}).",
-            hint=f"Look at what can be read with `sqlite3 {path} .recover`, then move the file away: "
-            "a new one is begun, and runs of the old one can no longer be taken back.",
+    def _plans(self, run: str, condition: str, parameters: Sequence[object]) -> list[Kept]:
+        """Those plans of a run, in the order they were made, with all their steps."""
+        columns = "p.number, p.kind, p.id, p.key, p.subject, p.verdict, p.rule, p.part, s.position, s.action, s.done_at"
+        sql = (
+            f"SELECT {columns}, {_FOLLOWED} AS followed FROM (SELECT * FROM plans WHERE {condition}) p "
+            "LEFT JOIN steps s ON s.run = p.run AND s.plan = p.number ORDER BY p.number, s.position"
         )
-    if name.startswith("FULL"):
-        return JournalError(what, hint="The disk of the state directory is full: free some space, then run it again.")
-    if name.startswith(("READONLY", "CANTOPEN", "PERM", "AUTH")):
-        return JournalError(what, hint="Run as the user that owns the state directory, or use --state DIR.")
-    if name.startswith(("BUSY", "LOCKED")):
-        return JournalError(what, hint="Another program holds it open; wait for it to end.")
-    if name.startswith("IOERR"):
-        return JournalError(what, hint="The disk of the state directory answers with errors: see `dmesg`.")
-    return JournalError(what, hint="Check the disk of the state directory, or use --state DIR.")
+        rows = self.query(sql, parameters)
+        return [_kept(list(of_one)) for _, of_one in groupby(rows, key=lambda row: row["number"])]
+
+
+def _planned(run: str, number: int, plan: Plan) -> Iterator[Statement]:
+    yield (
+        "INSERT INTO plans (run, number, kind, id, key, subject, verdict, rule, part) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (run, number, *_named(plan.subject), json.dumps(verdict_json(plan.verdict)), plan.rule.value, plan.part),
+    )
+    for position, action in enumerate(plan.actions):
+        yield (
+            "INSERT INTO steps (run, plan, position, action) VALUES (?, ?, ?, ?)",
+            (run, number, position, json.dumps(to_json(action))),
+        )
+
+
+def _closed(run: str, done: Done, numbers: Sequence[int]) -> Iterator[Statement]:
+    kind, id_, key, subject = _named(done.subject)
+    yield (
+        "INSERT OR REPLACE INTO outcomes (run, kind, id, key, part, subject, verdict) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (run, kind, id_, key, done.part, subject, json.dumps(verdict_json(done.verdict))),
+    )
+    for number in numbers:
+        yield "UPDATE plans SET closed = 1 WHERE run = ? AND number = ?", (run, number)
+
+
+def _named(subject: Subject) -> tuple[str, int, str, str]:
+    """`kind`, `id`, `key` and the JSON of what else is told of it."""
+    match subject:
+        case RowOf(kind, id_, is_local, domain, remote_url):
+            told = {"is_local": is_local, "domain": domain, "remote_url": remote_url}
+            return kind, id_, "", json.dumps({name: value for name, value in told.items() if value})
+        case ObjectAt(key):
+            return "", 0, key, "{}"
+
+
+def _subject(row: sqlite3.Row) -> Subject:
+    if row["key"]:
+        return ObjectAt(Key(row["key"]))
+    return RowOf(row["kind"], row["id"], **json.loads(row["subject"]))
+
+
+def _kept(rows: Sequence[sqlite3.Row]) -> Kept:
+    first, steps = rows[0], [row for row in rows if row["position"] is not None]
+    try:
+        verdict, rule = verdict_of(json.loads(first["verdict"])), Rule(first["rule"])
+        plan = Plan(_subject(first), verdict, tuple(_action(row["action"]) for row in steps), rule, first["part"])
+    except (ValueError, KeyError, TypeError):
+        raise _unknown(first["verdict"]) from None
+    done = frozenset(row["position"] for row in steps if row["done_at"] is not None)
+    return Kept(first["number"], plan, done, bool(first["followed"]))
 
 
 def _action(text: str) -> Action:
     try:
         return from_json(json.loads(text))
     except (ValueError, KeyError, TypeError):
-        raise JournalError(
-            f"The journal holds a change this Mastomend does not understand: {text[:120]}",
-            hint="Was it written by a newer Mastomend? Update this one. Nothing was changed.",
-        ) from None
+        raise _unknown(text) from None
+
+
+def _unknown(text: str) -> JournalError:
+    return JournalError(
+        f"The journal holds a change this Mastomend does not understand: {text[:120]}",
+        hint="Was it written by a newer Mastomend? Update this one. Nothing was changed.",
+    )
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _outcome_json(outcome: RecordOutcome) -> dict[str, Any]:
-    return {
-        "is_local": outcome.is_local,
-        "domain": outcome.domain,
-        "remote_url": outcome.remote_url,
-        "outcome": outcome.outcome,
-        "source": outcome.source,
-        "reason": outcome.reason,
-        "detail": outcome.detail,
-        "files": outcome.files,
-        "bytes": outcome.bytes,
-        "tried": outcome.tried,
-    }
-
-
-def _outcome(kind: str, record_id: int, text: str) -> RecordOutcome:
-    d = json.loads(text)
-    return RecordOutcome(
-        kind,
-        record_id,
-        d["is_local"],
-        d["domain"],
-        d["remote_url"],
-        None if d["outcome"] is None else Outcome(d["outcome"]),
-        None if d["source"] is None else Source(d["source"]),
-        d["reason"],
-        d["detail"],
-        d["files"],
-        d["bytes"],
-        d["tried"],
-    )

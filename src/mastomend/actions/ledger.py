@@ -10,15 +10,17 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from arro3.core import Array, DataType, Table
 
+from mastomend.actions.deferral import Deferral, counts, is_dead
 from mastomend.actions.journal import Journal
-from mastomend.outcomes import Outcome, RecordOutcome
-from mastomend.plans.deferral import GAVE_UP, Deferral, counts, is_dead
+from mastomend.outcomes import Deferred, Lost, Outcome, Refreshed, Restored, Verdict
+from mastomend.reasons import Reason
+from mastomend.vocabulary import RowOf
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger (
@@ -30,7 +32,6 @@ CREATE TABLE IF NOT EXISTS ledger (
 _DELETE = "DELETE FROM ledger WHERE kind = ? AND id = ?"
 #: Entries that are dropped in one transaction.
 _TOGETHER = 1_000
-_SUCCESS = (Outcome.RESTORED, Outcome.REFRESHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +63,35 @@ class Ledger:
         self._unwritten: OrderedDict[tuple[str, int], int] = OrderedDict()  # not in the file yet, oldest first
         self._lock = threading.Lock()
 
-    def settle(self, outcome: RecordOutcome, now: datetime) -> RecordOutcome:
-        """Note what became of a record. Returns the outcome to report: one deferral too many is `lost`."""
-        if outcome.outcome is None:
-            return outcome
-        if outcome.outcome in _SUCCESS:
-            self._drop(outcome.kind, outcome.id)
-            return outcome
-        old = self.entry(outcome.kind, outcome.id)
-        tries = (old.tries if old else 0) + counts(outcome)
+    def settle(self, row: RowOf, verdict: Verdict, now: datetime) -> Verdict:
+        """Note what became of a record. Returns the verdict to report: one deferral too many is `lost`."""
+        if isinstance(verdict, Restored | Refreshed):
+            self._write(row.kind, row.id, (_DELETE, (row.kind, row.id)))
+            return verdict
+        old = self.entry(row.kind, row.id)
+        tries = (old.tries if old else 0) + counts(verdict)
         since = old.first_seen if old else now
-        if counts(outcome) and tries >= self._policy.tries:
-            detail = f"deferred {tries} times since {since:%Y-%m-%d}; the last time: {outcome.reason}, {outcome.detail}"
-            outcome = replace(outcome, outcome=Outcome.LOST, reason=GAVE_UP, detail=detail)
+        if counts(verdict) and tries >= self._policy.tries:
+            detail = f"deferred {tries} times since {since:%Y-%m-%d}; the last time: {verdict.reason}, {verdict.detail}"
+            verdict = Lost(Reason.GAVE_UP, detail, verdict.source, verdict.tried)
         due = None
-        if outcome.outcome is Outcome.DEFERRED:
+        if isinstance(verdict, Deferred):
             due = now + timedelta(seconds=self._policy.wait_s(max(tries, 1)))
-        dead = (old.dead_since if old and old.dead_since else now) if is_dead(outcome) else None
-        assert outcome.outcome is not None
+        dead = (old.dead_since if old and old.dead_since else now) if is_dead(verdict) else None
         self._write(
-            outcome.kind,
-            outcome.id,
+            row.kind,
+            row.id,
             (
                 "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    outcome.kind,
-                    outcome.id,
-                    int(outcome.is_local),
-                    outcome.domain,
-                    outcome.remote_url,
-                    outcome.outcome.value,
-                    outcome.reason,
-                    outcome.detail,
+                    row.kind,
+                    row.id,
+                    int(row.is_local),
+                    row.domain,
+                    row.remote_url,
+                    verdict.outcome.value,
+                    verdict.reason.value,
+                    verdict.detail,
                     tries,
                     _text(since),
                     _text(now),
@@ -102,7 +100,7 @@ class Ledger:
                 ),
             ),
         )
-        return outcome
+        return verdict
 
     def entry(self, kind: str, record_id: int) -> Entry | None:
         """The record's entry."""
@@ -147,9 +145,6 @@ class Ledger:
         rest = iter(records)
         while some := list(islice(rest, _TOGETHER)):
             self._journal.commit(*((_DELETE, record) for record in some))
-
-    def _drop(self, kind: str, record_id: int) -> None:
-        self._write(kind, record_id, (_DELETE, (kind, record_id)))
 
     def _write(self, kind: str, record_id: int, statement: tuple[str, tuple[object, ...]]) -> None:
         with self._lock:

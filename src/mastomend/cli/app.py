@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mastomend import __version__
-from mastomend.cli import check, demo, history, repair
+from mastomend.cli import check, cleanup, demo, history, repair
 from mastomend.cli.context import GlobalOptions
 from mastomend.cli.output import (
     cannot_write,
@@ -69,6 +69,7 @@ app.command("check", epilog=check.EXAMPLES)(check.check_command)
 app.command("repair", epilog=repair.EXAMPLES)(repair.repair_command)
 app.command("history", epilog=history.HISTORY_EXAMPLES)(history.history_command)
 app.command("undo", epilog=history.UNDO_EXAMPLES)(history.undo_command)
+app.command("cleanup", epilog=cleanup.EXAMPLES)(cleanup.cleanup_command)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo_command)
 
 

@@ -145,7 +145,7 @@ def undo_command(
     given = cli_context.options(ctx)
     with progress() as observer:
         report = undo(cli_context.instance(ctx), run, apply=apply, progress=observer)
-    code = 1 if report.conflicts else 0
+    code = 1 if report.conflicts or report.irreversible else 0
     if json:
         emit_json(undo_document(report), code)
     else:
@@ -162,18 +162,29 @@ def undo_document(report: UndoReport) -> dict[str, Any]:
         "applied": report.applied,
         "reverted": report.reverted,
         "conflicts": report.conflicts,
+        "irreversible": report.irreversible,
+        "plans": list(report.plans),
         "details": list(report.details),
     }
 
 
 def show(report: UndoReport, apply_command: str) -> None:
-    """What was or would be taken back."""
+    """What was or would be taken back, what cannot be, and why."""
     if not report.applied:
         result.print(f"{count(report.reverted, 'record')} would be taken back. Nothing was changed.")
-        result.print(f"Next: [bold]{escape(apply_command)}[/]")
-        return
-    result.print(f"{count(report.reverted, 'record')} taken back by run {report.run}.")
+        for plan in report.plans:
+            result.print(escape(plan), style="dim")
+        if report.reverted > len(report.plans):
+            result.print(f"… and {report.reverted - len(report.plans):,} more.", style="dim")
+    else:
+        result.print(f"{count(report.reverted, 'record')} taken back by run {report.run}.")
     for detail in report.details[:20]:
         result.print(f"[yellow]left:[/] {escape(detail)}")
+    if report.irreversible:
+        what = "changes something" if report.irreversible == 1 else "change something"
+        result.print(f"[yellow]{count(report.irreversible, 'record')} {what} that nothing takes back.[/]")
     if report.conflicts:
-        result.print(f"{count(report.conflicts, 'record')} stayed as they are, for the reasons above.")
+        verb = "would stay" if not report.applied else "stayed"
+        result.print(f"{count(report.conflicts, 'record')} {verb} as they are, for the reasons above.")
+    if not report.applied and report.reverted:
+        result.print(f"Next: [bold]{escape(apply_command)}[/]")

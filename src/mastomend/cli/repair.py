@@ -15,7 +15,7 @@ from mastomend.cli.check import Json, Kinds, MaxMissing
 from mastomend.cli.output import WITHOUT_LIMIT, command_line, count, emit_json, escape, result, size
 from mastomend.cli.progress import progress
 from mastomend.commands.settings import parse_percent
-from mastomend.outcomes import Engine, Outcome
+from mastomend.outcomes import OF_RECORDS, Engine, Outcome
 
 if TYPE_CHECKING:
     from mastomend.commands.repair import RepairOptions, RepairReport
@@ -124,7 +124,7 @@ def document(report: RepairReport) -> dict[str, Any]:
         "applied": report.applied,
         "scan": report.scan,
         "records": report.records,
-        "outcomes": {o.value: report.outcomes[o] for o in Outcome} if report.applied else {},
+        "outcomes": {o.value: report.outcomes[o] for o in OF_RECORDS} if report.applied else {},
         "sources": {source.value: n for source, n in report.sources.items()},
         "plan": dict(report.plan),
         "reasons": [

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,21 +20,24 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from mastomend import __version__
-from mastomend.actions.journal import Journal, journal_path
+from mastomend.actions.journal import Journal
+from mastomend.actions.journal_file import journal_path
 from mastomend.actions.ledger import Ledger
 from mastomend.commands.costs import price
 from mastomend.commands.instance import Instance, refuse_ignored_prefix
 from mastomend.commands.progress import Progress, Silent
-from mastomend.errors import ConfigurationError
+from mastomend.database.reader import MastodonDatabase
+from mastomend.database.rows import kinds_of, must_see
+from mastomend.errors import ConfigurationError, SafetyStop
+from mastomend.ids import new_id
 from mastomend.inventory import findings as finding_table
 from mastomend.inventory import held, listing_files, reconcile
 from mastomend.inventory.confirm import candidate_batches, confirm
-from mastomend.inventory.database import MastodonDatabase
 from mastomend.inventory.expected import Expected, KindCount, expected
-from mastomend.inventory.rows import kinds_of, must_see
 from mastomend.inventory.sample import Sample
 from mastomend.inventory.workspace import Scope, Unfinished, Workspace, unfinished, workspace
 from mastomend.mastodon.configuration import FilesystemStorage, Storage
+from mastomend.mastodon.keys import CACHE, below
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
 from mastomend.mastodon.versions import Version
 from mastomend.outcomes import Outcome
@@ -150,11 +152,6 @@ class CheckReport:
         return not (self.broken or self.unseen or self.unsettled or self.mass_loss)
 
 
-def new_id(now: datetime) -> str:
-    """A name for a scan or a run: sorts by time, unique."""
-    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-
-
 def choose_kinds(names: Sequence[str], available: Sequence[Kind]) -> tuple[Kind, ...]:
     """The kinds to work on; a class name such as `accounts` stands for all its kinds.
 
@@ -172,6 +169,19 @@ def choose_kinds(names: Sequence[str], available: Sequence[Kind]) -> tuple[Kind,
             raise ConfigurationError(f"There is no kind {name!r}.{absent}", hint=f"Kinds here: {known}")
         chosen += [k for k in found if k not in chosen]
     return tuple(chosen)
+
+
+def refuse_mass_loss(reasons: Sequence[str]) -> None:
+    """Stop what would change anything.
+
+    Raises:
+        SafetyStop: there are reasons.
+    """
+    if reasons:
+        raise SafetyStop(
+            " ".join(reasons) + " This looks like a disk that is not mounted or a wrong bucket. Nothing was changed.",
+            hint="Mount what is missing. If the files really are gone, run the same command with --max-missing 100%.",
+        )
 
 
 def check(
@@ -455,7 +465,7 @@ def _join_ledger(connection: duckdb.DuckDBPyConnection, instance: Instance, repo
 
 def _trees(scan: _Scan, store: Store) -> list[Tree]:
     """Every kind's files by the folder they lie in, with what is missing of them."""
-    cached = f"{scan.instance.key_prefix}/cache/" if scan.instance.key_prefix else "cache/"
+    cached = f"{below(scan.instance.key_prefix)}{CACHE}"
     missing: Counter[tuple[str, bool]] = Counter()
     lost: Counter[tuple[str, bool]] = Counter()
     for kind, is_cached, n, n_lost in scan.work.connection.execute(

@@ -18,10 +18,12 @@ from typing import TypeVar
 from mastomend.commands.mending import Case
 from mastomend.commands.restoring import Answer, Broken, Restorer, Way
 from mastomend.mastodon.configuration import origin_host
-from mastomend.outcomes import RecordOutcome
+from mastomend.outcomes import Verdict
+from mastomend.plans.repair import subject
 from mastomend.remote.admission import Admission, Host, Politeness
 from mastomend.remote.client import Ask, Failure, Fetched, GuardedClient, NotFetched
 from mastomend.storage.ports import BulkLookup
+from mastomend.vocabulary import Done
 
 _QUEUED = 20_000
 _BACKLOG = 24
@@ -58,7 +60,7 @@ class Fetching:
         client: GuardedClient,
         politeness: Politeness,
         batches: Iterator[list[Broken]],
-        close: Callable[[RecordOutcome | None], None],
+        close: Callable[[Done | None], None],
         workers: int,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -121,14 +123,14 @@ class Fetching:
                     await self._in_thread(self._close, item)
         return self._batches is not None
 
-    def _begin(self, work: Callable[[], RecordOutcome | _Journey | None]) -> None:
+    def _begin(self, work: Callable[[], Done | _Journey | None]) -> None:
         self._working += 1
         self._tasks.add(asyncio.create_task(self._work(work)))
 
-    async def _work(self, work: Callable[[], RecordOutcome | _Journey | None]) -> None:
+    async def _work(self, work: Callable[[], Done | _Journey | None]) -> None:
         """One stretch of a record's way in a thread; then it is done, or waits for a stranger again."""
 
-        def stretch() -> RecordOutcome | _Journey | None:
+        def stretch() -> Done | _Journey | None:
             step = work()
             if not isinstance(step, _Journey):
                 self._close(step)
@@ -141,16 +143,20 @@ class Fetching:
         if isinstance(step, _Journey):
             self._admission.submit(Host(origin_host(step.ask.url)), step)
 
-    def _advance(self, case: Case, way: Way, answer: Answer | None) -> Callable[[], RecordOutcome | _Journey | None]:
-        def work() -> RecordOutcome | _Journey | None:
+    def _advance(self, case: Case, way: Way, answer: Answer | None) -> Callable[[], Done | _Journey | None]:
+        def work() -> Verdict | _Journey | None:
             try:
                 ask = next(way) if answer is None else way.send(answer)
             except StopIteration as end:
-                outcome: RecordOutcome | None = end.value
-                return outcome
+                verdict: Verdict | None = end.value
+                return verdict
             return _Journey(case, way, ask)
 
-        return lambda: self._restorer.attempt(case, work)
+        def attempt() -> Done | _Journey | None:
+            came = self._restorer.attempt(case, work)
+            return came if came is None or isinstance(came, _Journey) else Done(subject(case.target), came)
+
+        return attempt
 
     def _start(self) -> None:
         while not self._full:

@@ -12,19 +12,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor
-from mastomend.actions.trouble import changed, is_everybody_s, trouble
-from mastomend.commands.mending import Case, Fresh, Mender
+from mastomend.actions.run import Run
+from mastomend.actions.trouble import is_everybody_s, trouble
+from mastomend.commands.mending import BUSY, Case, Fresh, Mender
 from mastomend.commands.parts import Parts
+from mastomend.database.rows import read_rows
 from mastomend.inventory.inspect import broken_files, target
-from mastomend.inventory.rows import read_rows
 from mastomend.mastodon.configuration import origin_host
-from mastomend.mastodon.jobs import redownload_job
+from mastomend.mastodon.jobs import Job, redownload_job
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind
-from mastomend.outcomes import Engine, Outcome, RecordOutcome, Source
-from mastomend.plans.repair import undecided
+from mastomend.outcomes import Deferred, Engine, Refreshed, Refused, Source, Verdict
+from mastomend.plans.repair import subject
 from mastomend.plans.reset import OCCASIONS, plan_reset
-from mastomend.vocabulary import Finding, Target
+from mastomend.reasons import Reason
+from mastomend.vocabulary import Done, Finding, Target
 
 _POLL_S = 1.0
 #: Sidekiq looks at its schedule every few seconds: so long a due job still counts as scheduled.
@@ -54,12 +55,11 @@ class HandingOver:
     def __init__(
         self,
         engine: Engine,
-        run: str,
+        run: Run,
         parts: Parts,
         mender: Mender,
-        executor: Executor,
         limits: HandOverLimits,
-        close: Callable[[RecordOutcome | None], None],
+        close: Callable[[Done | None], None],
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -67,14 +67,13 @@ class HandingOver:
         self._run = run
         self._parts = parts
         self._mender = mender
-        self._executor = executor
         self._limits = limits
         self._close = close
         self._clock = clock
         self._sleep = sleep
         self._next: dict[str, float] = {}
         self._scheduled: list[float] = []
-        self._watched: dict[Kind, dict[int, RecordOutcome]] = {}
+        self._watched: dict[Kind, dict[int, Done]] = {}
         self._last_start = clock()
 
     @staticmethod
@@ -94,7 +93,7 @@ class HandingOver:
         t = case.target
         if self._engine is Engine.RESET and not resettable(case):
             detail = f"nothing in Mastodon would ever fetch {t.kind.name} again; use the engine direct"
-            self._close(replace(undecided(t), outcome=Outcome.REFUSED, reason="nothing_fetches", detail=detail))
+            self._close(Done(subject(t), Refused(Reason.NOTHING_FETCHES, detail)))
             return True
         if t.kind is not PREVIEW_CARDS and not (t.row.remote_url or "").startswith(("https://", "http://")):
             return False
@@ -102,31 +101,31 @@ class HandingOver:
             return False
         job, at = None, 0.0
         if self._engine is Engine.SIDEKIQ:
-            job = redownload_job(t.kind, t.row.record.id, self._run)
+            job = redownload_job(t.kind, t.row.record.id, self._run.id)
             if not self._wait_for_room():
                 detail = f"the queue held {self._limits.max_queue} jobs or more for {self._limits.wait_s:g} s"
-                self._close(replace(undecided(t), outcome=Outcome.DEFERRED, reason="queue_full", detail=detail))
+                self._close(Done(subject(t), Deferred(Reason.QUEUE_FULL, detail)))
                 return True
             at = self._moment(origin_host(t.row.remote_url or ""))
+        with self._mender.alone(t) as free:
+            done = self._emptied(case, job, at) if free else Done(subject(t), BUSY)
+        if done is None or job is None or done.verdict.reason is not Reason.HANDED_OVER:
+            self._close(done)
+            return True
+        self._run.close(done)  # should we be cut off while watching, this is what is known
+        self._last_start = max(self._last_start, at, self._clock())
+        self._watched.setdefault(t.kind, {})[t.row.record.id] = done
+        return True
+
+    def _emptied(self, case: Case, job: Job | None, at: float) -> Done | None:
+        """The record's columns emptied and the job handed over; None if it is whole by now, or gone."""
         fresh = self._mender.look_again(case)
         if not isinstance(fresh, Fresh):
-            self._close(fresh)
-            return True
+            return None if fresh is None else Done(subject(case.target), fresh)
         t = fresh.target
         columns, present = self._mender.columns(t), self._mender.present(t)
-        plan = plan_reset(t, columns, present, job, at, self._run, self._parts.instance.key_prefix)
-        try:
-            self._executor.apply(plan.outcome, plan.actions)
-        except Conflict as conflict:
-            self._close(changed(plan.outcome, Outcome.DEFERRED, ROW_CHANGED, str(conflict)))
-            return True
-        if job is None:
-            self._close(plan.outcome)
-            return True
-        self._executor.close(plan.outcome)  # should we be cut off while watching, this is what is known
-        self._last_start = max(self._last_start, at, self._clock())
-        self._watched.setdefault(t.kind, {})[t.row.record.id] = plan.outcome
-        return True
+        prefix = self._parts.instance.key_prefix
+        return self._run.change(plan_reset(t, columns, present, job, at, self._run.id, prefix))
 
     def _has_sound_sibling(self, t: Target) -> bool:
         sibling = {MEDIA_FILES: MEDIA_THUMBNAILS, MEDIA_THUMBNAILS: MEDIA_FILES}.get(t.kind)
@@ -146,30 +145,30 @@ class HandingOver:
             if any(self._watched.values()):
                 self._sleep(_POLL_S)
         for waiting in self._watched.values():
-            for outcome in waiting.values():
-                self._close(
-                    replace(outcome, detail=f"{outcome.detail}; it was not done within {self._limits.wait_s:g} s")
-                )
+            for done in waiting.values():
+                said = f"{done.verdict.detail}; it was not done within {self._limits.wait_s:g} s"
+                self._close(replace(done, verdict=replace(done.verdict, detail=said)))
             waiting.clear()
 
-    def _look(self, kind: Kind, waiting: dict[int, RecordOutcome]) -> None:
+    def _look(self, kind: Kind, waiting: dict[int, Done]) -> None:
         ids = list(waiting)
         for start in range(0, len(ids), _ROWS):
             rows = read_rows(self._parts.database, kind, ids[start : start + _ROWS])
             targets = [target(kind, row, self._parts.instance.key_prefix) for row in rows.values() if not row.in_flight]
             for t, broken in self._judged(targets):
-                outcome = waiting.pop(t.row.record.id)
-                if isinstance(broken, RecordOutcome):
-                    self._close(replace(broken, source=outcome.source))
-                elif broken:
-                    detail = f"Mastodon filled the row, but {broken[0].key} is {broken[0].state}"
-                    self._close(changed(outcome, Outcome.DEFERRED, "verify_failed", detail))
-                else:
-                    done = changed(outcome, Outcome.REFRESHED, "by_mastodon", "")
-                    size = t.row.record.file_size or 0
-                    self._close(replace(done, source=Source.ORIGIN, files=len(t.files), bytes=size))
+                done = waiting.pop(t.row.record.id)
+                self._close(replace(done, verdict=self._filled(t, broken, done.verdict.source)))
 
-    def _judged(self, targets: Sequence[Target]) -> Iterator[tuple[Target, Sequence[Finding] | RecordOutcome]]:
+    def _filled(self, t: Target, broken: Sequence[Finding] | Verdict, source: Source | None) -> Verdict:
+        """What became of a record whose row Mastodon has filled."""
+        if not isinstance(broken, Sequence):
+            return replace(broken, source=source)
+        if broken:
+            said = f"Mastodon filled the row, but {broken[0].key} is {broken[0].state}"
+            return Deferred(Reason.VERIFY_FAILED, said, source)
+        return Refreshed(Reason.BY_MASTODON, Source.ORIGIN, len(t.files), t.row.record.file_size or 0)
+
+    def _judged(self, targets: Sequence[Target]) -> Iterator[tuple[Target, Sequence[Finding] | Verdict]]:
         """What is broken of each; all at once, or one by one where that meets a defect, which is then that record's."""
         try:
             yield from zip(targets, broken_files(targets, self._parts.store), strict=True)
@@ -177,7 +176,7 @@ class HandingOver:
             if is_everybody_s(error):
                 raise
             if len(targets) == 1:
-                yield targets[0], trouble(undecided(targets[0]), error)
+                yield targets[0], trouble(error)
                 return
             for one in targets:
                 yield from self._judged([one])

@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from dataclasses import dataclass
 
-from mastomend.actions.journal import Journal, Run
+from mastomend.actions.journal import Journal, JournaledRun
 from mastomend.actions.ledger import Entry, Ledger
 from mastomend.commands.instance import Instance
 from mastomend.outcomes import Outcome
@@ -16,7 +16,7 @@ from mastomend.outcomes import Outcome
 class PastRun:
     """A run, what became of its records, and how many changes of each sort it made."""
 
-    run: Run
+    run: JournaledRun
     outcomes: Counter[Outcome]
     rows_changed: int
     files_written: int
@@ -47,7 +47,7 @@ def lost(instance: Instance) -> list[Entry]:
         return list(Ledger(journal, instance.settings.deferral).lost())
 
 
-def _past(journal: Journal, run: Run) -> PastRun:
+def _past(journal: Journal, run: JournaledRun) -> PastRun:
     done = journal.actions_done(run.id)
     outcomes = journal.outcome_counts(run.id)
     return PastRun(run, outcomes, done["set"], done["put"] + done["copy"], done["quarantine"] + done["restore"])

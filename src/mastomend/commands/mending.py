@@ -11,27 +11,22 @@ import contextlib
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import psycopg
-from psycopg import sql
-
-from mastomend.actions.actions import Action, CopyFile, EnqueueJob, ForgetCached, PutFile, SetColumns
-from mastomend.actions.executor import ROW_CHANGED, Conflict, Executor
-from mastomend.actions.trouble import changed
+from mastomend.actions.actions import Action, CopyFile, EnqueueJob, ForgetCached, PutFile
+from mastomend.actions.plan import Plan, changes_a_row
+from mastomend.actions.run import Run
 from mastomend.commands.parts import Parts
-from mastomend.errors import DatabaseError
+from mastomend.database.rows import read_cached_under, read_rows
 from mastomend.images.colours import cover_colours
 from mastomend.images.decode import UnusableImage, header, verify
 from mastomend.images.moving import Ffmpeg, Moving
 from mastomend.images.styles import Decoder, produce
 from mastomend.inventory.deep import DeepReader, find_ffprobe
 from mastomend.inventory.inspect import broken_files, target
-from mastomend.inventory.rows import read_cached_under, read_rows
 from mastomend.inventory.sample import Sample
 from mastomend.mastodon.jobs import busted_address, cache_buster_job, media_lock
 from mastomend.mastodon.keys import ORIGINAL, Key
@@ -39,27 +34,29 @@ from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, Kind
 from mastomend.mastodon.moderation import Moderation
 from mastomend.mastodon.processing import ImageRules, MovingRules, image_rules, moving_rules
 from mastomend.mastodon.urls import public_url
-from mastomend.outcomes import Outcome, RecordOutcome, Source
+from mastomend.outcomes import Deferred, Source, Verdict
 from mastomend.plans.repair import (
     IMAGE,
     UNKNOWN,
     Naming,
     NewFiles,
-    RecordPlan,
     Situation,
     changes_row,
     plan_record,
     plan_stored,
     put,
-    undecided,
+    subject,
     undownloadable,
     untouchable,
 )
+from mastomend.reasons import Reason
 from mastomend.sources.copies import CopySource, StoredCopy
+from mastomend.storage.bodies import measure
 from mastomend.storage.ports import Store
-from mastomend.vocabulary import Content, Finding, Row, Target
+from mastomend.vocabulary import Body, Content, Finding, Row, Target
 
 _MODERATION_S = 60.0
+BUSY = Deferred(Reason.IN_FLIGHT, "another Mastomend is changing it right now")
 _DECODED = frozenset({"jpeg", "jpg", "png", "gif", "webp"})
 
 
@@ -100,11 +97,10 @@ class Mender:
 
     def __init__(
         self,
-        run: str,
+        run: Run | None,
         parts: Parts,
         kinds: Sequence[Kind],
         tools: Tools,
-        executor: Executor | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         configuration = parts.instance.configuration
@@ -116,7 +112,6 @@ class Mender:
         self._key_prefix = parts.instance.key_prefix
         self._tools = tools
         self.ffmpeg = tools.ffmpeg
-        self._executor = executor
         limits = configuration.limits
         self.rules = {k.name: image_rules(k, database.version, limits) for k in kinds}
         self.moving: MovingRules = moving_rules(database.version, limits)
@@ -143,14 +138,23 @@ class Mender:
         """Whether that record is a film or a sound."""
         return t.kind is MEDIA_FILES and t.row.media_type not in (None, IMAGE, UNKNOWN)
 
-    def undownloadable(self, t: Target) -> RecordOutcome | None:
+    def undownloadable(self, t: Target) -> Verdict | None:
         """Why nothing may be fetched for that record now; None if it may be."""
         return undownloadable(t, self.moderation(), self.own_domains)
 
-    def from_storage(self, case: Case) -> RecordOutcome | None:
+    @contextlib.contextmanager
+    def alone(self, t: Target) -> Iterator[bool]:
+        """Whether that record is ours to look at and change: no other Mastomend does, until the block ends."""
+        assert self._run is not None, "a dry run changes nothing"
+        with self._run.locked(subject(t)) as free:
+            yield free
+
+    def from_storage(self, case: Case) -> Verdict | None:
         """Restore from what is stored somewhere; what is broken and was not found is made from the original."""
         t = case.target
-        with _Scratch() as scratch:
+        with _Scratch() as scratch, self.alone(t) as free:
+            if not free:
+                return BUSY
             fresh = self.look_again(case)
             if not isinstance(fresh, Fresh):
                 return fresh
@@ -164,7 +168,7 @@ class Mender:
                 writing[style] = _copying(copy, key, t, self._store, scratch)
             missing = bad - writing.keys()
             if ORIGINAL in missing:
-                return changed(undecided(t), Outcome.DEFERRED, ROW_CHANGED, "the files changed meanwhile")
+                return Deferred(Reason.ROW_CHANGED, "the files changed meanwhile")
             if missing:
                 try:
                     made = self._derive(case, scratch)
@@ -177,7 +181,7 @@ class Mender:
                         f.style: put(t.kind, f, made) for f in t.files if f.style in missing & made.files.keys()
                     }
                 if not writing:
-                    return changed(undecided(t), Outcome.DEFERRED, ROW_CHANGED, "the original is gone meanwhile")
+                    return Deferred(Reason.ROW_CHANGED, "the original is gone meanwhile")
             plan = plan_stored(t, case.source, writing, self.present(t), self._naming())
             return self._execute(plan, t, case)
 
@@ -187,11 +191,13 @@ class Mender:
         if kind.is_image and extension in _DECODED:
             data = copy.store.read(copy.key)
             if data is None:
-                raise UnusableImage("not_an_image", f"{copy.key} is gone meanwhile")
+                raise UnusableImage(Reason.NOT_AN_IMAGE, f"{copy.key} is gone meanwhile")
             try:
                 verify(data)
             except UnusableImage as error:
-                if error.reason != "too_many_pixels":  # it was stored once: whether it may be made is not asked here
+                if (
+                    error.reason != Reason.TOO_MANY_PIXELS
+                ):  # it was stored once: whether it may be made is not asked here
                     raise
 
     def _derive(self, case: Case, scratch: _Scratch) -> NewFiles | None:
@@ -204,19 +210,18 @@ class Mender:
             return None
         if self.needs_ffmpeg(t):
             if self.ffmpeg is None:
-                raise UnusableImage("needs_ffmpeg", "ffmpeg was not found")
+                raise UnusableImage(Reason.NEEDS_FFMPEG, "ffmpeg was not found")
             source = scratch.folder / "stored"
             source.write_bytes(data)
             small = self.ffmpeg.poster(source, scratch.folder)
-            return NewFiles(
-                t.row.record.content_type or "video/mp4", {ORIGINAL: data, "small": small}, {}, None, len(data)
-            )
+            files = {ORIGINAL: measure(data), "small": measure(small)}
+            return NewFiles(t.row.record.content_type or "video/mp4", files, {}, None, len(data))
         rules = self.rules[t.kind.name]
         if rules is None:
-            raise UnusableImage("not_an_image", "nothing is made from files of this kind")
+            raise UnusableImage(Reason.NOT_AN_IMAGE, "nothing is made from files of this kind")
         return self._images(t.kind, rules, data, case.source, None)
 
-    def install(self, case: Case, data: bytes, source: Source, url: str | None) -> RecordOutcome | None:
+    def install(self, case: Case, data: bytes, source: Source, url: str | None) -> Verdict | None:
         """Make the files from what the origin sent, look again, change, verify. None if the record is whole by now.
 
         Raises:
@@ -224,10 +229,11 @@ class Mender:
         """
         with _Scratch() as scratch:
             made = self._make(case.target, data, source, url, scratch)
-            with self._locked(case.target) as held:
+            with self.alone(case.target) as free, self._locked(case.target) as held:
+                if not free:
+                    return BUSY
                 if not held:
-                    base = replace(undecided(case.target), source=source)
-                    return changed(base, Outcome.DEFERRED, "in_flight", "Mastodon is downloading it right now")
+                    return Deferred(Reason.IN_FLIGHT, "Mastodon is downloading it right now", source)
                 fresh = self.look_again(case)
                 if not isinstance(fresh, Fresh):
                     return fresh
@@ -248,13 +254,17 @@ class Mender:
         try:
             return self._images(kind, rules, data, source, url)
         except UnusableImage as error:
-            if kind is not MEDIA_FILES or self.ffmpeg is None or error.reason not in ("needs_ffmpeg", "not_an_image"):
+            if (
+                kind is not MEDIA_FILES
+                or self.ffmpeg is None
+                or error.reason not in (Reason.NEEDS_FFMPEG, Reason.NOT_AN_IMAGE)
+            ):
                 raise
             moving = self._move(self.ffmpeg, data, scratch.folder, error)
-        files: dict[str, Content] = dict(moving.files)
-        size = moving.files[ORIGINAL].stat().st_size
+        files: dict[str, Body] = {style: measure(path) for style, path in moving.files.items()}
+        size = files[ORIGINAL].size
         if size > self.moving.max_bytes:
-            raise UnusableImage("too_big", f"{size} bytes are more than {self.moving.max_bytes}")
+            raise UnusableImage(Reason.TOO_BIG, f"{size} bytes are more than {self.moving.max_bytes}")
         return NewFiles(
             moving.content_type, files, moving.meta, moving.blurhash, size,
             media_type=moving.media_type, source=source, url=url,
@@ -264,7 +274,8 @@ class Mender:
         made = produce(kind, rules, data, self._tools.decoders)
         meta = {style: size.meta() for style, size in made.sizes.items()}
         return NewFiles(
-            made.content_type, dict(made.files), meta, made.blurhash, len(made.original),
+            made.content_type, {style: measure(file) for style, file in made.files.items()}, meta, made.blurhash,
+            len(made.original),
             unchanged=made.original is data or made.original == data,
             media_type=IMAGE if kind is MEDIA_FILES else None, source=source, url=url,
             # ImageMagick's way of choosing them is another one: what is there stays
@@ -278,18 +289,17 @@ class Mender:
         try:
             return ffmpeg.make(path, self.moving, folder)
         except UnusableImage as error:
-            raise no_image if error.reason == "not_media" else error from None
+            raise no_image if error.reason == Reason.NOT_MEDIA else error from None
 
-    def look_again(self, case: Case) -> RecordOutcome | Fresh | None:
-        """The record as it is now; an outcome if it must be left alone, None if it is whole or gone."""
+    def look_again(self, case: Case) -> Verdict | Fresh | None:
+        """The record as it is now; a verdict if it must be left alone, None if it is whole or gone."""
         old = case.target
         row = read_rows(self._database, old.kind, [old.row.record.id]).get(old.row.record.id)
         if row is None:
             return None
         t = target(old.kind, row, self._key_prefix)
-        base = replace(undecided(old), source=case.source)
         if row.in_flight or row.record != old.row.record:
-            return changed(base, Outcome.DEFERRED, ROW_CHANGED, "Mastodon changed the record meanwhile")
+            return Deferred(Reason.ROW_CHANGED, "Mastodon changed the record meanwhile", case.source)
         (broken,) = broken_files([t], self._store, self.deep, {(row.record.id, s) for s in case.corrupt})
         if not broken:
             return None
@@ -301,7 +311,8 @@ class Mender:
         return Fresh(t, broken)
 
     def _naming(self) -> Naming:
-        return Naming(self._run, self._key_prefix, secrets.token_hex(8), datetime.now(UTC))
+        assert self._run is not None
+        return Naming(self._run.id, self._key_prefix, secrets.token_hex(8), datetime.now(UTC))
 
     def present(self, t: Target) -> dict[str, int]:
         """The record's keys that hold something, with their sizes."""
@@ -315,37 +326,30 @@ class Mender:
         wanted += [kind.version_column, "updated_at", "file_meta", "blurhash", "type", "width", "height"]
         wanted += [kind.remote_url] if kind.remote_url else []
         names = [n for n in wanted if n in self._database.columns(kind.table)]
-        selected = sql.SQL(", ").join(sql.SQL("{0}::text AS {0}").format(sql.Identifier(n)) for n in names)
-        statement = sql.SQL("SELECT {} FROM {} WHERE id = %s").format(selected, sql.Identifier(kind.table))
-        try:
-            with self._parts.pool.connection() as connection:
-                row: dict[str, Any] | None = connection.execute(statement, [t.row.record.id]).fetchone()
-        except psycopg.Error as error:
-            raise DatabaseError(f"PostgreSQL: {' '.join(str(error).split())[:300]}") from None
-        return row or {}
+        return self._parts.rows.read(kind.table, [t.row.record.id], names).get(t.row.record.id, {})
 
-    def _execute(self, plan: RecordPlan, t: Target, case: Case) -> RecordOutcome:
-        assert self._executor is not None, "a dry run changes nothing"
-        try:
-            left = self._executor.apply(plan.outcome, (*plan.actions, *self._told(plan, t)))
-        except Conflict as conflict:
-            return changed(plan.outcome, Outcome.DEFERRED, ROW_CHANGED, str(conflict))
+    def _execute(self, plan: Plan, t: Target, case: Case) -> Verdict:
+        assert self._run is not None, "a dry run changes nothing"
+        verdict = self._run.change(replace(plan, actions=(*plan.actions, *self._told(plan, t)))).verdict
+        if verdict.outcome is not plan.verdict.outcome:
+            return verdict
         row: Row | None = t.row  # read right before; unless we have changed it, it expects what it expected then
-        if any(isinstance(action, SetColumns) for action in plan.actions):
+        if changes_a_row(plan.actions):
             row = read_rows(self._database, t.kind, [t.row.record.id]).get(t.row.record.id)
         if row is not None:
             styles = {(row.record.id, style) for style in case.corrupt}
             (still,) = broken_files([target(t.kind, row, self._key_prefix)], self._store, self.deep, styles)
             if still:
-                return changed(plan.outcome, Outcome.DEFERRED, "verify_failed", f"{still[0].key} is {still[0].state}")
-        return replace(plan.outcome, detail=left) if left else plan.outcome
+                said = f"{still[0].key} is {still[0].state}"
+                return Deferred(Reason.VERIFY_FAILED, said, plan.verdict.source)
+        return verdict
 
-    def _told(self, plan: RecordPlan, t: Target) -> list[Action]:
+    def _told(self, plan: Plan, t: Target) -> list[Action]:
         """What Mastodon's caches and the CDN must hear about a change (facts §10)."""
-        if not self._tools.caches:
+        if not self._tools.caches or self._run is None:
             return []
         actions: list[Action] = []
-        if any(isinstance(action, SetColumns) for action in plan.actions):
+        if changes_a_row(plan.actions):
             keys = read_cached_under(self._database, t.kind, t.row.record.id)
             actions += [ForgetCached(keys)] if keys else []
         variables, configuration = self._parts.instance.variables, self._parts.instance.configuration
@@ -354,7 +358,7 @@ class Mender:
                 if isinstance(action, PutFile | CopyFile):
                     url = public_url(action.key, configuration, variables)
                     address = busted_address(action.key, url, configuration.storage, self._database.version)
-                    actions.append(EnqueueJob(cache_buster_job(address, self._run)))
+                    actions.append(EnqueueJob(cache_buster_job(address, self._run.id)))
         return actions
 
 
@@ -383,10 +387,10 @@ def _copying(copy: StoredCopy, key: Key, t: Target, store: Store, scratch: _Scra
     if copy.store is store:
         digest = store.digest(copy.key)
         if digest is None:
-            raise UnusableImage("not_an_image", f"{copy.key} is gone meanwhile")
+            raise UnusableImage(Reason.NOT_AN_IMAGE, f"{copy.key} is gone meanwhile")
         return CopyFile(key, copy.key, copy.size, digest)
     content = copy.store.fetch(copy.key, scratch.folder / f"copy-{copy.style}")
-    return PutFile.of(key, content, _content_type(content, t))
+    return PutFile.of(key, measure(content), _content_type(content, t))
 
 
 def _content_type(content: Content, t: Target) -> str:

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from psycopg.rows import dict_row
-from psycopg_pool import ConnectionPool
-
-from mastomend.actions.executor import Executor, Pool, World
+from mastomend.actions.actions import MEDIA
 from mastomend.actions.journal import Journal
+from mastomend.actions.run import Ground
+from mastomend.actions.world import World
 from mastomend.commands.instance import Instance, refuse_ignored_prefix, storage_variables
+from mastomend.database.changes import GuardedRows
+from mastomend.database.connection import writing_pool
+from mastomend.database.locks import DatabaseLocks
+from mastomend.database.owners import DatabaseOwners
+from mastomend.database.reader import MastodonDatabase
 from mastomend.errors import ConfigurationError
 from mastomend.images.moving import Ffmpeg
-from mastomend.inventory.database import MastodonDatabase, conninfo, settle
-from mastomend.inventory.expectations import DatabaseExpectations
 from mastomend.jobs.caches import Caches
 from mastomend.jobs.sidekiq import Sidekiq
 from mastomend.mastodon.configuration import FilesystemStorage, Storage, redis_group, storage
 from mastomend.mastodon.kinds import KINDS
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
-
-_CONNECTIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +35,15 @@ class Parts:
     instance: Instance
     database: MastodonDatabase
     store: Store
-    pool: Pool
+    rows: GuardedRows
     sidekiq: Sidekiq
     caches: Caches
 
-    def executor(self, run: str, journal: Journal) -> Executor:
-        """The only thing that changes anything outside the state directory."""
-        expectations = DatabaseExpectations(self.database, self.instance.key_prefix)
-        world = World(self.store, self.pool, expectations, self.sidekiq, self.caches)
-        return Executor(run, journal, world, self.instance.key_prefix)
+    def world(self) -> World:
+        """What actions change, and who is asked before they do."""
+        prefix = self.instance.key_prefix
+        owners = DatabaseOwners(self.database, prefix)
+        return World({MEDIA: self.store}, self.rows, owners, self.sidekiq, self.caches, prefix)
 
 
 @contextlib.contextmanager
@@ -53,15 +52,7 @@ def changing_parts(instance: Instance) -> Iterator[Parts]:
     settings = instance.configuration.database
     with MastodonDatabase(settings, timeout_s=instance.settings.statement_timeout_s) as database:
         store = build_store(instance.configuration.storage)
-        pool: Pool = ConnectionPool(
-            conninfo(settings, "mastomend"),
-            min_size=1,
-            max_size=_CONNECTIONS,
-            timeout=15,
-            kwargs={"autocommit": True, "row_factory": dict_row},
-            configure=partial(settle, settings),
-            open=True,
-        )
+        pool = writing_pool(settings)
         try:
             refuse_ignored_prefix(instance, database.version)
             store.probe()
@@ -70,10 +61,26 @@ def changing_parts(instance: Instance) -> Iterator[Parts]:
                 redis_group(instance.variables, prefix, application, before_4_3=database.version.number < (4, 3))
                 for prefix in ("SIDEKIQ_", "CACHE_")
             )
-            yield Parts(instance, database, store, pool, Sidekiq(jobs), Caches(cache, application))
+            yield Parts(instance, database, store, GuardedRows(pool), Sidekiq(jobs), Caches(cache, application))
         finally:
             pool.close()
             store.close()
+
+
+@contextlib.contextmanager
+def ground(instance: Instance, run: str, note: Callable[[str], None]) -> Iterator[Ground]:
+    """Where that run happens: the journal in the state directory, PostgreSQL's locks, and the instance to be changed."""
+
+    @contextlib.contextmanager
+    def open_world() -> Iterator[World]:
+        with changing_parts(instance) as parts:
+            yield parts.world()
+
+    with (
+        contextlib.closing(Journal(instance.state)) as journal,
+        DatabaseLocks(instance.configuration.database, run) as locks,
+    ):
+        yield Ground(instance.state, journal, locks, open_world, note)
 
 
 def named_storage(path: Path) -> Storage:

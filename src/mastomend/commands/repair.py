@@ -18,36 +18,37 @@ from functools import partial
 from pathlib import Path
 
 from mastomend import __version__
-from mastomend.actions.executor import Executor
-from mastomend.actions.journal import Journal, Run
+from mastomend.actions.journal import Journal
 from mastomend.actions.ledger import Ledger
-from mastomend.actions.lock import application_name, changing_run
-from mastomend.commands.check import CheckOptions, CheckReport, check, choose_kinds, new_id
+from mastomend.actions.run import Run, run
+from mastomend.commands.check import CheckOptions, check, choose_kinds, refuse_mass_loss
 from mastomend.commands.fetching import Fetching, workers_for
 from mastomend.commands.handing_over import HandingOver, HandOverLimits, resettable
 from mastomend.commands.instance import Instance
 from mastomend.commands.mending import Case, Mender, Tools
-from mastomend.commands.parts import Parts, changing_parts, find_ffmpeg, named_storage
+from mastomend.commands.parts import Parts, changing_parts, find_ffmpeg, ground, named_storage
 from mastomend.commands.progress import Progress, Silent
 from mastomend.commands.restoring import Broken, Restorer
-from mastomend.errors import ConfigurationError, SafetyStop
+from mastomend.database.instance_actor import actor_keys
+from mastomend.database.reader import MastodonDatabase
+from mastomend.database.rows import kinds_of, read_emptied
+from mastomend.errors import ConfigurationError
+from mastomend.ids import new_id
 from mastomend.images.elsewhere import decoders
-from mastomend.inventory.database import MastodonDatabase, connect, is_pooled
-from mastomend.inventory.instance_actor import signer
-from mastomend.inventory.rows import kinds_of, read_emptied
 from mastomend.inventory.tables import save_outcomes
 from mastomend.inventory.work_list import WorkList, work_list
 from mastomend.mastodon.configuration import http_proxy
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
-from mastomend.outcomes import Engine, Outcome, RecordOutcome, Source
-from mastomend.plans.repair import undecided
+from mastomend.outcomes import Engine, Outcome, OutcomeRow, Source, Verdict
+from mastomend.plans.repair import subject
 from mastomend.remote.client import GuardedClient
+from mastomend.remote.signatures import Signer
 from mastomend.sources.copies import Backup, CopySource, Elsewhere
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
+from mastomend.vocabulary import Done, RowOf
 
 _BATCH = 250
-_MAX_AGE_TO_RESUME_S = 24 * 3600
 _NO_REDIS = (
     "Mastodon's Redis cannot be reached: where a name changes, Mastodon may show the old one from its cache for a while "
     "(posts for ten minutes, emoji for seven days)."
@@ -98,7 +99,7 @@ class RepairReport:
     recovered: int = 0
     mass_loss: list[str] = field(default_factory=list)
 
-    def count(self, outcome: RecordOutcome) -> None:
+    def count(self, outcome: OutcomeRow) -> None:
         """Add one record."""
         self.records += 1
         if outcome.outcome is None:
@@ -133,15 +134,9 @@ def repair(
     if not options.apply:
         report = _dry_run(instance, options, progress, now)
     else:
-        run = new_id(datetime.now(UTC))
-        connection = connect(instance.configuration.database, application_name(run), read_only=False)
-        with (
-            contextlib.closing(connection),
-            changing_run(
-                connection, instance.state, run, pooled=is_pooled(instance.configuration.database, connection)
-            ),
-        ):
-            report = _applied(instance, options, progress, run, client, now)
+        new = new_id(datetime.now(UTC))
+        with ground(instance, new, progress.note) as here, run(here, "repair", options.scope, new) as current:
+            report = _applied(instance, options, progress, here.journal, current, client, now)
     report.duration_s = time.monotonic() - clock
     return report
 
@@ -154,58 +149,53 @@ def _dry_run(
     report.report = instance.state / "runs" / report.run / "outcomes.parquet"
     budget = memory_for_records(instance.settings.memory_bytes) // 2  # list and report are there together
     with (
-        _work(instance, options, report.run, None, progress) as work,
+        _work(instance, options, None, progress) as work,
         work_list(report.report.parent, budget, findings, [kind.name for kind in work.kinds]) as records,
     ):
         if options.deferred:
             with contextlib.closing(Journal(instance.state)) as journal:
                 records.keep(Ledger(journal, instance.settings.deferral).due(now()))
 
-        def outcomes() -> Iterator[RecordOutcome]:
+        def rows() -> Iterator[OutcomeRow]:
             for batch in _batches(records, work.kinds):
                 for item in work.restorer.look(batch):
-                    # nothing is decided before it is tried
-                    is_refused = options.engine is Engine.RESET and not resettable(item)
-                    outcome = (
-                        replace(undecided(item.target), source=None if is_refused else item.source)
-                        if isinstance(item, Case)
-                        else replace(item, outcome=None)
-                    )
-                    report.count(outcome)
-                    yield outcome
+                    row = _intended(item, options.engine)
+                    report.count(row)
+                    yield row
 
-        save_outcomes(report.report, outcomes(), budget)
+        save_outcomes(report.report, rows(), budget)
     return report
+
+
+def _intended(item: Done | Case, engine: Engine) -> OutcomeRow:
+    """A dry run's row: where the record would be restored from. Nothing is decided before it is tried."""
+    if isinstance(item, Done):
+        return replace(item.row(), outcome=None)
+    about = subject(item.target)
+    source = None if engine is Engine.RESET and not resettable(item) else item.source
+    return OutcomeRow(about.kind, about.id, about.is_local, about.domain, about.remote_url, None, source, "", "")
 
 
 def _applied(
     instance: Instance,
     options: RepairOptions,
     progress: Progress,
-    run: str,
+    journal: Journal,
+    current: Run,
     client: GuardedClient | None,
     now: Callable[[], datetime],
 ) -> RepairReport:
-    journal = Journal(instance.state)
     ledger = Ledger(journal, instance.settings.deferral)
-    try:
-        recovered = _recover(instance, journal, progress)
-        # also a run that goes on is checked first: what was true when it was cut off need not be true now
-        scan, findings, _ = _findings(instance, options, progress)
-        cut_off = _continues(journal, options)
-        if cut_off is not None:
-            progress.note(f"Going on with run {cut_off.id}, which was cut off.")
-            report = RepairReport(cut_off.id, True, scan, resumed=True)
-        else:
-            report = RepairReport(run, True, scan)
-            journal.begin(run, "repair", options.scope, scan=scan)
-        report.recovered = recovered
+    # also a run that goes on is checked first: what was true when it was cut off need not be true now
+    scan, findings, _ = _findings(instance, options, progress)
+    with _work(instance, options, current, progress) as work:
+        current.begin(work.parts.world(), scan=scan)
+        if current.resumed:
+            progress.note(f"Going on with run {current.id}, which was cut off.")
+        report = RepairReport(current.id, True, scan, resumed=current.resumed, recovered=current.settled)
         report.report = instance.state / "runs" / report.run / "outcomes.parquet"
         budget = memory_for_records(instance.settings.memory_bytes)
-        with (
-            _work(instance, options, report.run, journal, progress) as work,
-            work_list(report.report.parent, budget, findings, [kind.name for kind in work.kinds]) as records,
-        ):
+        with work_list(report.report.parent, budget, findings, [kind.name for kind in work.kinds]) as records:
             if options.scan is None:
                 _forget_whole(records, ledger, work.parts.database)
             if options.deferred:
@@ -213,77 +203,73 @@ def _applied(
             records.leave_out(journal.decided(report.run))
             progress.start("repair", len(records))
 
-            def close(outcome: RecordOutcome | None) -> None:
-                if outcome is not None:
-                    journal.outcome(report.run, ledger.settle(outcome, now()))
+            def close(done: Done | None) -> None:
+                if done is not None:
+                    assert isinstance(done.subject, RowOf)
+                    current.close(replace(done, verdict=ledger.settle(done.subject, done.verdict, now())))
                 progress.advance(1)
 
             handed = [k for k in work.kinds if HandingOver.takes(options.engine, k)]
-            returned = _hand_over(work, options, report.run, _batches(records, handed), close) if handed else []
+            returned = _hand_over(work, options, current, _batches(records, handed), close) if handed else []
             rest = _batches(records, [k for k in work.kinds if k not in handed])
             direct = itertools.chain(rest, _batched(returned))
             own = client or _client(instance, work.parts.database, progress)
             workers = workers_for(work.parts.store)
             asyncio.run(Fetching(work.restorer, own, instance.settings.politeness, direct, close, workers).run())
-        for outcome in journal.outcomes(report.run):
-            report.count(outcome)
-        save_outcomes(report.report, journal.outcomes(report.run), budget)
-        journal.finish(
-            report.run, {"outcomes": {o.value: n for o, n in report.outcomes.items()}, "bytes": report.bytes}
-        )
-    finally:
-        journal.close()
+        for done in journal.outcomes(report.run):
+            report.count(done.row())
+        save_outcomes(report.report, (done.row() for done in journal.outcomes(report.run)), budget)
+    current.summary = {"outcomes": {o.value: n for o, n in report.outcomes.items()}, "bytes": report.bytes}
     return report
 
 
 def _hand_over(
     work: _Work,
     options: RepairOptions,
-    run: str,
+    current: Run,
     batches: Iterator[list[Broken]],
-    close: Callable[[RecordOutcome | None], None],
+    close: Callable[[Done | None], None],
 ) -> list[Broken]:
     """What the storage or a backup has is restored here; for the rest Mastodon is asked to fetch.
 
     Returns the records that are better repaired directly.
     """
-    assert work.executor is not None
     returned: list[Broken] = []
 
     def hand(case: Case) -> None:
         taken = work.restorer.attempt(case, lambda: handing.take(case))
-        if isinstance(taken, RecordOutcome):
-            close(taken)
+        if not isinstance(taken, bool):
+            close(Done(subject(case.target), taken))
         elif not taken:
             returned.append(Broken(case.target.kind, case.target.row.record.id, case.corrupt))
 
-    def restore_stored(case: Case) -> RecordOutcome | bool | None:
-        """The outcome; False if what was stored turned out to be useless."""
+    def restore_stored(case: Case) -> Verdict | bool | None:
+        """The verdict; False if what was stored turned out to be useless."""
         way = work.restorer.restore(case)
         try:
             next(way)
         except StopIteration as end:
-            outcome: RecordOutcome | None = end.value
-            return outcome
+            verdict: Verdict | None = end.value
+            return verdict
         way.close()
         return False
 
-    handing = HandingOver(options.engine, run, work.parts, work.mender, work.executor, options.hand_over, close)
+    handing = HandingOver(options.engine, current, work.parts, work.mender, options.hand_over, close)
     for batch in batches:
         items = work.restorer.look(batch)
         for _ in range(len(batch) - len(items)):
             close(None)
         for item in items:
-            if isinstance(item, RecordOutcome):
+            if isinstance(item, Done):
                 close(item)
             elif item.source in (Source.ORIGIN, Source.PAGE):
                 hand(item)
             else:
-                outcome = work.restorer.attempt(item, partial(restore_stored, item))
-                if isinstance(outcome, bool):
+                verdict = work.restorer.attempt(item, partial(restore_stored, item))
+                if isinstance(verdict, bool):
                     hand(replace(item, source=Source.ORIGIN, copies={}))
                 else:
-                    close(outcome)
+                    close(None if verdict is None else Done(subject(item.target), verdict))
     handing.watch()
     return returned
 
@@ -300,20 +286,16 @@ class _Work:
     parts: Parts
     mender: Mender
     restorer: Restorer
-    executor: Executor | None
     kinds: tuple[Kind, ...]
 
 
 @contextlib.contextmanager
-def _work(
-    instance: Instance, options: RepairOptions, run: str, journal: Journal | None, progress: Progress
-) -> Iterator[_Work]:
-    """The edge of this command: builds what restores records. Without a journal nothing can be changed."""
+def _work(instance: Instance, options: RepairOptions, current: Run | None, progress: Progress) -> Iterator[_Work]:
+    """The edge of this command: builds what restores records. Without a run nothing can be changed."""
     with changing_parts(instance) as parts, contextlib.ExitStack() as stack:
         kinds = choose_kinds(options.kinds, kinds_of(parts.database))
-        executor = None if journal is None else parts.executor(run, journal)
-        caches = executor is not None and parts.caches.reachable()
-        if executor is not None and not caches:
+        caches = current is not None and parts.caches.reachable()
+        if current is not None and not caches:
             progress.note(_NO_REDIS)
             if options.engine is Engine.SIDEKIQ:
                 parts.sidekiq.waiting()  # says what is wrong
@@ -325,9 +307,9 @@ def _work(
             others_convert=options.engine is not Engine.DIRECT,
             caches=caches,
         )
-        mender = Mender(run, parts, kinds, tools, executor)
+        mender = Mender(current, parts, kinds, tools)
         stack.callback(mender.close)
-        yield _Work(parts, mender, Restorer(mender, parts, tools), executor, kinds)
+        yield _Work(parts, mender, Restorer(mender, parts, tools), kinds)
 
 
 def _copy_sources(
@@ -351,7 +333,8 @@ def _copy_sources(
 
 def _client(instance: Instance, database: MastodonDatabase, progress: Progress) -> GuardedClient:
     configuration = instance.configuration
-    actor, why_not = signer(database, configuration.web_domain, instance.variables)
+    keys, why_not = actor_keys(database, configuration.web_domain, instance.variables)
+    actor = next((made for made in (Signer.from_pem(*key) for key in keys) if made is not None), None)
     if actor is None:
         progress.note(
             f"Requests are not signed: {why_not}. Servers in secure mode will not show their posts and actors."
@@ -380,7 +363,7 @@ def _findings(instance: Instance, options: RepairOptions, progress: Progress) ->
             )
     report = check(instance, _check_options(options), progress)
     if options.apply:
-        _stop_on_mass_loss(report)
+        refuse_mass_loss(report.mass_loss)
     if options.scan is not None:
         return options.scan, path, report.mass_loss
     return report.scan, report.findings, report.mass_loss
@@ -389,50 +372,6 @@ def _findings(instance: Instance, options: RepairOptions, progress: Progress) ->
 def _check_options(options: RepairOptions) -> CheckOptions:
     """What is about to be changed is looked at now: what an older check saw is no safety."""
     return CheckOptions(kinds=options.kinds, max_missing_percent=options.max_missing_percent, resume=False)
-
-
-def _stop_on_mass_loss(report: CheckReport) -> None:
-    if report.mass_loss:
-        raise SafetyStop(
-            " ".join(report.mass_loss) + " This looks like a disk that is not mounted or a wrong bucket. "
-            "Nothing was changed.",
-            hint="Mount what is missing. If the files really are gone, run the same command with --max-missing 100%.",
-        )
-
-
-def _continues(journal: Journal, options: RepairOptions) -> Run | None:
-    """The newest repair of the same scope that was cut off less than a day ago; older ones are closed."""
-    runs = journal.runs()
-    taken_back = {run.undoes for run in runs}
-    for run in runs:
-        if run.command != "repair" or run.finished_at is not None or run.id in taken_back:
-            continue
-        age = (datetime.now(UTC) - datetime.fromisoformat(run.started_at)).total_seconds()
-        if run.scope == options.scope and age < _MAX_AGE_TO_RESUME_S:
-            return run
-        if run.scope == options.scope:
-            journal.finish(run.id, {"cut_off": True})
-    return None
-
-
-def _recover(instance: Instance, journal: Journal, progress: Progress) -> int:
-    """Finish or abandon what any cut-off run left half done. How many records there were."""
-    open_runs = [(run, plans) for run in journal.runs() if (plans := journal.open_plans(run.id))]
-    if not open_runs:
-        return 0
-    recovered = 0
-    with changing_parts(instance) as parts:
-        for run, plans in open_runs:
-            executor = parts.executor(run.id, journal)
-            for plan in plans:
-                outcome = executor.recover(plan)
-                if outcome is not None:
-                    executor.close(outcome)
-                if outcome is not None and outcome.outcome is Outcome.REFUSED:
-                    progress.note(f"{outcome.kind} {outcome.id}: {outcome.detail}")
-                recovered += 1
-    progress.note(f"{recovered} half-done record(s) of a run that was cut off have been settled.")
-    return recovered
 
 
 def memory_for_records(budget: int) -> int:

@@ -18,42 +18,43 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from mastomend.actions.trouble import changed, is_everybody_s, trouble
+from mastomend.actions.deferral import UNREACHABLE
+from mastomend.actions.trouble import is_everybody_s, trouble
 from mastomend.commands.mending import Case, Mender, Tools
 from mastomend.commands.parts import Parts
+from mastomend.database.rows import read_addresses, read_rows
 from mastomend.errors import UnreadableError
 from mastomend.images.decode import UnusableImage
 from mastomend.inventory.inspect import broken_files, target
-from mastomend.inventory.rows import read_addresses, read_rows
 from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, is_blank
-from mastomend.outcomes import Outcome, RecordOutcome, Source
-from mastomend.plans.deferral import UNREACHABLE
+from mastomend.outcomes import Deferred, Gone, Lost, Refused, Source, Verdict
 from mastomend.plans.repair import (
     AUDIO,
     IMAGE,
     derivable,
-    undecided,
+    subject,
     untouchable,
 )
+from mastomend.reasons import Reason
 from mastomend.remote import documents
 from mastomend.remote.client import Ask, Failure, Fetched, NotFetched
 from mastomend.sources import page
 from mastomend.sources.actor import current_picture
 from mastomend.sources.copies import Found, StoredCopy, find, find_beside
 from mastomend.sources.note import find_attachment
-from mastomend.sources.origin import outcome_of_failure, outcome_of_image
-from mastomend.vocabulary import Addresses, Finding, Target
+from mastomend.sources.origin import verdict_of_failure, verdict_of_image
+from mastomend.vocabulary import Addresses, Done, Finding, RowOf, Target
 
 #: The origin's own way of saying that what was asked for is gone.
 _DEAD = frozenset({Failure.NOT_FOUND, Failure.GONE})
 #: Another address may have another picture.
-_NO_PICTURE = frozenset({"not_an_image", "not_media", "bad_type", "broken_image"})
+_NO_PICTURE = frozenset({Reason.NOT_AN_IMAGE, Reason.NOT_MEDIA, Reason.BAD_TYPE, Reason.BROKEN_IMAGE})
 
 _T = TypeVar("_T")
 Answer = Fetched | NotFetched
-Way = Generator[Ask, Answer, "RecordOutcome | None"]
+Way = Generator[Ask, Answer, "Verdict | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,9 @@ class Tried:
         """One more source that did not help."""
         self._said.append(f"{source.value}: {answer}")
 
-    def on(self, outcome: RecordOutcome | None) -> RecordOutcome | None:
-        """The outcome with the report."""
-        return None if outcome is None else replace(outcome, tried="; ".join(self._said))
+    def on(self, verdict: Verdict | None) -> Verdict | None:
+        """The verdict with the report."""
+        return None if verdict is None else replace(verdict, tried="; ".join(self._said))
 
 
 class Restorer:
@@ -94,7 +95,7 @@ class Restorer:
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
-    def look(self, batch: Sequence[Broken]) -> list[RecordOutcome | Case]:
+    def look(self, batch: Sequence[Broken]) -> list[Done | Case]:
         """What is still broken of a batch: records to restore, and records decided without asking anybody.
 
         A defect met on the way is that record's trouble: the others are looked at one by one.
@@ -107,11 +108,10 @@ class Restorer:
             if len(batch) > 1:
                 return [item for one in batch for item in self.look([one])]
             (one,) = batch
-            unknown = RecordOutcome(one.kind.name, one.id, False, None, None, None, None, "", "")
-            return [trouble(unknown, error)]
+            return [Done(RowOf(one.kind.name, one.id), trouble(error))]
 
-    def _look(self, batch: Sequence[Broken]) -> list[RecordOutcome | Case]:
-        answer: list[RecordOutcome | Case] = []
+    def _look(self, batch: Sequence[Broken]) -> list[Done | Case]:
+        answer: list[Done | Case] = []
         for kind in {b.kind.name: b.kind for b in batch}.values():
             wanted = {b.id: b for b in batch if b.kind is kind}
             rows = read_rows(self._database, kind, list(wanted))
@@ -125,13 +125,13 @@ class Restorer:
 
     def _decide(
         self, broken: Sequence[tuple[Target, list[Finding]]], hints: Mapping[int, frozenset[str]]
-    ) -> Iterator[RecordOutcome | Case]:
+    ) -> Iterator[Done | Case]:
         """Storage first, for all of them together; what is left is asked of its origin, or refused."""
         left = []
         told: dict[int, list[str]] = {}
         for t, found in broken:
             if refused := untouchable(t, found):
-                yield refused
+                yield Done(subject(t), refused)
             elif derivable(t, found, self._mender.rules[t.kind.name], video=self._ffmpeg is not None):
                 yield Case(t, hints[t.row.record.id], Source.ORIGINAL)
             else:
@@ -162,22 +162,25 @@ class Restorer:
                 hidden.add(id_)
         for t, _ in left:
             remote = self._remote(t, hints[t.row.record.id], told.get(t.row.record.id, ()))
-            if isinstance(remote, RecordOutcome) and remote.outcome is Outcome.LOST and t.row.record.id in hidden:
-                remote = replace(remote, outcome=Outcome.REFUSED, reason=UnreadableError.reason)
-            yield remote
+            if isinstance(remote, Case):
+                yield remote
+                continue
+            if isinstance(remote, Lost) and t.row.record.id in hidden:
+                remote = Refused(UnreadableError.reason, remote.detail)
+            yield Done(subject(t), remote)
 
-    def _remote(self, t: Target, corrupt: frozenset[str], told: Sequence[str] = ()) -> RecordOutcome | Case:
+    def _remote(self, t: Target, corrupt: frozenset[str], told: Sequence[str] = ()) -> Verdict | Case:
         refused = self._mender.undownloadable(t)
-        if refused is not None and refused.outcome is Outcome.LOST and told:
+        if isinstance(refused, Lost) and told:
             refused = replace(refused, detail=f"a local file; {'; '.join(told)}")
         able = self._ffmpeg is not None or self._tools.others_convert
         if refused is None and self._mender.needs_ffmpeg(t) and not able:
             detail = "ffmpeg was not found; Mastodon's own workers have it: --engine sidekiq"
-            refused = replace(undecided(t), outcome=Outcome.DEFERRED, reason="needs_ffmpeg", detail=detail)
+            refused = Deferred(Reason.NEEDS_FFMPEG, detail)
         return refused or Case(t, corrupt, Source.PAGE if t.kind is PREVIEW_CARDS else Source.ORIGIN)
 
-    def attempt(self, case: Case, work: Callable[[], _T]) -> _T | RecordOutcome:
-        """Do something for a record. Whatever goes wrong with it is its outcome; who runs it does not matter.
+    def attempt(self, case: Case, work: Callable[[], _T]) -> _T | Verdict:
+        """Do something for a record. Whatever goes wrong with it is its verdict; who runs it does not matter.
 
         Raises:
             MastomendError: the disk, the database, the journal or Redis is lost: the run cannot go on.
@@ -187,12 +190,12 @@ class Restorer:
         except Exception as error:
             if is_everybody_s(error):
                 raise
-            return trouble(replace(undecided(case.target), source=case.source), error)
+            return trouble(error, case.source)
 
     # --- the chain of sources ---------------------------------------------------------------------------------------
 
     def restore(self, case: Case) -> Way:
-        """The record's way through its sources. Returns its outcome, None if it turned out to be whole, or gone."""
+        """The record's way through its sources. Returns its verdict, None if it turned out to be whole, or gone."""
         tried = Tried()
         if case.source in (Source.ORIGINAL, Source.ELSEWHERE, Source.BACKUP):
             for stored in self._stored(case):
@@ -202,7 +205,7 @@ class Restorer:
                     tried.add(stored.source, f"{error.reason} ({error})")
             corrupt = case.corrupt | ({ORIGINAL} if case.source is Source.ORIGINAL else set())
             remote = self._remote(case.target, corrupt)
-            if isinstance(remote, RecordOutcome):
+            if not isinstance(remote, Case):
                 return tried.on(remote)
             case = remote
         if case.source is Source.PAGE:
@@ -227,9 +230,7 @@ class Restorer:
     def _from_origin(self, case: Case, tried: Tried) -> Way:
         t = case.target
         url = t.row.remote_url or ""
-        failed = replace(
-            undecided(t), outcome=Outcome.LOST, reason="no_url", detail="the database knows no address it came from"
-        )
+        failed: Verdict = Lost(Reason.NO_URL, "the database knows no address it came from")
         if is_blank(url) and t.kind is MEDIA_THUMBNAILS:
             return (yield from self._from_sound(case, failed, tried))
         if not is_blank(url):
@@ -239,13 +240,13 @@ class Restorer:
             ended = self._take(case, answer, Source.ORIGIN)
             if not isinstance(ended, _Failed):
                 return ended
-            tried.add(Source.ORIGIN, ended.outcome.reason)
+            tried.add(Source.ORIGIN, ended.verdict.reason)
             if not ended.elsewhere:
-                return ended.outcome
-            failed = ended.outcome
+                return ended.verdict
+            failed = ended.verdict
         return (yield from self._from_document(case, failed, tried))
 
-    def _from_sound(self, case: Case, failed: RecordOutcome, tried: Tried) -> Way:
+    def _from_sound(self, case: Case, failed: Verdict, tried: Tried) -> Way:
         """A thumbnail without an address of its own was the cover embedded in a sound (facts §3.3)."""
         t = case.target
         place = read_addresses(self._database, t.kind, t.row.record.id).place
@@ -257,17 +258,13 @@ class Restorer:
                 cover = self._cover(answer.data)
             except UnusableImage as error:
                 tried.add(Source.ORIGIN, error.reason)
-                return replace(
-                    failed, outcome=Outcome.REFUSED, source=Source.ORIGIN, reason=error.reason, detail=str(error)
-                )
+                return Refused(error.reason, str(error), Source.ORIGIN)
             if cover is None:
-                tried.add(Source.ORIGIN, "no_picture")
-                return replace(
-                    failed, outcome=Outcome.GONE, source=Source.ORIGIN, reason="no_picture", detail="no cover in it"
-                )
+                tried.add(Source.ORIGIN, Reason.NO_PICTURE)
+                return Gone(Reason.NO_PICTURE, "no cover in it", Source.ORIGIN)
             answer = replace(answer, data=cover)
         ended = self._take(case, answer, Source.ORIGIN)
-        return ended.outcome if isinstance(ended, _Failed) else ended
+        return ended.verdict if isinstance(ended, _Failed) else ended
 
     def _cover(self, sound: bytes) -> bytes | None:
         assert self._ffmpeg is not None
@@ -277,15 +274,16 @@ class Restorer:
             cover = self._ffmpeg.cover(source, Path(folder))
             return None if cover is None else cover.read_bytes()
 
-    def _from_document(self, case: Case, failed: RecordOutcome, tried: Tried) -> Way:
+    def _from_document(self, case: Case, failed: Verdict, tried: Tried) -> Way:
         """Ask the origin for the actor, emoji or note, and restore from the address it names now."""
         t = case.target
         addresses = read_addresses(self._database, t.kind, t.row.record.id)
         if not (addresses.document or "").startswith(("https://", "http://")):
             return failed
-        source = Source.NOTE if t.kind in (MEDIA_FILES, MEDIA_THUMBNAILS) else Source.ACTOR
+        is_medium = t.kind in (MEDIA_FILES, MEDIA_THUMBNAILS)
+        source, gone = (Source.NOTE, Reason.NOTE_GONE) if is_medium else (Source.ACTOR, Reason.ACTOR_GONE)
         assert addresses.document is not None
-        is_silent = failed.outcome is Outcome.DEFERRED and failed.reason in UNREACHABLE
+        is_silent = isinstance(failed, Deferred) and failed.reason in UNREACHABLE
         if is_silent and origin_host(addresses.document) == origin_host(t.row.remote_url or ""):
             return failed  # it is that very host which does not answer
         document = yield from self._document(addresses.document, addresses.document)
@@ -293,26 +291,22 @@ class Restorer:
             case NotFetched() if document.failure in _DEAD:
                 tried.add(source, document.failure.value)
                 detail = f"the origin says that the {source.value} itself is gone ({document.detail})"
-                return replace(
-                    failed, outcome=Outcome.GONE, source=source, reason=f"{source.value}_gone", detail=detail
-                )
+                return Gone(gone, detail, source)
             case NotFetched():
                 tried.add(source, document.failure.value)
-                if failed.outcome is not Outcome.DEFERRED and document.failure.host_in_trouble:
-                    return _failure(t, source, document)  # it may know more when it answers again
+                if not isinstance(failed, Deferred) and document.failure.host_in_trouble:
+                    return verdict_of_failure(document, source)  # it may know more when it answers again
                 return failed
             case str():
                 tried.add(source, document)
                 return failed
             case documents.Document() if document.deleted:
-                tried.add(source, "gone")
+                tried.add(source, Reason.GONE)
                 detail = f"the origin says that the {source.value} itself is gone"
-                return replace(
-                    failed, outcome=Outcome.GONE, source=source, reason=f"{source.value}_gone", detail=detail
-                )
+                return Gone(gone, detail, source)
         picture = _picture(t.kind, document, addresses)
         if picture is None or picture.url == t.row.remote_url:
-            tried.add(source, "no_picture" if picture is None else "same_address")
+            tried.add(source, Reason.NO_PICTURE if picture is None else Reason.SAME_ADDRESS)
             return failed
         answer: Answer = yield Ask(
             picture.url, self._max_bytes(t), accept=documents.ACCEPT if picture.is_document else None
@@ -323,13 +317,13 @@ class Restorer:
             if isinstance(inner, documents.Document):
                 found = documents.address(inner)
                 if found is None:
-                    tried.add(source, "no_picture")
+                    tried.add(source, Reason.NO_PICTURE)
                     return failed
                 url, answer = found, (yield Ask(found, self._max_bytes(t)))
         ended = self._take(case, answer, source, url)
         if isinstance(ended, _Failed):
-            tried.add(source, ended.outcome.reason)
-            return ended.outcome
+            tried.add(source, ended.verdict.reason)
+            return ended.verdict
         return ended
 
     def _document(self, url: str, wanted_id: str) -> Generator[Ask, Answer, documents.Document | NotFetched | str]:
@@ -342,12 +336,12 @@ class Restorer:
         """A preview card's picture, from its page (facts §6.5)."""
         t = case.target
         url = read_addresses(self._database, t.kind, t.row.record.id).page or ""
-        if refused := self._refused_host(t, url):
+        if refused := self._refused_host(url):
             return refused
         answer = yield Ask(url, page.MAX_BYTES, accept=page.ACCEPT, truncate=True, crawler=True)
         if isinstance(answer, NotFetched):
-            return _failure(t, Source.PAGE, answer)
-        nothing = replace(undecided(t), outcome=Outcome.GONE, source=Source.PAGE, reason="no_picture")
+            return verdict_of_failure(answer, Source.PAGE)
+        nothing = Gone(Reason.NO_PICTURE, source=Source.PAGE)
         if answer.content_type.partition(";")[0].strip().lower() != "text/html":
             return replace(nothing, detail=f"the page is now {answer.content_type or 'of no type'}")
         images = page.parse(answer.data, answer.content_type, answer.url)
@@ -357,27 +351,26 @@ class Restorer:
             if isinstance(oembed, Fetched):
                 candidates.append(page.parse_oembed(oembed.data, oembed.url))
         candidates.append(images.image)
-        last: RecordOutcome = replace(nothing, detail="the page names no picture any more")
+        last: Verdict = replace(nothing, detail="the page names no picture any more")
         for candidate in dict.fromkeys(found for found in candidates if found):
             ended = self._take(case, (yield Ask(candidate, self._max_bytes(t), crawler=True)), Source.PAGE)
             if not isinstance(ended, _Failed):
                 return ended
-            tried.add(Source.PAGE, ended.outcome.reason)
-            last = ended.outcome
+            tried.add(Source.PAGE, ended.verdict.reason)
+            last = ended.verdict
         return last
 
-    def _refused_host(self, t: Target, url: str) -> RecordOutcome | None:
+    def _refused_host(self, url: str) -> Verdict | None:
         """Moderation for what belongs to no account and no server, such as a page: its host decides."""
         host = origin_host(url)
         reason = (
-            "own_domain"
+            Reason.OWN_DOMAIN
             if host in self._mender.own_domains
             else self._mender.moderation().refusal(host, suspended=False)
         )
         if reason is None:
             return None
-        base = replace(undecided(t), source=Source.PAGE)
-        return changed(base, Outcome.REFUSED, reason, f"{host} is not to be asked")
+        return Refused(reason, f"{host} is not to be asked", Source.PAGE)
 
     def _max_bytes(self, t: Target) -> int:
         """What may be large is asked for as such, so that not many large bodies are held at once."""
@@ -386,26 +379,22 @@ class Restorer:
         large = t.kind is MEDIA_FILES and t.row.media_type not in (None, IMAGE)
         return max(rules.max_bytes, self._mender.moving.max_bytes) if large else rules.max_bytes
 
-    def _take(
-        self, case: Case, answer: Answer, source: Source, url: str | None = None
-    ) -> RecordOutcome | _Failed | None:
+    def _take(self, case: Case, answer: Answer, source: Source, url: str | None = None) -> Verdict | _Failed | None:
         """Install what came; `_Failed` says what it was instead, and whether the address is dead."""
         if isinstance(answer, NotFetched):
             elsewhere = answer.failure is not Failure.RATE_LIMITED and answer.failure is not Failure.TOO_BIG
-            return _Failed(_failure(case.target, source, answer), elsewhere)
+            return _Failed(verdict_of_failure(answer, source), elsewhere)
         try:
             return self._mender.install(case, answer.data, source, url)
         except UnusableImage as error:
-            base = replace(undecided(case.target), source=source)
-            outcome = changed(base, outcome_of_image(error), error.reason, str(error))
-            return _Failed(outcome, error.reason in _NO_PICTURE)
+            return _Failed(verdict_of_image(error, source), error.reason in _NO_PICTURE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
     """A source that did not help. `elsewhere`: another address may; a host that asks for a pause is simply waited for."""
 
-    outcome: RecordOutcome
+    verdict: Verdict
     elsewhere: bool
 
 
@@ -424,8 +413,3 @@ def _picture(kind: Kind, document: documents.Document, addresses: Addresses) -> 
         return None
     url = found.url if kind is MEDIA_FILES else found.icon
     return documents.Picture(url) if url else None
-
-
-def _failure(t: Target, source: Source, answer: NotFetched) -> RecordOutcome:
-    base = replace(undecided(t), source=source)
-    return changed(base, outcome_of_failure(answer), answer.failure.value, answer.detail)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mastomend.actions.deferral import Deferral
+from mastomend.database.reader import STATEMENT_TIMEOUT_S
 from mastomend.errors import ConfigurationError
-from mastomend.inventory.database import STATEMENT_TIMEOUT_S
 from mastomend.inventory.workspace import default_budget
-from mastomend.plans.deferral import Deferral
 from mastomend.remote.admission import Politeness
 
 _MOST = 1_000_000_000
@@ -105,6 +106,15 @@ def parse_percent(value: Any, where: str) -> float:
     if not 0 <= percent <= 100:
         raise ConfigurationError(f"{where} must be a percentage between 0% and 100%, not {value!r}.")
     return percent
+
+
+def parse_age(value: str, where: str) -> timedelta:
+    """`30d`, `12h`, `2w`."""
+    units = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+    number, unit = value.strip()[:-1], value.strip()[-1:].lower()
+    if not number.isdecimal() or unit not in units or len(number) > 5:
+        raise ConfigurationError(f"{where} must be an age such as 30d, 12h or 2w, not {value!r}.")
+    return int(number) * units[unit]
 
 
 def parse_size(value: Any, where: str) -> int:

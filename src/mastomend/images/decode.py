@@ -16,6 +16,7 @@ import pyvips
 
 from mastomend.images.load import ROOM, give_memory_back, within_time
 from mastomend.mastodon.processing import MAX_GIF_PIXELS, MAX_PIXELS, MAX_SIDE
+from mastomend.reasons import Reason
 
 # libvips' own classes; everything else (SVG, PDF, ImageMagick's hundred formats) stays blocked in this process.
 _ALLOWED = (
@@ -30,7 +31,7 @@ _ALLOWED = (
 class UnusableImage(Exception):
     """Not an image we may or can use. `reason` is a stable word for reports, the message is for people."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -109,18 +110,18 @@ def open_image(data: bytes, *, frames: int = 1, fail_on: str = "error") -> Any:
         UnusableImage: `not_an_image` or `broken_image`.
     """
     if sniff(data) is None:
-        raise UnusableImage("not_an_image", _describe(data))
+        raise UnusableImage(Reason.NOT_AN_IMAGE, _describe(data))
     _restrict_loaders()
     try:
         loader = pyvips.vips_lib.vips_foreign_find_load_buffer(pyvips.ffi.from_buffer(data), len(data))
         if loader == pyvips.ffi.NULL:
-            raise UnusableImage("not_an_image", _describe(data))
+            raise UnusableImage(Reason.NOT_AN_IMAGE, _describe(data))
         name = pyvips.ffi.string(loader).decode()
         paged = any(word in name for word in ("Nsgif", "Webp", "Heif")) and frames != 1
         options = {"n": frames} if paged else {}
         return pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on=fail_on, **options)
     except pyvips.Error as error:
-        raise UnusableImage("broken_image", _words(error)) from None
+        raise UnusableImage(Reason.BROKEN_IMAGE, _words(error)) from None
 
 
 def header(data: bytes) -> ImageHeader:
@@ -137,10 +138,12 @@ def _header(image: Any) -> ImageHeader:
     turned = bool(image.get_typeof("orientation")) and int(image.get("orientation")) >= _FIRST_TURNED
     found = ImageHeader(_content_type(image), image.width, image.height, frames, turned)
     if max(found.width, found.height) > MAX_SIDE:
-        raise UnusableImage("too_many_pixels", f"{found.width}×{found.height}: a side is longer than {MAX_SIDE} pixels")
+        raise UnusableImage(
+            Reason.TOO_MANY_PIXELS, f"{found.width}×{found.height}: a side is longer than {MAX_SIDE} pixels"
+        )
     limit = MAX_GIF_PIXELS if found.content_type == "image/gif" else MAX_PIXELS
     if found.width * found.height > limit:
-        raise UnusableImage("too_many_pixels", f"{found.width}×{found.height} pixels are more than {limit}")
+        raise UnusableImage(Reason.TOO_MANY_PIXELS, f"{found.width}×{found.height} pixels are more than {limit}")
     return found
 
 
@@ -164,8 +167,8 @@ def verify(data: bytes) -> ImageHeader:
                     last_line.avg()
     except pyvips.Error as error:
         if found.content_type in ("image/heic", "image/heif"):
-            raise UnusableImage("needs_decoder", "HEVC is not in the libvips that comes with Mastomend") from None
-        raise UnusableImage("broken_image", _words(error)) from None
+            raise UnusableImage(Reason.NEEDS_DECODER, "HEVC is not in the libvips that comes with Mastomend") from None
+        raise UnusableImage(Reason.BROKEN_IMAGE, _words(error)) from None
     return found
 
 
@@ -177,7 +180,7 @@ def _content_type(image: Any) -> str:
     for prefix in ("jpeg", "png", "gif", "webp"):
         if loader.startswith(prefix):
             return f"image/{prefix}"
-    raise UnusableImage("not_an_image", f"{loader} is not a format Mastodon accepts")
+    raise UnusableImage(Reason.NOT_AN_IMAGE, f"{loader} is not a format Mastodon accepts")
 
 
 def _words(error: Exception) -> str:

@@ -20,6 +20,7 @@ from mastomend.images.programs import guards, run
 from mastomend.images.styles import Size, blurhash
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.processing import MAX_PIXELS, MovingRules
+from mastomend.reasons import Reason
 
 #: Containers that hold media themselves; playlists and device formats are left out on purpose.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,gif,mp3,wav,flac,aac,asf"
@@ -96,7 +97,7 @@ class Ffmpeg:
         if cover is None:
             return None
         if int(cover.get("width", 0)) * int(cover.get("height", 0)) > MAX_PIXELS:
-            raise UnusableImage("too_many_pixels", f"a cover of {cover.get('width')}×{cover.get('height')} pixels")
+            raise UnusableImage(Reason.TOO_MANY_PIXELS, f"a cover of {cover.get('width')}×{cover.get('height')} pixels")
         target = folder / "cover.png"
         self._run(source, ["-map", f"0:{cover['index']}", "-frames:v", "1", "-an"], target, _PICTURE_BYTES)
         return target
@@ -106,9 +107,9 @@ class Ffmpeg:
         assert video is not None
         width, height, rate = int(video.get("width", 0)), int(video.get("height", 0)), _rate(video)
         if width * height > _MAX_PIXELS:
-            raise UnusableImage("too_many_pixels", f"{width}×{height} pixels are more than {_MAX_PIXELS}")
+            raise UnusableImage(Reason.TOO_MANY_PIXELS, f"{width}×{height} pixels are more than {_MAX_PIXELS}")
         if rate > _MAX_RATE:
-            raise UnusableImage("too_fast", f"{float(rate):.0f} frames a second are more than {_MAX_RATE}")
+            raise UnusableImage(Reason.TOO_FAST, f"{float(rate):.0f} frames a second are more than {_MAX_RATE}")
         original = folder / "original.mp4"
         if _may_be_copied(probe, rules):
             options = ["-c", "copy"]
@@ -124,7 +125,7 @@ class Ffmpeg:
         small = self.poster(original, folder)
         made = self._probe(original)
         if made.video is None:
-            raise UnusableImage("not_convertible", "what ffmpeg made of it shows nothing")
+            raise UnusableImage(Reason.NOT_CONVERTIBLE, "what ffmpeg made of it shows nothing")
         return Moving(
             "video/mp4",
             {ORIGINAL: original, "small": small},
@@ -138,9 +139,9 @@ class Ffmpeg:
 
     def _audio(self, source: Path, probe: _Probe, rules: MovingRules, folder: Path) -> Moving:
         if probe.audio is None:
-            raise UnusableImage("not_media", "neither moving pictures nor sound")
+            raise UnusableImage(Reason.NOT_MEDIA, "neither moving pictures nor sound")
         if _is_video_container(source):
-            raise UnusableImage("bad_type", "a video without pictures")
+            raise UnusableImage(Reason.BAD_TYPE, "a video without pictures")
         original = folder / "original.mp3"
         options = ["-map", "0:a:0", "-vn", "-map_metadata", "-1", "-c:a", "libmp3lame", "-q:a", "2"]
         self._run(source, [*options, "-fs", str(rules.max_bytes)], original, rules.max_bytes)
@@ -152,7 +153,7 @@ class Ffmpeg:
         command = [self._ffprobe, "-v", "error", *guards(FORMATS), "-show_format", "-show_streams", "-of", "json"]
         done = run([*command, "-i", f"file:{source}"], seconds=_PROBE_S, memory=_PROBE_BYTES)
         if done.returncode != 0:
-            raise UnusableImage("not_media", _words(done, source))
+            raise UnusableImage(Reason.NOT_MEDIA, _words(done, source))
         found = json.loads(done.stdout)
         container, streams = found.get("format", {}), found.get("streams", [])
         pictures = [s for s in streams if s.get("codec_type") == "video"]
@@ -172,7 +173,7 @@ class Ffmpeg:
         # what it writes at the end for a quick start comes on top of what it may write
         done = run([*command, *options, f"file:{target}"], seconds=_CONVERT_S, output=2 * output + _PICTURE_BYTES)
         if done.returncode != 0 or not target.exists() or not target.stat().st_size:
-            raise UnusableImage("not_convertible", _words(done, source))
+            raise UnusableImage(Reason.NOT_CONVERTIBLE, _words(done, source))
 
 
 def _words(done: subprocess.CompletedProcess[bytes], source: Path) -> str:

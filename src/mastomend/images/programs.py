@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from mastomend.images.decode import UnusableImage
+from mastomend.reasons import Reason
 
 _MEBIBYTE = 1024 * 1024
 #: What ffmpeg needs for the largest film Mastodon takes, with its threads.
@@ -52,7 +53,7 @@ def run(
                 if not isinstance(error, subprocess.TimeoutExpired):
                     raise
                 name = Path(command[0]).name
-                raise UnusableImage("not_convertible", f"{name} did not finish in {seconds} s") from None
+                raise UnusableImage(Reason.NOT_CONVERTIBLE, f"{name} did not finish in {seconds} s") from None
         return subprocess.CompletedProcess(command, process.returncode, _words(said), _words(complaints))
 
 

@@ -19,6 +19,7 @@ from mastomend.images.load import ROOM, within_time
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import HEIF_TYPES, MEDIA_FILES, PREVIEW_CARDS, Kind
 from mastomend.mastodon.processing import MAX_PIXELS, CoverCrop, Geometry, ImageRules, PixelBudget, Unchanged
+from mastomend.reasons import Reason
 
 _BLURHASH_BOX = 100
 _BLURHASH_COMPONENTS = 4
@@ -71,7 +72,7 @@ def produce(kind: Kind, rules: ImageRules, data: bytes, decoders: Sequence[Decod
     """
     content_type = sniff(data)
     if content_type is not None and content_type not in rules.content_types:
-        raise UnusableImage("bad_type", f"{content_type} is not accepted for {kind.name}")
+        raise UnusableImage(Reason.BAD_TYPE, f"{content_type} is not accepted for {kind.name}")
     try:
         found, data = _decodable(data, decoders)
         with ROOM.for_pixels(found.width * found.height * min(found.frames, _MAX_FRAMES) if found.animated else (
@@ -79,7 +80,7 @@ def produce(kind: Kind, rules: ImageRules, data: bytes, decoders: Sequence[Decod
         )):  # fmt: skip
             return _produce(kind, rules, data, found)
     except pyvips.Error as error:
-        raise UnusableImage("broken_image", " ".join(str(error).split())[:200]) from None
+        raise UnusableImage(Reason.BROKEN_IMAGE, " ".join(str(error).split())[:200]) from None
 
 
 def _decodable(data: bytes, decoders: Sequence[Decoder]) -> tuple[ImageHeader, bytes]:
@@ -87,7 +88,7 @@ def _decodable(data: bytes, decoders: Sequence[Decoder]) -> tuple[ImageHeader, b
     try:
         return verify(data), data
     except UnusableImage as error:
-        if error.reason != "needs_decoder":
+        if error.reason != Reason.NEEDS_DECODER:
             raise
         claimed = header(data)
         for decode in decoders:
@@ -98,16 +99,16 @@ def _decodable(data: bytes, decoders: Sequence[Decoder]) -> tuple[ImageHeader, b
                 # what had to be turned is turned by now; it is still the type it came as
                 return replace(found, content_type=claimed.content_type), decoded
         said = "no program here decodes HEVC: install libvips-tools (Debian, Ubuntu), or an ffmpeg of version 7"
-        raise UnusableImage("needs_decoder", said) from None
+        raise UnusableImage(Reason.NEEDS_DECODER, said) from None
 
 
 def _produce(kind: Kind, rules: ImageRules, data: bytes, found: ImageHeader) -> Produced:
     if found.content_type not in rules.content_types:
-        raise UnusableImage("bad_type", f"{found.content_type} is not accepted for {kind.name}")
+        raise UnusableImage(Reason.BAD_TYPE, f"{found.content_type} is not accepted for {kind.name}")
     still_gif = False
     if kind is MEDIA_FILES and found.content_type == "image/gif":
         if found.animated:
-            raise UnusableImage("needs_ffmpeg", "an animated GIF becomes a video")
+            raise UnusableImage(Reason.NEEDS_FFMPEG, "an animated GIF becomes a video")
         still_gif = True
     content_type = "image/jpeg" if kind is MEDIA_FILES and found.content_type in HEIF_TYPES else found.content_type
     if kind is PREVIEW_CARDS and content_type == "image/gif":
@@ -187,9 +188,9 @@ def _resize(
 def _animated(data: bytes, found: ImageHeader, width: int, height: int, rules: ImageRules, *, crop: bool) -> bytes:
     """Every frame on its own: libvips cannot crop a stack of pages."""
     if found.frames > _MAX_FRAMES:
-        raise UnusableImage("too_many_frames", f"{found.frames} frames are more than {_MAX_FRAMES}")
+        raise UnusableImage(Reason.TOO_MANY_FRAMES, f"{found.frames} frames are more than {_MAX_FRAMES}")
     if found.frames * found.width * found.height > MAX_PIXELS:  # all frames are in memory at once here
-        raise UnusableImage("needs_ffmpeg", f"{found.frames} frames of {found.width}×{found.height} pixels")
+        raise UnusableImage(Reason.NEEDS_FFMPEG, f"{found.frames} frames of {found.width}×{found.height} pixels")
     whole = open_image(data, frames=-1).copy_memory()
     options: dict[str, Any] = {"crop": "centre"} if crop else {"size": "down"}
     frames = [
@@ -234,7 +235,7 @@ def _save(image: Any, content_type: str, rules: ImageRules) -> bytes:
             case "image/gif":
                 return _gif(watched, rules)
             case _:
-                raise UnusableImage("bad_type", f"{content_type} cannot be written")
+                raise UnusableImage(Reason.BAD_TYPE, f"{content_type} cannot be written")
 
 
 def _size(found: ImageHeader) -> Size:

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import duckdb
 
-from mastomend.inventory.database import MastodonDatabase
+from mastomend.database.reader import MastodonDatabase
+from mastomend.database.rows import read_rows
 from mastomend.inventory.inspect import DeepCheck, broken_files, target
-from mastomend.inventory.rows import read_rows
 from mastomend.mastodon.kinds import Kind
 from mastomend.storage.ports import Lookup
 from mastomend.vocabulary import Finding

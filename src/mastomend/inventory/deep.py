@@ -15,6 +15,7 @@ from mastomend.images.programs import guards, run
 from mastomend.inventory.sample import Sample
 from mastomend.mastodon.keys import ORIGINAL, Key
 from mastomend.mastodon.kinds import MEDIA_FILES, Kind
+from mastomend.reasons import Reason
 from mastomend.storage.ports import Reading
 from mastomend.vocabulary import Row
 
@@ -88,7 +89,7 @@ class DeepReader:
         except UnusableImage as error:
             if _is_other_image(data):
                 return None
-            if error.reason in ("too_many_pixels", "needs_decoder") or (
+            if error.reason in (Reason.TOO_MANY_PIXELS, Reason.NEEDS_DECODER) or (
                 data[4:8] == b"ftyp" and b"av" not in data[8:12]
             ):
                 raise UnreadableError(f"{key} cannot be judged: {error}.") from None

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mastomend.inventory.database import MastodonDatabase
-from mastomend.inventory.rows import as_read, scan_sql
+from mastomend.database.reader import MastodonDatabase
+from mastomend.database.rows import as_read, scan_sql
 from mastomend.inventory.workspace import Workspace
 from mastomend.mastodon.columnar import expected_files_sql, styles
-from mastomend.mastodon.keys import ORIGINAL
+from mastomend.mastodon.keys import CACHE, ORIGINAL, below
 from mastomend.mastodon.kinds import Kind, RemoteRule, by_table
 
 #: Rows looked up in one step: half of what DuckDB stores together.
@@ -90,7 +90,7 @@ class Expected:
         if self._is_empty():
             return counts
         names = styles(self.kinds)
-        cache = f"{self.key_prefix}/cache/" if self.key_prefix else "cache/"
+        cache = f"{below(self.key_prefix)}{CACHE}"
         counted = f"SELECT n, count(*), count(*) FILTER (starts_with(key, ?)) FROM ({self.files()}) GROUP BY n"
         for n, number, cached in self._all(counted, [cache]):
             kind, style = names[n]
@@ -138,7 +138,7 @@ class Expected:
 
     def prefixes(self) -> list[str]:
         """The folders the objects of these kinds live under, with a trailing slash."""
-        base = f"{self.key_prefix}/" if self.key_prefix else ""
+        base = below(self.key_prefix)
         return [
             f"{base}{cache}{kind.name}/"
             for kind in self.kinds

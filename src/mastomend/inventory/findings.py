@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 from arro3.core import Array, DataType, Table
 
-from mastomend.inventory.visibility import printable
+from mastomend.database.visibility import printable
 from mastomend.vocabulary import Finding, State
 
 _COLUMNS: tuple[tuple[str, str, DataType], ...] = (

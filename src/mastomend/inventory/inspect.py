@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 
+from mastomend.database.visibility import is_text
 from mastomend.errors import ObjectError
-from mastomend.inventory.visibility import is_text
 from mastomend.mastodon.keys import ORIGINAL, ExpectedFile, Key, expected_files, is_safe_name
 from mastomend.mastodon.kinds import Kind
 from mastomend.storage.ports import MISSING, UNREADABLE, Lookup

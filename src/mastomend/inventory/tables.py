@@ -9,9 +9,9 @@ from pathlib import Path
 
 from arro3.core import Array, DataType, Table
 
-from mastomend.inventory.visibility import printable
+from mastomend.database.visibility import printable
 from mastomend.inventory.workspace import scratch
-from mastomend.outcomes import RecordOutcome
+from mastomend.outcomes import OutcomeRow
 
 _BATCH = 20_000
 _OUTCOMES: tuple[tuple[str, str, DataType], ...] = (
@@ -30,7 +30,7 @@ _OUTCOMES: tuple[tuple[str, str, DataType], ...] = (
 )
 
 
-def save_outcomes(path: Path, outcomes: Iterable[RecordOutcome], budget: int) -> None:
+def save_outcomes(path: Path, outcomes: Iterable[OutcomeRow], budget: int) -> None:
     """`outcomes.parquet`: one row per record. `budget` is how many bytes of them are held in memory.
 
     Raises:

@@ -99,6 +99,11 @@ def unfinished(scans: Path, now: datetime) -> Iterator[Unfinished]:
             yield Unfinished(folder.name, started, scope)
 
 
+def is_under_way(scan: Path) -> bool:
+    """Whether a process is making the scan of that folder right now."""
+    return _is_held(scan / "work" / _LOCK)
+
+
 def _is_held(path: Path) -> bool:
     """Whether somebody holds the lock of that file or folder; the lock of a process that died is free."""
     with contextlib.ExitStack() as stack:

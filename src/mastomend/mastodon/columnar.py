@@ -2,7 +2,7 @@
 
 Both are derived from the one table in `kinds`; a property test compares them on generated records. The kinds of one
 table are read together, so that each table is read once. Input columns: `id` and, for kind number i of them, those of
-`scan_columns`, each with `_i` behind it (what `inventory.rows` reads). The output is one row per expected file:
+`scan_columns`, each with `_i` behind it (what `database.rows` reads). The output is one row per expected file:
 `n, id, key, expected_bytes`, where `n` counts `styles(kinds)`; a row whose file name would leave its directory yields
 one row with `key` NULL.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from mastomend.mastodon.keys import ORIGINAL
+from mastomend.mastodon.keys import ORIGINAL, below
 from mastomend.mastodon.kinds import Derived, Kind, RemoteRule
 
 
@@ -100,7 +100,7 @@ def expected_files_sql(kinds: Sequence[Kind], rows: str, key_prefix: str = "", *
 
     `few` rows are held in memory so that what their files have in common is made once.
     """
-    prefix = f"{key_prefix}/" if key_prefix else ""
+    prefix = below(key_prefix)
     selects: list[str] = []
 
     def select(condition: str, key: str, size: str = "NULL") -> None:

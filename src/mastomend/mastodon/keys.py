@@ -74,10 +74,14 @@ def is_safe_name(file_name: str) -> bool:
     )
 
 
+def below(key_prefix: str) -> str:
+    """What every key begins with: `S3_KEY_PREFIX` and a slash, or nothing."""
+    return f"{key_prefix}/" if key_prefix else ""
+
+
 def is_private(key: str, key_prefix: str = "") -> bool:
     """Whether Mastodon hides that file from the public: the archives people asked for (facts §4.2)."""
-    prefix = f"{key_prefix}/" if key_prefix else ""
-    return key.removeprefix(prefix).startswith("backups/")
+    return key.removeprefix(below(key_prefix)).startswith("backups/")
 
 
 def split_name(file_name: str) -> tuple[str, str]:
@@ -105,8 +109,7 @@ def is_cached(kind: Kind, record: Record) -> bool:
 
 def directory(kind: Kind, record: Record, key_prefix: str = "") -> str:
     """The record's directory, ending in `/`; styles are its children."""
-    prefix = f"{key_prefix}/" if key_prefix else ""
-    return f"{prefix}{CACHE if is_cached(kind, record) else ''}{kind.name}/{partition(record.id)}/"
+    return f"{below(key_prefix)}{CACHE if is_cached(kind, record) else ''}{kind.name}/{partition(record.id)}/"
 
 
 def styles(kind: Kind, content_type: str | None, var: str | None = None) -> list[tuple[str, str | None]]:
@@ -141,7 +144,7 @@ _KEY = re.compile(
 
 def parse_key(key: str, key_prefix: str = "") -> ParsedKey | None:
     """The kind, style, name and candidate ids a key stands for; None for what is not a Mastodon key at all."""
-    prefix = f"{key_prefix}/" if key_prefix else ""
+    prefix = below(key_prefix)
     if not key.startswith(prefix):
         return None
     match = _KEY.match(key[len(prefix) :])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mastomend.reasons import Reason
+
 
 @dataclass(frozen=True, slots=True)
 class DomainBlock:
@@ -22,18 +24,18 @@ class Moderation:
     limited_federation: bool = False
     allowed: frozenset[str] = frozenset()
 
-    def refusal(self, domain: str | None, *, suspended: bool) -> str | None:
+    def refusal(self, domain: str | None, *, suspended: bool) -> Reason | None:
         """Why media of that account or domain must not be fetched, or None."""
         if suspended:
-            return "suspended"
+            return Reason.SUSPENDED
         if domain is None:
             return None
         host = normalize_domain(domain)
         block = self._rule(host)
         if block is not None and (block.reject_media or block.suspended):
-            return "reject_media" if block.reject_media else "domain_suspended"
+            return Reason.REJECT_MEDIA if block.reject_media else Reason.DOMAIN_SUSPENDED
         if self.limited_federation and host not in self.allowed:
-            return "not_allowed"
+            return Reason.NOT_ALLOWED
         return None
 
     def _rule(self, host: str) -> DomainBlock | None:

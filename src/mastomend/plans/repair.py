@@ -22,13 +22,15 @@ from mastomend.actions.actions import (
     SetColumns,
     quarantine_key,
 )
+from mastomend.actions.plan import Plan, Rule
 from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.keys import ORIGINAL, ExpectedFile, expected_files, is_safe_name, split_name, styles
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, RemoteRule
 from mastomend.mastodon.moderation import Moderation
 from mastomend.mastodon.processing import EXTENSIONS, ImageRules
-from mastomend.outcomes import Outcome, RecordOutcome, Source
-from mastomend.vocabulary import Content, Finding, State, Target
+from mastomend.outcomes import Deferred, Lost, Refreshed, Refused, Restored, Source, Verdict
+from mastomend.reasons import Reason
+from mastomend.vocabulary import Body, Finding, RowOf, State, Target
 
 #: `media_attachments.type` (facts §1).
 IMAGE, GIFV, VIDEO, UNKNOWN, AUDIO = range(5)
@@ -46,7 +48,7 @@ class NewFiles:
     """
 
     content_type: str
-    files: Mapping[str, Content]
+    files: Mapping[str, Body]
     meta: Mapping[str, Mapping[str, object]]
     blurhash: str | None
     size: int
@@ -75,22 +77,10 @@ class Naming:
     now: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class RecordPlan:
-    """The outcome if all goes well, and the actions that lead there."""
-
-    outcome: RecordOutcome
-    actions: tuple[Action, ...]
-
-    def __str__(self) -> str:
-        head = f"{self.outcome.kind} {self.outcome.id}: {self.outcome.outcome}"
-        return "\n".join([head, *(f"  {action}" for action in self.actions)])
-
-
-def undecided(t: Target) -> RecordOutcome:
-    """The record as a report row, nothing decided yet."""
+def subject(t: Target) -> RowOf:
+    """The record as what something is done to."""
     record = t.row.record
-    return RecordOutcome(t.kind.name, record.id, record.is_local, t.row.domain, t.row.remote_url, None, None, "", "")
+    return RowOf(t.kind.name, record.id, record.is_local, t.row.domain, t.row.remote_url)
 
 
 def derivable(t: Target, found: Sequence[Finding], rules: ImageRules | None, *, video: bool) -> bool:
@@ -106,32 +96,28 @@ def derivable(t: Target, found: Sequence[Finding], rules: ImageRules | None, *, 
     return readable and bool(t.files) and all(f.style != ORIGINAL for f in found)
 
 
-def untouchable(t: Target, found: Sequence[Finding]) -> RecordOutcome | None:
+def untouchable(t: Target, found: Sequence[Finding]) -> Verdict | None:
     """Why that record must be left alone, whatever could be done; None if it need not be."""
     if t.row.in_flight:
-        return _no(t, Outcome.DEFERRED, "in_flight", "Mastodon is changing it right now")
+        return Deferred(Reason.IN_FLIGHT, "Mastodon is changing it right now")
     if hidden := next((f for f in found if f.state is State.UNSERVABLE), None):
-        return _no(t, Outcome.REFUSED, "unreadable", f"something may be there: {hidden.detail}")
+        return Refused(Reason.UNREADABLE, f"something may be there: {hidden.detail}")
     if t.row.suspended:
-        return _no(t, Outcome.REFUSED, "suspended", "the account is suspended: its files are not to be seen")
+        return Refused(Reason.SUSPENDED, "the account is suspended: its files are not to be seen")
     return None
 
 
-def undownloadable(t: Target, moderation: Moderation, own_domains: frozenset[str]) -> RecordOutcome | None:
+def undownloadable(t: Target, moderation: Moderation, own_domains: frozenset[str]) -> Verdict | None:
     """Why nothing may be fetched for that record; None if it may be (product.md, safety rules)."""
     row, record = t.row, t.row.record
     if t.kind.remote is RemoteRule.NEVER or (record.is_local and t.kind.remote is not RemoteRule.ALWAYS):
-        return _no(t, Outcome.LOST, "local", "a local file: only a backup has it (repair --from)")
+        return Lost(Reason.LOCAL, "a local file: only a backup has it (repair --from)")
     if row.domain is not None and row.domain.lower() in own_domains:
-        return _no(t, Outcome.REFUSED, "own_domain", "the row claims to be remote but names this server")
+        return Refused(Reason.OWN_DOMAIN, "the row claims to be remote but names this server")
     domain = row.domain or origin_host(row.remote_url or "") or None  # what belongs to nobody belongs to its host
     if (refused := moderation.refusal(domain, suspended=row.suspended)) is not None:
-        return _no(t, Outcome.REFUSED, refused, "moderation forbids downloading this")
+        return Refused(refused, "moderation forbids downloading this")
     return None
-
-
-def _no(t: Target, outcome: Outcome, reason: str, detail: str) -> RecordOutcome:
-    return replace(undecided(t), outcome=outcome, reason=reason, detail=detail)
 
 
 def changes_row(t: Target, made: NewFiles) -> bool:
@@ -145,9 +131,7 @@ def changes_row(t: Target, made: NewFiles) -> bool:
     )
 
 
-def plan_record(
-    t: Target, broken: Sequence[Finding], made: NewFiles, situation: Situation, naming: Naming
-) -> RecordPlan:
+def plan_record(t: Target, broken: Sequence[Finding], made: NewFiles, situation: Situation, naming: Naming) -> Plan:
     """The plan for one record for which new bytes have come from its origin."""
     record = t.row.record
     if is_safe_name(record.file_name) and _name_fits(t.kind, record.file_name, record.content_type, made.content_type):
@@ -161,18 +145,12 @@ def plan_stored(
     writing: Mapping[str, PutFile | CopyFile],
     present: Mapping[str, int],
     naming: Naming,
-) -> RecordPlan:
+) -> Plan:
     """Files that were stored once, or are made of such: what is broken is written; the row is not touched."""
     files = [f for f in t.files if f.style in writing]
-    outcome = replace(
-        undecided(t),
-        outcome=Outcome.RESTORED,
-        source=source,
-        reason="restored",
-        files=len(files),
-        bytes=sum(writing[f.style].size for f in files),
-    )
-    return RecordPlan(outcome, tuple(_careful([writing[f.style] for f in files], present, naming)))
+    verdict = Restored(Reason.RESTORED, source, len(files), sum(writing[f.style].size for f in files))
+    actions = _careful([writing[f.style] for f in files], present, naming)
+    return Plan(subject(t), verdict, tuple(actions), Rule.MEND)
 
 
 def _careful(writing: Sequence[PutFile | CopyFile], present: Mapping[str, int], naming: Naming) -> list[Action]:
@@ -198,7 +176,7 @@ def _name_fits(kind: Kind, file_name: str, recorded: str | None, found: str) -> 
     return extension in EXTENSIONS.get(found, ()) and styles(kind, recorded) == styles(kind, found)
 
 
-def _same_key(t: Target, broken: Sequence[Finding], made: NewFiles, situation: Situation, naming: Naming) -> RecordPlan:
+def _same_key(t: Target, broken: Sequence[Finding], made: NewFiles, situation: Situation, naming: Naming) -> Plan:
     record, kind, columns = t.row.record, t.kind, situation.columns
     identical = made.size == record.file_size and made.content_type == record.content_type
     bad = {f.style for f in broken}
@@ -214,18 +192,17 @@ def _same_key(t: Target, broken: Sequence[Finding], made: NewFiles, situation: S
         actions.append(SetColumns(kind.table, record.id, guard | {n: columns[n] for n in changes}, changes))
     # where nothing is re-encoded, other bytes are another picture; where it is, nobody can tell (facts §3.2)
     another = not identical and (made.unchanged or made.url is not None)
-    outcome = replace(
-        undecided(t),
-        outcome=Outcome.REFRESHED if another else Outcome.RESTORED,
-        source=made.source,
-        reason="other_picture" if another else "restored" if identical else "restored_other_bytes",
-        files=len(written),
-        bytes=sum(action.size for action in written),
-    )
-    return RecordPlan(outcome, tuple(actions))
+    size = sum(action.size for action in written)
+    verdict: Verdict
+    if another:
+        verdict = Refreshed(Reason.OTHER_PICTURE, made.source, len(written), size)
+    else:
+        reason = Reason.RESTORED if identical else Reason.RESTORED_OTHER_BYTES
+        verdict = Restored(reason, made.source, len(written), size)
+    return Plan(subject(t), verdict, tuple(actions), Rule.MEND)
 
 
-def _new_name(t: Target, made: NewFiles, situation: Situation, naming: Naming) -> RecordPlan:
+def _new_name(t: Target, made: NewFiles, situation: Situation, naming: Naming) -> Plan:
     record, kind, columns = t.row.record, t.kind, situation.columns
     has_version = kind.version_column in columns
     renamed = replace(
@@ -253,15 +230,9 @@ def _new_name(t: Target, made: NewFiles, situation: Situation, naming: Naming) -
     actions.append(SetColumns(kind.table, record.id, {n: columns[n] for n in after}, after))
     leftovers = [f.key for f in t.files if situation.present.get(f.key, -1) >= 0]
     actions += [QuarantineFile(key, quarantine_key(naming.run, key, naming.key_prefix)) for key in leftovers]
-    outcome = replace(
-        undecided(t),
-        outcome=Outcome.REFRESHED,
-        source=made.source,
-        reason="type_changed" if is_safe_name(record.file_name) else "unsafe_name",
-        files=len(written),
-        bytes=sum(action.size for action in written),
-    )
-    return RecordPlan(outcome, tuple(actions))
+    reason = Reason.TYPE_CHANGED if is_safe_name(record.file_name) else Reason.UNSAFE_NAME
+    verdict = Refreshed(reason, made.source, len(written), sum(action.size for action in written))
+    return Plan(subject(t), verdict, tuple(actions), Rule.MEND)
 
 
 def _describing(kind: Kind, made: NewFiles, columns: Mapping[str, str | None]) -> dict[str, str | None]:

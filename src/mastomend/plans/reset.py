@@ -7,13 +7,14 @@ some nothing ever will, and those are refused rather than emptied.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from mastomend.actions.actions import Action, EnqueueJob, QuarantineFile, SetColumns, quarantine_key
+from mastomend.actions.plan import Plan, Rule
 from mastomend.mastodon.jobs import Job
 from mastomend.mastodon.kinds import AVATARS, HEADERS, MEDIA_FILES, PREVIEW_CARDS
-from mastomend.outcomes import Outcome, Source
-from mastomend.plans.repair import RecordPlan, undecided
+from mastomend.outcomes import Deferred, Source
+from mastomend.plans.repair import subject
+from mastomend.reasons import Reason
 from mastomend.vocabulary import Target
 
 _ACCOUNT = "when the account is refreshed: it posts after a week's silence, or somebody looks it up"
@@ -35,7 +36,7 @@ def plan_reset(
     at: float,
     run: str,
     key_prefix: str,
-) -> RecordPlan:
+) -> Plan:
     """Empty the columns (guarded), put aside what no row will name any more, hand the job over.
 
     `columns` are the row's as text, `present` its keys that hold something; `at` is when the job may begin, 0 at once.
@@ -47,11 +48,8 @@ def plan_reset(
     actions += [QuarantineFile(f.key, quarantine_key(run, f.key, key_prefix)) for f in t.files if f.key in present]
     if job is not None:
         actions.append(EnqueueJob(job, at))
-    outcome = replace(
-        undecided(t),
-        outcome=Outcome.DEFERRED,
-        source=Source.ORIGIN,
-        reason="reset" if job is None else "handed_over",
-        detail=f"Mastodon fetches it {OCCASIONS[t.kind.name]}" if job is None else f"Mastodon has the job {job.jid}",
-    )
-    return RecordPlan(outcome, tuple(actions))
+    if job is None:
+        verdict = Deferred(Reason.RESET, f"Mastodon fetches it {OCCASIONS[t.kind.name]}", Source.ORIGIN)
+    else:
+        verdict = Deferred(Reason.HANDED_OVER, f"Mastodon has the job {job.jid}", Source.ORIGIN)
+    return Plan(subject(t), verdict, tuple(actions), Rule.EVICT)

@@ -26,6 +26,7 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from mastomend.mastodon.configuration import IPNetwork
+from mastomend.reasons import Reason
 from mastomend.remote.addresses import is_refused
 from mastomend.remote.signatures import Signer
 from mastomend.retry_after import retry_after
@@ -73,6 +74,11 @@ class Failure(StrEnum):
     TOO_MANY_REDIRECTS = "too_many_redirects"
     BAD_URL = "bad_url"
     BAD_ENCODING = "bad_encoding"
+
+    @property
+    def reason(self) -> Reason:
+        """The same word, as the reason of a verdict."""
+        return Reason(self.value)
 
     @property
     def host_in_trouble(self) -> bool:

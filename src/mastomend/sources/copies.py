@@ -22,7 +22,7 @@ from urllib.parse import unquote
 
 from mastomend.actions.actions import QUARANTINE_FOLDER, quarantine_key
 from mastomend.errors import ObjectError
-from mastomend.mastodon.keys import ORIGINAL, Key
+from mastomend.mastodon.keys import ORIGINAL, Key, below
 from mastomend.mastodon.kinds import KINDS
 from mastomend.outcomes import Source
 from mastomend.storage.ports import MISSING, UNREADABLE, Held, Store, held
@@ -81,7 +81,7 @@ class Elsewhere:
 
     def __init__(self, store: Store, key_prefix: str) -> None:
         self.store = store
-        self._prefix = f"{key_prefix}/" if key_prefix else ""
+        self._prefix = below(key_prefix)
         known = {kind.name.split("/")[0] for kind in KINDS} | {"cache", QUARANTINE_FOLDER.split("/")[0]}
         others = [f"{name}/" for name in store.folders() if name not in known]
         self._prefixes = list(dict.fromkeys([self._prefix, "", *others[:_PREFIXES]]))
@@ -134,8 +134,8 @@ class Backup:
 
     def __init__(self, store: Store, its_prefix: str, own_prefix: str) -> None:
         self.store = store
-        self._its = f"{its_prefix}/" if its_prefix else ""
-        self._own = f"{own_prefix}/" if own_prefix else ""
+        self._its = below(its_prefix)
+        self._own = below(own_prefix)
 
     def candidates(self, key: Key) -> Sequence[Key]:
         plain = key.removeprefix(self._own)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mastomend.images.decode import UnusableImage
-from mastomend.outcomes import Outcome
+from mastomend.outcomes import Deferred, Outcome, Refused, Source, Verdict, left
+from mastomend.reasons import Reason
 from mastomend.remote.client import Failure, NotFetched
 
 _OUTCOMES = {
@@ -16,11 +17,13 @@ _OUTCOMES = {
 }
 
 
-def outcome_of_failure(answer: NotFetched) -> Outcome:
+def verdict_of_failure(answer: NotFetched, source: Source) -> Verdict:
     """`gone` is the origin's own word (404, 410); what we refuse is `refused`; everything else may pass: `deferred`."""
-    return _OUTCOMES.get(answer.failure, Outcome.DEFERRED)
+    outcome = _OUTCOMES.get(answer.failure, Outcome.DEFERRED)
+    return left(outcome, answer.failure.reason, answer.detail, source)
 
 
-def outcome_of_image(error: UnusableImage) -> Outcome:
+def verdict_of_image(error: UnusableImage, source: Source) -> Verdict:
     """A body that is no usable image: what needs a program that is not here waits for it, everything else is refused."""
-    return Outcome.DEFERRED if error.reason in ("needs_ffmpeg", "needs_decoder") else Outcome.REFUSED
+    waits = error.reason in (Reason.NEEDS_FFMPEG, Reason.NEEDS_DECODER)
+    return (Deferred if waits else Refused)(error.reason, str(error), source)

@@ -19,7 +19,7 @@ def build(settings: Storage) -> Store:
 
             return S3ObjectStore(settings)
         case AzureStorage():
-            from mastomend.storage.objects import AzureObjectStore
+            from mastomend.storage.azure import AzureObjectStore
 
             return AzureObjectStore(settings)
         case _:

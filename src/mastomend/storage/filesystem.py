@@ -1,8 +1,6 @@
 """Media below a directory, with Mastodon's modes (facts §4.2) and durable writes.
 
-A file is written beside its target under a name that is no key, synced, renamed, and its directory synced: after a
-crash there is the old file, the new file or none, never half of one. Run as root, new files and directories get the
-owner of the directory they appear in, so that Mastodon can still delete them.
+After a crash there is the old file, the new file or none, never half of one: see `durable`.
 """
 
 from __future__ import annotations
@@ -10,25 +8,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import itertools
 import os
-import shutil
 import stat
-import threading
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from arro3.core import RecordBatch
 
 from mastomend.errors import ObjectError, StorageError, UnreadableError
 from mastomend.mastodon.keys import Key
+from mastomend.storage.durable import DurableFolders, look_like, pour, temporary, write_beside
 from mastomend.storage.lookup import LookupPool
 from mastomend.storage.ports import MISSING, UNREADABLE, Requests
 from mastomend.storage.walk import Trouble, walk
-from mastomend.vocabulary import Content
+from mastomend.vocabulary import Content, Serving
 
-_TEMPORARY = ".mastomend-tmp"
 #: A disk, or what leads to it, that went away; or too few descriptors, which concerns every file.
 _LOST_DISK = frozenset(
     {
@@ -44,6 +39,8 @@ _LOST_DISK = frozenset(
 )
 _MANY_IO_ERRORS = 20
 _NAME_MAX = 255
+#: The folder of the quarantine: where it is, a disk is mounted.
+_OURS = ".mastomend"
 _LEFT_ON_AN_EMPTY_DISK = frozenset({"lost+found", ".keep", ".gitkeep"})
 
 
@@ -57,16 +54,13 @@ class FilesystemStore:
         umask = os.umask(0)
         os.umask(umask)
         self._file_mode = 0o666 & ~umask
-        #: Folders in which one was made and that were not synced since, with the number of the last one.
-        self._unsynced: dict[Path, int] = {}
-        self._numbers = itertools.count(1)
-        self._making = threading.Lock()
+        self._folders = DurableFolders(self.root)
         self._io_errors = 0
 
     def probe(self) -> bool:
         try:
             with os.scandir(self.root) as entries:
-                return any(not entry.name.startswith(".") for entry in entries)
+                return any(not entry.name.startswith(".") or entry.name == _OURS for entry in entries)
         except FileNotFoundError:
             raise StorageError(
                 f"The media directory {self.root} does not exist.",
@@ -218,7 +212,7 @@ class FilesystemStore:
     def put(self, key: Key, data: Content, content_type: str) -> None:
         def write(descriptor: int) -> None:
             if isinstance(data, Path):
-                _pour(data, descriptor)
+                pour(data, descriptor)
                 return
             view = memoryview(data)
             while view:
@@ -230,47 +224,100 @@ class FilesystemStore:
         """A private copy keeps mode, owner and time, so that it can take the place of what it was made from."""
 
         def write(descriptor: int) -> None:
-            _pour(self._path(source), descriptor)
+            pour(self._path(source), descriptor)
             if private:
-                _look_like(descriptor, self._path(source))
+                look_like(descriptor, self._path(source))
 
         mode = None if private else self._file_mode
         self._install(self._path(target), write, mode, private_folders=private)
 
-    def move(self, source: Key, target: Key, *, private: bool) -> None:
-        """A rename: the file stays as it is, mode and owner too. What is private lies in folders nobody else may enter."""
+    def move(self, pairs: Sequence[tuple[Key, Key]], *, private: bool) -> Sequence[ObjectError | None]:
+        """Renames: files stay as they are, mode and owner too. What is private lies in folders nobody else may enter.
+
+        Each folder that got files is synced once for all of them; those they left need not be.
+        """
+        answers = [self._attempt(self._rename, source, target, private) for source, target in pairs]
+        moved = [pair for pair, answer in zip(pairs, answers, strict=True) if answer is None]
+        got = {folder: self._attempt(self._sync, folder) for folder in self._folders_of(key for _, key in moved)}
+        for folder in self._folders_of(key for key, _ in moved):
+            self._folders.remove_empty(folder)
+        return [
+            answer if answer is not None else got[self._path(target).parent]
+            for answer, (_, target) in zip(answers, pairs, strict=True)
+        ]
+
+    def _folders_of(self, keys: Iterable[Key]) -> Sequence[Path]:
+        return list(dict.fromkeys(self._path(key).parent for key in keys))
+
+    def _attempt(self, act: Callable[..., None], *arguments: object) -> ObjectError | None:
+        """Do it; one file's trouble is an answer."""
+        try:
+            act(*arguments)
+        except ObjectError as error:
+            return error
+        return None
+
+    def _sync(self, folder: Path) -> None:
+        try:
+            self._folders.sync_up_from(folder)
+        except OSError as error:
+            raise self._failure(error, str(folder)) from None
+
+    def _rename(self, source: Key, target: Key, private: bool) -> None:
         origin, destination = self._path(source), self._path(target)
         try:
-            self._make_folders(destination.parent, private)
+            self._folders.make(destination.parent, private=private)
             origin.rename(destination)
         except OSError as error:
             if error.errno != errno.EXDEV:  # a mount point below the root: copy, then remove
                 raise self._failure(error, source) from None
             self.copy(source, target, private=True)
-            self._unlink(origin)
-        try:
-            self._sync_up_from(destination.parent)
-            _sync_folder(origin.parent)
-            self._remove_empty_folders(origin.parent)
-        except OSError as error:
-            raise self._failure(error, source) from None
+            self._unlink(source)
 
-    def _unlink(self, path: Path) -> None:
-        try:
-            path.unlink()
-        except OSError as error:
-            raise self._failure(error, path) from None
+    def delete(self, keys: Sequence[Key]) -> Sequence[ObjectError | None]:
+        answers = [self._attempt(self._unlink, key) for key in keys]
+        for folder in self._folders_of(key for key, answer in zip(keys, answers, strict=True) if answer is None):
+            self._folders.remove_empty(folder)
+        return answers
 
-    def clear(self, key: Key) -> None:
+    def _unlink(self, key: Key) -> None:
         path = self._path(key)
-        temporary = _temporary(path)
         try:
-            temporary.unlink(missing_ok=True)
-            self._remove_empty_folders(path.parent)
+            path.unlink(missing_ok=True)
         except NotADirectoryError:
             return
         except OSError as error:
-            raise self._failure(error, str(temporary)) from None
+            raise self._failure(error, key) from None
+
+    def clear(self, key: Key) -> None:
+        path = self._path(key)
+        beside = temporary(path)
+        try:
+            beside.unlink(missing_ok=True)
+            self._folders.remove_empty(path.parent)
+        except NotADirectoryError:
+            return
+        except OSError as error:
+            raise self._failure(error, str(beside)) from None
+
+    def serving(self, key: Key) -> Serving | None:
+        """Whether everybody may read it. Its type and headers are made by the web server."""
+        try:
+            status = self._path(key).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise UnreadableError(f"{key} cannot be looked at: {error.strerror}.") from None
+        return Serving(bool(status.st_mode & stat.S_IROTH))
+
+    def serve(self, key: Key, serving: Serving) -> None:
+        if serving.is_public is None:
+            return
+        path = self._path(key)
+        try:
+            path.chmod(self._file_mode if serving.is_public else 0o600)
+        except OSError as error:
+            raise self._failure(error, key) from None
 
     def _path(self, key: Key) -> Path:
         path = Path(os.path.normpath(self.root / key))  # ".." is refused below, not followed
@@ -281,67 +328,14 @@ class FilesystemStore:
     def _install(
         self, path: Path, write: Callable[[int], None], mode: int | None, *, private_folders: bool = False
     ) -> None:
-        """`mode` None: what is written says so itself."""
-        temporary = _temporary(path)
         try:
-            self._make_folders(path.parent, private_folders)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            try:
-                if mode is not None:
-                    os.fchmod(descriptor, mode)
-                    _adopt_owner(descriptor, path.parent)
-                write(descriptor)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            temporary.replace(path)
-            self._sync_up_from(path.parent)
+            self._folders.make(path.parent, private=private_folders)
+            write_beside(path, write, mode)
+            self._folders.sync_up_from(path.parent)
         except OSError as error:
             with contextlib.suppress(OSError):  # what made writing fail may make this fail, too
-                temporary.unlink(missing_ok=True)
+                temporary(path).unlink(missing_ok=True)
             raise self._failure(error, str(path)) from None
-
-    def _make_folders(self, folder: Path, private: bool) -> None:
-        """What is made is not durable before `_sync_up_from` a folder below: each on its own would wait for the disk."""
-        missing = []
-        while not folder.is_dir():
-            missing.append(folder)
-            folder = folder.parent
-        for new in reversed(missing):
-            with self._making:
-                try:
-                    new.mkdir(mode=0o700 if private else 0o777)
-                except FileExistsError:  # another writer was faster
-                    continue
-                self._unsynced[new.parent] = next(self._numbers)
-            descriptor = os.open(new, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                _adopt_owner(descriptor, new.parent)
-            finally:
-                os.close(descriptor)
-
-    def _sync_up_from(self, folder: Path) -> None:
-        """A folder's entries, and those of every folder above it in which one was made, by whomever, are durable."""
-        with self._making:
-            above = {one: self._unsynced[one] for one in folder.parents if one in self._unsynced}
-            due = {folder: self._unsynced.get(folder, 0)} | above
-        for one in due:
-            _sync_folder(one)
-        with self._making:
-            for one, number in due.items():
-                if self._unsynced.get(one) == number:  # nothing was made there since
-                    del self._unsynced[one]
-
-    def _remove_empty_folders(self, folder: Path) -> None:
-        """As Mastodon does after a deletion: upwards until a directory is not empty."""
-        while folder != self.root:
-            try:
-                folder.rmdir()
-            except FileNotFoundError:
-                pass
-            except OSError:
-                return
-            folder = folder.parent
 
     def _failure(self, error: OSError, what: object) -> StorageError:
         """In words; whether it is one file's trouble or the disk's."""
@@ -367,38 +361,3 @@ class FilesystemStore:
                 )
         way = self.in_the_way(str(what)) if isinstance(what, str) else ""
         return ObjectError(f"{what}: {error.strerror}{f' ({way})' if way else ''}.")
-
-
-def _pour(source: Path, descriptor: int) -> None:
-    with source.open("rb") as original, os.fdopen(os.dup(descriptor), "wb") as duplicate:
-        shutil.copyfileobj(original, duplicate, 1024 * 1024)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{hashlib.sha1(path.name.encode()).hexdigest()}{_TEMPORARY}")
-
-
-def _sync_folder(folder: Path) -> None:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _look_like(descriptor: int, model: Path) -> None:
-    """Mode, owner and time of another file, as far as this user may give them."""
-    status = model.stat()
-    if os.geteuid() == 0:
-        os.fchown(descriptor, status.st_uid, status.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-    os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def _adopt_owner(descriptor: int, parent: Path) -> None:
-    if os.geteuid() == 0:
-        owner = parent.stat()
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)

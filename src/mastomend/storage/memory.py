@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Iterator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
 
 from arro3.core import RecordBatch
 
 from mastomend.errors import ObjectError
 from mastomend.mastodon.keys import Key
-from mastomend.storage.ports import MISSING, Requests, batch
-from mastomend.vocabulary import Content
+from mastomend.storage.ports import CACHE_CONTROL, MISSING, Requests, batch
+from mastomend.vocabulary import Content, Serving
 
 
 class MemoryStore:
-    """Objects in a dict; `content_types` and `private` record what writers asked for."""
+    """Objects in a dict; `content_types`, `cache_controls` and `private` record what writers asked for.
 
-    def __init__(self, page: int = 1_000) -> None:
+    `clock` gives the microseconds that `modified` is.
+    """
+
+    def __init__(self, page: int = 1_000, clock: Callable[[], int] = lambda: time.time_ns() // 1_000) -> None:
+        self._clock = clock
+        self.modified: dict[str, int] = {}
+        self.cache_controls: dict[str, str] = {}
         self.page = page
         self.objects: dict[str, bytes] = {}
         self.content_types: dict[str, str] = {}
@@ -56,7 +63,7 @@ class MemoryStore:
         for start in range(0, len(keys), self.page):
             page = keys[start : start + self.page]
             self.requests.list += start > 0
-            yield batch(page, [len(self.objects[key]) for key in page])
+            yield batch(page, [len(self.objects[key]) for key in page], [self.modified.get(key) for key in page])
 
     def read(self, key: Key) -> bytes | None:
         return self.objects.get(key)
@@ -75,6 +82,8 @@ class MemoryStore:
 
     def put(self, key: Key, data: Content, content_type: str) -> None:
         self.objects[key] = data if isinstance(data, bytes) else data.read_bytes()
+        self.modified[key] = self._clock()
+        self.cache_controls[key] = CACHE_CONTROL
         self.content_types[key] = content_type
         self.private.discard(key)
 
@@ -82,6 +91,8 @@ class MemoryStore:
         if source not in self.objects:
             raise ObjectError(f"{source} does not exist.")
         self.objects[target] = self.objects[source]
+        self.modified[target] = self._clock()
+        self.cache_controls[target] = self.cache_controls.get(source, "")
         self.content_types[target] = self.content_types.get(source, "")
         if private:
             self.private.add(target)
@@ -91,6 +102,33 @@ class MemoryStore:
     def clear(self, key: Key) -> None:
         """A cut-off write leaves nothing."""
 
-    def move(self, source: Key, target: Key, *, private: bool) -> None:
-        self.copy(source, target, private=private)
-        del self.objects[source]
+    def move(self, pairs: Sequence[tuple[Key, Key]], *, private: bool) -> Sequence[ObjectError | None]:
+        answers: list[ObjectError | None] = []
+        for source, target in pairs:
+            try:
+                self.copy(source, target, private=private)
+            except ObjectError as error:
+                answers.append(error)
+            else:
+                answers += self.delete([source])
+        return answers
+
+    def delete(self, keys: Sequence[Key]) -> Sequence[ObjectError | None]:
+        for key in keys:
+            self.objects.pop(key, None)
+        return [None] * len(keys)
+
+    def serving(self, key: Key) -> Serving | None:
+        if key not in self.objects:
+            return None
+        return Serving(key not in self.private, self.content_types.get(key), self.cache_controls.get(key))
+
+    def serve(self, key: Key, serving: Serving) -> None:
+        if key not in self.objects:
+            raise ObjectError(f"{key} does not exist.")
+        if serving.content_type is not None:
+            self.content_types[key] = serving.content_type
+        if serving.cache_control is not None:
+            self.cache_controls[key] = serving.cache_control
+        if serving.is_public is not None:
+            (self.private.discard if serving.is_public else self.private.add)(key)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from arro3.core import Array, DataType, RecordBatch
 
+from mastomend.errors import ObjectError
 from mastomend.mastodon.keys import Key
-from mastomend.vocabulary import Content
+from mastomend.vocabulary import Content, Serving
 
 #: In place of a size: there is no such file.
 MISSING = -1
@@ -28,22 +29,27 @@ CACHE_CONTROL = "public, max-age=315576000, immutable"
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One object a listing shows; `size` in bytes."""
+    """One object a listing shows; `size` in bytes, `modified` in microseconds since 1970, by the storage's own clock.
+
+    `modified` is None where the storage does not tell.
+    """
 
     key: str
     size: int
+    modified: int | None = field(default=None, compare=False)
 
 
-def batch(keys: Sequence[str], sizes: Sequence[int]) -> RecordBatch:
-    """Objects as a listing gives them: the columns `key` (Utf8) and `size` (Int64, bytes)."""
-    columns = [Array(keys, type=DataType.string()), Array(sizes, type=DataType.int64())]
-    return RecordBatch.from_arrays(columns, names=["key", "size"])
+def batch(keys: Sequence[str], sizes: Sequence[int], modified: Sequence[int | None] | None = None) -> RecordBatch:
+    """Objects as a listing gives them: the columns `key` (Utf8), `size` (Int64, bytes) and `modified` (Int64, as in `Held`)."""
+    times = [None] * len(keys) if modified is None else modified
+    columns = [Array(keys, type=DataType.string()), *(Array(each, type=DataType.int64()) for each in (sizes, times))]
+    return RecordBatch.from_arrays(columns, names=["key", "size", "modified"])
 
 
 def held(objects: RecordBatch) -> Iterator[Held]:
     """The objects of a batch one by one, for the few places that want them so."""
-    for key, size in zip(objects["key"].to_pylist(), objects["size"].to_pylist(), strict=True):
-        yield Held(key, size)
+    for one in zip(*(objects[name].to_pylist() for name in ("key", "size", "modified")), strict=True):
+        yield Held(*one)
 
 
 @dataclass(slots=True)
@@ -165,11 +171,22 @@ class Writing(Protocol):
         """
         ...
 
-    def move(self, source: Key, target: Key, *, private: bool) -> None:
-        """As `copy`, then the source is gone. After a crash both may exist, never neither.
+    def move(self, pairs: Sequence[tuple[Key, Key]], *, private: bool) -> Sequence[ObjectError | None]:
+        """As `copy` for each (source, target), then the source is gone; all are durable when it returns.
+
+        One answer for each: None, or why that one was not moved; its source still exists then. After a crash both may
+        exist, never neither.
 
         Raises:
-            StorageError: the source then still exists.
+            StorageError: the storage as a whole fails; some may have been moved.
+        """
+        ...
+
+    def delete(self, keys: Sequence[Key]) -> Sequence[ObjectError | None]:
+        """Remove objects for good. One answer for each: None when there is none now, or why there still is.
+
+        Raises:
+            StorageError: the storage as a whole fails; some may be gone.
         """
         ...
 
@@ -182,7 +199,27 @@ class Writing(Protocol):
         ...
 
 
-class Store(Lookup, Listing, Reading, Writing, Protocol):
+class Handing(Protocol):
+    """How objects are handed out to the public."""
+
+    def serving(self, key: Key) -> Serving | None:
+        """How the object is handed out now; None if there is none. What the storage does not tell or keep is None in it.
+
+        Raises:
+            ObjectError: it cannot be looked at.
+        """
+        ...
+
+    def serve(self, key: Key, serving: Serving) -> None:
+        """Hand the object out like that from now on; its bytes stay. None in it means: as it is.
+
+        Raises:
+            ObjectError: it is not there, or refuses.
+        """
+        ...
+
+
+class Store(Lookup, Listing, Reading, Writing, Handing, Protocol):
     """A whole storage. `check` looks keys up where it also is a `BulkLookup`, and lists where it is not."""
 
     requests: Requests

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
@@ -28,19 +30,20 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a listing. `token` goes on behind it; without one the last key does."""
+    """One page of a listing; times as in `ports.Held`. `token` goes on behind it; without one the last key does."""
 
     keys: list[str]
     sizes: list[int]
+    modified: list[int | None]
     folders: list[str]
     token: str | None
     is_last: bool
 
     def above(self, key: str) -> Page:
         """The same without what is not above that key."""
-        kept = [(k, n) for k, n in zip(self.keys, self.sizes, strict=True) if k > key]
-        keys, sizes = [k for k, _ in kept], [n for _, n in kept]
-        return Page(keys, sizes, [f for f in self.folders if f > key], self.token, self.is_last)
+        kept = [one for one in zip(self.keys, self.sizes, self.modified, strict=True) if one[0] > key]
+        keys, sizes, modified = [k for k, _, _ in kept], [n for _, n, _ in kept], [m for _, _, m in kept]
+        return Page(keys, sizes, modified, [f for f in self.folders if f > key], self.token, self.is_last)
 
 
 #: XML may not hold most control characters, keys may: some stores write them all the same.
@@ -90,9 +93,10 @@ def parse_page(answer: Answer) -> Page:
     root = document(plain, "ListBucketResult")
     space = namespace(root)
     if objects is None:
-        tags = f"{space}Key", f"{space}Size"
+        tags = [f"{space}{name}" for name in ("Key", "Size", "LastModified")]
         objects = [tuple(one.findtext(tag) or "" for tag in tags) for one in root.findall(f"{space}Contents")]
-    keys, sizes = [key for key, _ in objects], [int(size or 0) for _, size in objects]
+    keys, sizes = [key for key, _, _ in objects], [int(size or 0) for _, size, _ in objects]
+    modified = [_microseconds(moment) for _, _, moment in objects]
     if max(sizes, default=0) > _LARGEST:
         raise ValueError("a size no object can have")
     folders = [one.findtext(f"{space}Prefix") or "" for one in root.findall(f"{space}CommonPrefixes")]
@@ -102,7 +106,7 @@ def parse_page(answer: Answer) -> Page:
     token = None if is_last else root.findtext(f"{space}NextContinuationToken") or None
     if not is_last and token is None and not (keys or folders):
         raise ValueError("a page that says there is more, and not where")
-    return Page(keys, sizes, folders, token, is_last)
+    return Page(keys, sizes, modified, folders, token, is_last)
 
 
 _OBJECTS = re.compile(
@@ -110,6 +114,9 @@ _OBJECTS = re.compile(
     r"(?:<\w+>(?:[^<]|<(?!/?Contents>))*)?</Contents>"
 )
 
+
+_MODIFIED = re.compile(r"<LastModified>([^<]*)</LastModified>")
+_EPOCH = date(1970, 1, 1).toordinal()
 
 #: What stands between objects in some stores' pages, and must not be overlooked.
 _NOT_INSIDE = ("<CommonPrefixes>", "<IsTruncated>", "<NextContinuationToken>", "<EncodingType>", "<Error>")
@@ -130,9 +137,25 @@ def _plain_objects(body: bytes) -> tuple[bytes, list[tuple[str, ...]] | None]:
     end += len("</Contents>")
     inside = text[start:end]
     found: list[tuple[str, ...]] = _OBJECTS.findall(inside)
-    if len(found) != inside.count("<Contents>") or any(word in inside for word in _NOT_INSIDE):
+    moments = _MODIFIED.findall(inside)
+    if not len(found) == len(moments) == inside.count("<Contents>") or any(word in inside for word in _NOT_INSIDE):
         return body, None
-    return (text[:start] + text[end:]).encode(), found
+    objects = [(*named, moment) for named, moment in zip(found, moments, strict=True)]
+    return (text[:start] + text[end:]).encode(), objects
+
+
+@lru_cache(maxsize=4_096)
+def _day(text: str) -> int:
+    return (date.fromisoformat(text).toordinal() - _EPOCH) * 86_400
+
+
+def _microseconds(moment: str) -> int | None:
+    """Microseconds since 1970 of a time as S3 writes it; to the second, which is what stores are sure of."""
+    try:
+        seconds = int(moment[11:13]) * 3_600 + int(moment[14:16]) * 60 + int(moment[17:19])
+        return (_day(moment[:10]) + seconds) * 1_000_000
+    except ValueError:
+        return None
 
 
 def _decoded(text: str) -> str:
@@ -143,4 +166,28 @@ def _no_listing() -> StorageError:
     return StorageError(
         "The bucket's listing is not one: something else answers there, such as a web page.",
         hint="Check S3_ENDPOINT: it must be the store's own address, not that of a website or a CDN.",
+    )
+
+
+def parse_deleted(answer: Answer) -> dict[str, str]:
+    """What became of each key of a request to delete many: "" when it is gone, or the code of what is in the way."""
+    root = document(answer.body, "DeleteResult")
+    space = namespace(root)
+    gone = {one.findtext(f"{space}Key") or "": "" for one in root.findall(f"{space}Deleted")}
+    refused = {
+        one.findtext(f"{space}Key") or "": one.findtext(f"{space}Code") or "no reason given"
+        for one in root.findall(f"{space}Error")
+    }
+    return gone | {key: "" if code == "NoSuchKey" else code for key, code in refused.items()}
+
+
+def parse_public(answer: Answer) -> bool:
+    """Whether an access control list lets everybody read."""
+    root = document(answer.body, "AccessControlPolicy")
+    return any(
+        (grantee := grant.find("{*}Grantee")) is not None
+        and (grantee.findtext("{*}URI") or "").endswith("/global/AllUsers")
+        and grant.findtext("{*}Permission") in ("READ", "FULL_CONTROL")
+        for grant in root.iter()
+        if grant.tag.rpartition("}")[2] == "Grant"
     )

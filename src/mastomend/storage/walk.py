@@ -114,7 +114,7 @@ def _upper(root: str, start: str, enough: int, tell: Callable[[Trouble], None]) 
             scanned = walk_worker.scan(base, folder)
             below += scanned.folders
             if scanned.files:
-                files.append(batch([path.decode() for path in scanned.files], scanned.sizes))
+                files.append(batch([path.decode() for path in scanned.files], scanned.sizes, scanned.modified))
             for path, reason in scanned.troubles:
                 tell(Trouble(path.decode("utf-8", "replace"), reason))
         level = below
@@ -158,10 +158,10 @@ def _frames(answers: IO[bytes], root: str) -> Iterator[RecordBatch | list[Troubl
         n, named, told = _HEADER.unpack(header)
         if n < 0:
             return
-        sizes = array("q", answers.read(8 * n))
+        sizes, modified = array("q", answers.read(8 * n)), array("q", answers.read(8 * n))
         keys = answers.read(named).decode("utf-8").split("\0")[:-1]
         troubles = [entry.rpartition(b"\t") for entry in answers.read(told).split(b"\0")[:-1]]
         if keys:
-            yield batch(keys, sizes)
+            yield batch(keys, sizes, modified)
         if troubles:
             yield [Trouble(path.decode("utf-8", "replace"), reason.decode()) for path, _, reason in troubles]

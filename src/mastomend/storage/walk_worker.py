@@ -3,8 +3,9 @@
 Reading a directory is a few system calls, and Mastodon has about one directory a file; Python threads would take turns
 at the interpreter's lock, so `walk` starts one such process per core. Protocol: stdin takes directories below the
 root, each ended by a zero byte; for each one stdout gives frames of three 64-bit numbers (n, bytes of the keys, bytes
-of the troubles), n 64-bit sizes, the keys and the troubles, every one ended by a zero byte (a trouble is a path, a tab
-and a reason); n = -1 ends a directory's answer. A cold disk answers slowly: then directories are read by many threads.
+of the troubles), n 64-bit sizes and n times of the last change (microseconds), the keys and the troubles, every one
+ended by a zero byte (a trouble is a path, a tab and a reason); n = -1 ends a directory's answer. A cold disk answers
+slowly: then directories are read by many threads.
 
 Rules, which `scan` holds: a directory that vanishes meanwhile is none. One that cannot be read is a trouble. Mount points
 are crossed: they are part of the storage. A link to a file is that file. A link to a directory outside the root is
@@ -37,14 +38,15 @@ UNREADABLE = "cannot be read: "
 
 
 class Scanned:
-    """What one directory holds: directories to go on with, files with their sizes, and what is wrong."""
+    """What one directory holds: directories to go on with, files with their sizes and times, and what is wrong."""
 
-    __slots__ = ("files", "folders", "sizes", "troubles")
+    __slots__ = ("files", "folders", "modified", "sizes", "troubles")
 
     def __init__(self) -> None:
         self.folders: list[bytes] = []
         self.files: list[bytes] = []
         self.sizes: list[int] = []
+        self.modified: list[int] = []
         self.troubles: list[tuple[bytes, str]] = []
 
 
@@ -74,19 +76,20 @@ def _look(root: bytes, entry: os.DirEntry[bytes], path: bytes, found: Scanned) -
     elif entry.is_dir(follow_symlinks=False):
         found.folders.append(path)
     elif entry.is_file(follow_symlinks=False):
-        _file(path, entry.stat(follow_symlinks=False).st_size, found)
+        _file(path, entry.stat(follow_symlinks=False), found)
     else:
         found.troubles.append((path, SPECIAL))
 
 
-def _file(path: bytes, size: int, found: Scanned) -> None:
+def _file(path: bytes, status: os.stat_result, found: Scanned) -> None:
     try:
         path.decode("utf-8")
     except UnicodeDecodeError:
         found.troubles.append((path, NOT_UTF8))
     else:
         found.files.append(path)
-        found.sizes.append(size)
+        found.sizes.append(status.st_size)
+        found.modified.append(status.st_mtime_ns // 1_000)
 
 
 def _follow(root: bytes, path: bytes, found: Scanned) -> None:
@@ -97,7 +100,7 @@ def _follow(root: bytes, path: bytes, found: Scanned) -> None:
         found.troubles.append((path, DANGLING))
         return
     if S_ISREG(status.st_mode):
-        _file(path, status.st_size, found)
+        _file(path, status, found)
     elif not S_ISDIR(status.st_mode):
         found.troubles.append((path, SPECIAL))
     elif _is_below(os.path.realpath(link), os.path.realpath(root)):
@@ -156,23 +159,29 @@ def main(root: str) -> None:
         for folder in folders:
             keys: list[bytes] = []
             sizes: array[int] = array("q")
+            modified: array[int] = array("q")
             troubles: list[bytes] = []
             for found in walk(b".", folder, pool):
                 keys += found.files
                 sizes.extend(found.sizes)
+                modified.extend(found.modified)
                 troubles += [path + b"\t" + reason.encode() for path, reason in found.troubles]
                 if len(keys) >= FRAME:
-                    send(sink, sizes, keys, troubles)
-                    keys, sizes, troubles = [], array("q"), []
-            send(sink, sizes, keys, troubles)
+                    send(sink, sizes, modified, keys, troubles)
+                    keys, sizes, modified, troubles = [], array("q"), array("q"), []
+            send(sink, sizes, modified, keys, troubles)
             sink.write(struct.pack("<qqq", -1, 0, 0))
             sink.flush()
 
 
-def send(sink, sizes: array[int], keys: list[bytes], troubles: list[bytes]) -> None:  # type: ignore[no-untyped-def]
+def send(  # type: ignore[no-untyped-def]
+    sink, sizes: array[int], modified: array[int], keys: list[bytes], troubles: list[bytes]
+) -> None:
     """One frame."""
     named, told = b"".join(key + b"\0" for key in keys), b"".join(trouble + b"\0" for trouble in troubles)
-    sink.write(struct.pack("<qqq", len(keys), len(named), len(told)) + sizes.tobytes() + named + told)
+    sink.write(
+        struct.pack("<qqq", len(keys), len(named), len(told)) + sizes.tobytes() + modified.tobytes() + named + told
+    )
     sink.flush()
 
 

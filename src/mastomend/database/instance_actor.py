@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mastomend.inventory.database import MastodonDatabase
+from mastomend.database.reader import MastodonDatabase
 from mastomend.mastodon.encryption import UndecryptableError, decrypt
-from mastomend.remote.signatures import Signer
 
 _ID = -99
 _RSA = 0
 _PREFIX = "ACTIVE_RECORD_ENCRYPTION_"
 
 
-def signer(database: MastodonDatabase, web_domain: str, variables: Mapping[str, str]) -> tuple[Signer | None, str]:
-    """The signer, or None and why not: without one, servers in secure mode refuse to show their actors and notes."""
+def actor_keys(
+    database: MastodonDatabase, web_domain: str, variables: Mapping[str, str]
+) -> tuple[list[tuple[str, str]], str]:
+    """(key id, PEM) of the keys there are, the best first; and why there is none, should none of them be of use.
+
+    Without one, servers in secure mode refuse to show their actors and notes.
+    """
     actor = f"https://{web_domain}/actor"
     reason = "the instance actor has no private key"
+    keys = []
     if "local_fragment" in database.columns("keypairs"):
         rows = database.query(
             "SELECT local_fragment, private_key FROM keypairs WHERE account_id = %s AND type = %s AND NOT revoked "
@@ -34,9 +39,8 @@ def signer(database: MastodonDatabase, web_domain: str, variables: Mapping[str, 
             except UndecryptableError as error:
                 reason = str(error)
                 continue
-            if made := Signer.from_pem(actor + row["local_fragment"], pem):
-                return made, ""
+            keys.append((actor + row["local_fragment"], pem))
     for row in database.query("SELECT private_key FROM accounts WHERE id = %s", [_ID]):
-        if row["private_key"] and (made := Signer.from_pem(f"{actor}#main-key", row["private_key"])):
-            return made, ""
-    return None, reason
+        if row["private_key"]:
+            keys.append((f"{actor}#main-key", row["private_key"]))
+    return keys, reason

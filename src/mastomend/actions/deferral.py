@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mastomend.outcomes import Outcome, RecordOutcome
+from mastomend.outcomes import Deferred, Gone, Verdict
+from mastomend.reasons import Reason
 
 #: Reasons that concern this server and the moment, not the origin.
-OURS = frozenset({"in_flight", "row_changed", "verify_failed", "needs_ffmpeg", "needs_decoder", "handed_over", "reset"})
+OURS = frozenset(
+    {
+        Reason.IN_FLIGHT,
+        Reason.ROW_CHANGED,
+        Reason.VERIFY_FAILED,
+        Reason.NEEDS_FFMPEG,
+        Reason.NEEDS_DECODER,
+        Reason.HANDED_OVER,
+        Reason.RESET,
+    }
+)
 #: Reasons that say an origin server does not answer at all.
-UNREACHABLE = frozenset({"dns", "connect", "tls", "timeout", "broken_off", "server_error"})
-GAVE_UP = "gave_up"
+UNREACHABLE = frozenset(
+    {Reason.DNS, Reason.CONNECT, Reason.TLS, Reason.TIMEOUT, Reason.BROKEN_OFF, Reason.SERVER_ERROR}
+)
 _HOUR_S = 3600.0
 
 
@@ -33,11 +45,11 @@ class Deferral:
         return min(hours, self.max_hours) * _HOUR_S
 
 
-def counts(outcome: RecordOutcome) -> bool:
-    """Whether that outcome used up a try."""
-    return outcome.outcome is Outcome.DEFERRED and outcome.reason not in OURS
+def counts(verdict: Verdict) -> bool:
+    """Whether that used up a try."""
+    return isinstance(verdict, Deferred) and verdict.reason not in OURS
 
 
-def is_dead(outcome: RecordOutcome) -> bool:
+def is_dead(verdict: Verdict) -> bool:
     """Whether the origin said, or showed, that there is nothing any more."""
-    return outcome.outcome is Outcome.GONE or outcome.reason in UNREACHABLE | {GAVE_UP}
+    return isinstance(verdict, Gone) or verdict.reason in UNREACHABLE | {Reason.GAVE_UP}

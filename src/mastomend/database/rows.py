@@ -6,9 +6,10 @@ read as it is (facts §13.3). "Local" is decided in PostgreSQL (facts §1), so U
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from mastomend.inventory.database import MastodonDatabase
+from mastomend.database.reader import MastodonDatabase
 from mastomend.mastodon.columnar import scan_columns
 from mastomend.mastodon.jobs import emoji_cache_key, status_cache_keys
 from mastomend.mastodon.keys import Record
@@ -162,15 +163,7 @@ def read_rows(database: MastodonDatabase, kind: Kind, ids: Sequence[int]) -> dic
     """The rows as they are now, by id; rows that are gone or name no file any more are left out."""
     found: dict[int, Row] = {}
     for row in database.query(detail_sql(kind, database), [list(ids)]):
-        record = Record(
-            row["id"],
-            row["is_local"],
-            row["file_name"],
-            row["content_type"],
-            row["file_size"],
-            row["version"],
-            row["var"],
-        )
+        record = _record(row)
         found[record.id] = Row(
             record,
             row["domain"],
@@ -181,6 +174,25 @@ def read_rows(database: MastodonDatabase, kind: Kind, ids: Sequence[int]) -> dic
             row["media_type"],
         )
     return found
+
+
+def _record(row: Mapping[str, Any]) -> Record:
+    return Record(
+        row["id"], row["is_local"], row["file_name"], row["content_type"], row["file_size"], row["version"], row["var"]
+    )
+
+
+def read_in_ranges(database: MastodonDatabase, kind: Kind, ranges: Sequence[tuple[int, int]]) -> list[Record]:
+    """The records whose ids are in one of those inclusive ranges and that name a file. A record may come twice."""
+    columns = _record_columns(kind, database, "t")
+    record = ", ".join(f"{expression} AS {column}" for column, expression in columns.items())
+    name = kind.column("file_name")
+    rows = database.query(
+        f"SELECT t.id::int8 AS id, {record} FROM unnest(%s::int8[], %s::int8[]) AS near(low, high) "
+        f"JOIN {kind.table} t ON t.id BETWEEN near.low AND near.high WHERE t.{name} IS NOT NULL AND t.{name} <> ''",
+        [[low for low, _ in ranges], [high for _, high in ranges]],
+    )
+    return [_record(row) for row in rows]
 
 
 _ADDRESSES = {

@@ -1,0 +1,262 @@
+"""Doing actions, many at once: what can be asked, moved, deleted or set together is.
+
+An action that finds the world changed, or meets an obstacle of its own, has that as its answer; the others go on. Whatever
+moves or deletes a file asks first, in one question for all of them, whom it belongs to.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar, assert_never
+
+from mastomend.actions.actions import (
+    MEDIA,
+    Action,
+    CancelJob,
+    CopyFile,
+    Delete,
+    EnqueueJob,
+    ForgetCached,
+    Place,
+    PreserveFile,
+    PutFile,
+    QuarantineFile,
+    RestoreFile,
+    SetColumns,
+    SetServing,
+    Transfer,
+    Writing,
+    quarantine_prefix,
+)
+from mastomend.actions.trouble import Conflict, is_everybody_s
+from mastomend.actions.world import ChangingStore, World
+from mastomend.mastodon.keys import Key
+from mastomend.storage.ports import MISSING
+from mastomend.vocabulary import Foreign, Nobody, Owned, Ownership
+
+#: What an action that was not done has for an answer.
+Answer = Exception | None
+_Moving = TypeVar("_Moving", QuarantineFile, RestoreFile, Delete)
+
+
+def perform(world: World, actions: Sequence[Action], now: float) -> list[Answer]:
+    """Do them; they concern different subjects, so their order among each other is free. One answer for each.
+
+    Raises:
+        MastomendError: the storage, the database, Redis is lost, or a disk is full: some may have been done.
+    """
+    answers: list[Answer] = [None] * len(actions)
+    groups: dict[tuple[type[Action], Place], list[int]] = {}
+    for i, action in enumerate(actions):
+        groups.setdefault((type(action), getattr(action, "place", MEDIA)), []).append(i)
+    for group in groups.values():
+        for i, answer in zip(group, _alike(world, [actions[i] for i in group], now), strict=True):
+            answers[i] = answer
+    return answers
+
+
+def _alike(world: World, actions: Sequence[Action], now: float) -> Sequence[Answer]:
+    match actions[0]:
+        case QuarantineFile(place=place):
+            return _quarantine(world, world.store(place), _all(actions, QuarantineFile))
+        case RestoreFile(place=place):
+            return _restore(world.store(place), _all(actions, RestoreFile))
+        case Delete(place=place):
+            return _delete(world, world.store(place), _all(actions, Delete))
+        case SetColumns():
+            return [None if said is None else Conflict(said) for said in world.rows.set(_all(actions, SetColumns))]
+        case _:
+            return [_attempt(_one, world, action, now) for action in actions]
+
+
+_T = TypeVar("_T")
+
+
+def _all(actions: Sequence[Action], sort: type[_T]) -> list[_T]:
+    return [action for action in actions if isinstance(action, sort)]
+
+
+def _attempt(act: Callable[..., None], *arguments: object) -> Answer:
+    try:
+        act(*arguments)
+    except Exception as error:
+        if is_everybody_s(error):
+            raise
+        return error
+    return None
+
+
+def _one(world: World, action: Action, now: float) -> None:
+    match action:
+        case PutFile(key=key, data=data, content_type=content_type, place=place):
+            if data is None:
+                raise Conflict(f"{key} is not there as journaled")
+            world.store(place).put(key, data, content_type)
+        case CopyFile(key=key, source=source, digest=digest, place=place):
+            store = world.store(place)
+            if store.digest(source) != digest:
+                raise Conflict(f"{source} is no longer the file that was to be copied")
+            store.copy(source, key, private=False)
+        case PreserveFile(key=key, quarantine=quarantine, place=place):
+            store = world.store(place)
+            if store.sizes([quarantine])[0] == MISSING:  # never over an older copy
+                store.copy(key, quarantine, private=True)
+        case Transfer():
+            _transfer(world, action)
+        case SetServing(key=key, before=before, after=after, place=place):
+            store = world.store(place)
+            if store.serving(key) != before:
+                raise Conflict(f"{key} is no longer handed out as it was")
+            store.serve(key, after)
+        case EnqueueJob(job=job, at=at):
+            world.jobs.hand_over(job, now, at or None)
+        case CancelJob(job=job):
+            world.jobs.take_back(job)  # one that was begun is left to it: whether the row is still ours is asked there
+        case ForgetCached(keys=keys):
+            world.caches.forget(keys)
+        case QuarantineFile() | RestoreFile() | Delete() | SetColumns():
+            raise AssertionError("these are done together")
+        case _:
+            assert_never(action)
+
+
+def _transfer(world: World, action: Transfer) -> None:
+    source, target = world.store(action.source), world.store(action.target)
+    (there,) = target.sizes([action.key])
+    if there == action.size:
+        return
+    if there != MISSING:
+        raise Conflict(f"{action.key} is in {action.target} already, with {there} bytes")
+    if source.sizes([action.key])[0] != action.size:
+        raise Conflict(f"{action.key} is no longer the file that was to be copied")
+    with tempfile.TemporaryDirectory(prefix="mastomend-") as folder:
+        target.put(action.key, source.fetch(action.key, Path(folder) / "object"), action.content_type)
+
+
+# --- moving and deleting ------------------------------------------------------------------------------------------
+
+
+def _sorted_out(
+    actions: Sequence[_Moving],
+    judge: Callable[[_Moving, int], Answer | bool],
+    do: Callable[[Sequence[_Moving]], Sequence[Answer]],
+) -> list[Answer]:
+    """`judge` says of each whether it is to be done (True), is done already (False), or why not; `do` does those left."""
+    judged = [judge(action, i) for i, action in enumerate(actions)]
+    done = iter(do([action for action, verdict in zip(actions, judged, strict=True) if verdict is True]))
+    return [next(done) if verdict is True else verdict or None for verdict in judged]
+
+
+def _quarantine(world: World, store: ChangingStore, actions: Sequence[QuarantineFile]) -> list[Answer]:
+    owners = world.owners.of([action.key for action in actions])
+    sizes = store.sizes([action.key for action in actions])
+
+    def judge(action: QuarantineFile, i: int) -> Answer | bool:
+        match owners[i]:
+            case Owned(is_local=True):
+                return Conflict(f"{action.key} belongs to a local record")
+            case Owned() if not action.even_if_expected:
+                return Conflict(f"{action.key} is expected by a record")
+            case Foreign():
+                return Conflict(f"{action.key} is no key of Mastodon's")
+        if sizes[i] == MISSING:
+            return False  # whoever removed it did our work
+        if action.size is not None and sizes[i] != action.size:
+            return Conflict(f"{action.key} is no longer the file that was seen")
+        return True
+
+    return _sorted_out(actions, judge, lambda left: store.move([(a.key, a.quarantine) for a in left], private=True))
+
+
+def _restore(store: ChangingStore, actions: Sequence[RestoreFile]) -> list[Answer]:
+    at_keys = store.sizes([action.key for action in actions])
+    waiting = store.sizes([action.quarantine for action in actions])
+
+    def judge(action: RestoreFile, i: int) -> Answer | bool:
+        if waiting[i] == MISSING:
+            return Conflict(f"{action.quarantine} is no longer in the quarantine")
+        return True if at_keys[i] == MISSING else Conflict(f"there is a file at {action.key} again")
+
+    return _sorted_out(actions, judge, lambda left: store.move([(a.quarantine, a.key) for a in left], private=False))
+
+
+def _delete(world: World, store: ChangingStore, actions: Sequence[Delete]) -> list[Answer]:
+    """What waits in the quarantine is ours; of anything else it is asked whose it is, and whether it is what was seen."""
+    ours = quarantine_prefix(world.key_prefix)
+    others = [action.key for action in actions if not action.key.startswith(ours)]
+    owners: dict[Key, Ownership] = dict(zip(others, world.owners.of(others), strict=True)) if others else {}
+    sizes = dict(zip(others, store.sizes(others), strict=True)) if others else {}
+
+    def judge(action: Delete, _: int) -> Answer | bool:
+        if action.key not in owners:
+            return True
+        if not isinstance(owners[action.key], Nobody):
+            whose = "is no key of Mastodon's" if isinstance(owners[action.key], Foreign) else "is expected by a record"
+            return Conflict(f"{action.key} {whose}")
+        if sizes[action.key] == MISSING:
+            return False
+        if sizes[action.key] != action.size:
+            return Conflict(f"{action.key} is no longer the file that was seen")
+        return True
+
+    return _sorted_out(actions, judge, lambda left: store.delete([a.key for a in left]))
+
+
+# --- looking ------------------------------------------------------------------------------------------------------
+
+
+def holds(world: World, action: Action) -> bool:
+    """Whether exactly the bytes that action writes are under its key."""
+    if not isinstance(action, Writing):
+        return False
+    store = world.store(action.place)
+    return store.sizes([action.key])[0] == action.size and store.digest(action.key) == action.digest
+
+
+def happened(world: World, action: Action) -> bool:
+    """Whether the world is as that action makes it."""
+    match action:
+        case PutFile() | CopyFile():
+            return holds(world, action)
+        case Transfer(key=key, size=size, target=target):
+            return world.store(target).sizes([key])[0] == size
+        case PreserveFile(quarantine=quarantine, place=place):
+            return world.store(place).sizes([quarantine])[0] != MISSING
+        case QuarantineFile(key=gone, quarantine=there, place=place):
+            return _moved(world.store(place), gone, there)
+        case RestoreFile(key=there, quarantine=gone, place=place):
+            return _moved(world.store(place), gone, there)
+        case Delete(key=key, place=place):
+            return world.store(place).sizes([key])[0] == MISSING
+        case SetServing(key=key, after=after, place=place):
+            return world.store(place).serving(key) == after
+        case EnqueueJob(job=job):
+            return world.jobs.was_handed_over(job)
+        case CancelJob(job=job):
+            return not world.jobs.was_handed_over(job)
+        case ForgetCached():
+            return False  # forgetting twice is forgetting
+        case SetColumns(table=table, id=record_id, after=after):
+            return world.rows.are(table, record_id, after)
+        case _:
+            assert_never(action)
+
+
+def _moved(store: ChangingStore, gone: Key, there: Key) -> bool:
+    at_source, at_target = store.sizes([gone, there])
+    return at_source == MISSING and at_target != MISSING
+
+
+def clear(world: World, action: Action) -> None:
+    """Remove what doing it left beside its target when it was cut off."""
+    match action:
+        case PutFile(key=key, place=place) | CopyFile(key=key, place=place):
+            world.store(place).clear(key)
+        case PreserveFile(quarantine=key, place=place) | Transfer(key=key, target=place):
+            world.store(place).clear(key)
+        case QuarantineFile(quarantine=key, place=place) | RestoreFile(key=key, place=place):
+            world.store(place).clear(key)
+        case _:
+            return

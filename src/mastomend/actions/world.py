@@ -1,0 +1,101 @@
+"""Everything actions change, and who is asked before they do: one port a capability."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from mastomend.actions.actions import MEDIA, Place
+from mastomend.database.changes import Change, Values
+from mastomend.errors import ConfigurationError
+from mastomend.mastodon.jobs import Job
+from mastomend.mastodon.keys import Key
+from mastomend.storage import ports
+from mastomend.vocabulary import Ownership
+
+
+class ChangingStore(ports.Lookup, ports.Reading, ports.Writing, ports.Handing, Protocol):
+    """What actions need of a storage."""
+
+
+class Owners(Protocol):
+    """Which records need a key now. Fails closed: what is not understood belongs to somebody else."""
+
+    def of(self, keys: Sequence[Key]) -> Sequence[Ownership]:
+        """Whom each key belongs to, in order, with few questions for all."""
+        ...
+
+
+class Rows(Protocol):
+    """Guarded changes of rows: see `database.changes`."""
+
+    def set(self, changes: Sequence[Change]) -> Sequence[str | None]:
+        """One answer for each change: None, or why the row was left alone."""
+        ...
+
+    def are(self, table: str, record_id: int, values: Values) -> bool:
+        """Whether that row's columns have those values."""
+        ...
+
+
+class Jobs(Protocol):
+    """Mastodon's job queue, as far as actions need it."""
+
+    def hand_over(self, job: Job, now: float, at: float | None = None) -> bool:
+        """Each job once; False if it was handed over before."""
+        ...
+
+    def take_back(self, job: Job) -> bool:
+        """False if a worker has it already."""
+        ...
+
+    def was_handed_over(self, job: Job) -> bool:
+        """Whether this very job was handed over."""
+        ...
+
+
+class Cached(Protocol):
+    """Mastodon's cache."""
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """Delete entries."""
+        ...
+
+
+class RecordLocks(Protocol):
+    """One lock a record, across processes."""
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Nobody else works on the whole instance. Raises SafetyStop: somebody does."""
+        ...
+
+    def records(self, names: Sequence[str]) -> AbstractContextManager[list[bool]]:
+        """For each of those records whether it is ours to change, until the block ends."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The storages by the names the journal knows them by, the rows, and who is asked."""
+
+    places: Mapping[Place, ChangingStore]
+    rows: Rows
+    owners: Owners
+    jobs: Jobs
+    caches: Cached
+    key_prefix: str = ""
+
+    def store(self, place: Place = MEDIA) -> ChangingStore:
+        """The storage of that name.
+
+        Raises:
+            ConfigurationError: a journal speaks of one that is not at hand.
+        """
+        if place not in self.places:
+            raise ConfigurationError(
+                f"The journal speaks of the storage {place}, which is not at hand.",
+                hint="Name it as it was named then, with the same command.",
+            )
+        return self.places[place]

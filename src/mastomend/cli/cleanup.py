@@ -1,0 +1,86 @@
+"""`mastomend cleanup`."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mastomend.cli import context as cli_context
+from mastomend.cli.check import Json
+from mastomend.cli.output import command_line, count, emit_json, escape, result, size
+from mastomend.cli.progress import progress
+from mastomend.commands.settings import parse_age
+
+if TYPE_CHECKING:
+    from mastomend.commands.cleanup import CleanupReport
+
+EXAMPLES = """
+Examples:
+
+  mastomend cleanup                           says what would be removed
+
+  mastomend cleanup --apply                   removes what is older than 30 days
+
+  mastomend cleanup --older-than 7d --apply
+"""
+
+
+def cleanup_command(
+    ctx: typer.Context,
+    apply: Annotated[bool, typer.Option("--apply", help="Do it. Without this nothing is changed.")] = False,
+    older_than: Annotated[str, typer.Option(metavar="AGE", help="How old what goes must be: 30d, 12h, 2w.")] = "30d",
+    json: Json = False,
+) -> int:
+    """Purge the quarantine, old scans and old reports of runs. What is purged does not come back."""
+    from mastomend.commands.cleanup import cleanup
+
+    age = parse_age(older_than, "--older-than")
+    given = cli_context.options(ctx)
+    with progress() as observer:
+        report = cleanup(cli_context.instance(ctx), age, apply=apply, progress=observer)
+    code = 1 if report.left else 0
+    if json:
+        emit_json(document(report), code)
+    else:
+        again = f"cleanup --older-than {shlex.quote(older_than)} --apply"
+        show(report, command_line(given.env, given.state, again))
+    return code
+
+
+def document(report: CleanupReport) -> dict[str, Any]:
+    """`cleanup --json`, as product.md promises it."""
+    return {
+        "command": "cleanup",
+        "run": report.run,
+        "applied": report.applied,
+        "quarantine": {"files": report.files, "bytes": report.bytes},
+        "scans": report.scans,
+        "runs": report.runs,
+        "kept": {"files": report.kept.files, "unknown": report.kept.unknown},
+        "left": report.left,
+    }
+
+
+def show(report: CleanupReport, apply_command: str) -> None:
+    """What was or would be removed, and what stays and why."""
+    verb = "removed" if report.applied else "would be removed"
+    files = f"{count(report.files, 'file')} ({size(report.bytes)}) of the quarantine"
+    result.print(
+        f"{files}, {count(report.scans, 'scan')} and {count(report.runs, 'report')} of runs "
+        f"{verb}{'' if report.applied else '; files that are purged do not come back'}."
+    )
+    if report.kept.files:
+        result.print(
+            f"{count(report.kept.files, 'file')} of the quarantine stay: their runs are younger, or have not ended."
+        )
+    if report.kept.unknown:
+        result.print(
+            f"[yellow]{count(report.kept.unknown, 'file')} of the quarantine are of no run in this journal, and stay.[/] "
+            "Was another state directory used? Name it with --state."
+        )
+    for line in report.left[:20]:
+        result.print(f"[yellow]left:[/] {escape(line)}")
+    if not report.applied and (report.files or report.scans or report.runs):
+        result.print(f"Nothing was changed. Next: [bold]{escape(apply_command)}[/]")

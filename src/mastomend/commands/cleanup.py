@@ -1,0 +1,112 @@
+"""`cleanup`: what earlier scans and runs have left behind, once it is old: the quarantine, scans, reports.
+
+The quarantine is in the instance's storage: it is purged by a journaled run, and that nothing takes back. Scans and reports
+are Mastomend's own files. The journal itself stays: `history` shows all there ever was.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from mastomend.actions.actions import quarantine_prefix
+from mastomend.actions.plan import Plan
+from mastomend.actions.run import Ground, preview, run
+from mastomend.commands.instance import Instance
+from mastomend.commands.parts import Parts, changing_parts, ground
+from mastomend.commands.progress import Progress, Silent
+from mastomend.ids import moment_of, new_id
+from mastomend.inventory.workspace import is_under_way
+from mastomend.outcomes import Purged
+from mastomend.plans.cleanup import Kept, purge
+from mastomend.storage.ports import held
+from mastomend.vocabulary import Done
+
+
+@dataclass(slots=True)
+class CleanupReport:
+    """The result, or with `applied` False what it would be. `scans` and `runs` count folders; `left` says what stayed."""
+
+    run: str
+    applied: bool
+    files: int = 0
+    bytes: int = 0
+    scans: int = 0
+    runs: int = 0
+    kept: Kept = field(default_factory=Kept)
+    left: list[str] = field(default_factory=list)
+
+    def count(self, done: Done) -> None:
+        """Add one file of the quarantine."""
+        if isinstance(done.verdict, Purged):
+            self.files += done.verdict.files
+            self.bytes += done.verdict.bytes
+        else:
+            self.left.append(f"{done.subject}: {done.verdict.detail}")
+
+
+def cleanup(
+    instance: Instance,
+    older_than: timedelta,
+    *,
+    apply: bool,
+    progress: Progress = Silent(),
+    now: datetime | None = None,
+) -> CleanupReport:
+    """Remove what is older than that, or say what would be removed.
+
+    Raises:
+        SafetyStop: another changing run is under way.
+    """
+    before = (now or datetime.now(UTC)) - older_than
+    report = CleanupReport(new_id(datetime.now(UTC)), apply)
+    with ground(instance, report.run, progress.note) as here, ExitStack() as stack:
+        progress.start("quarantine", 0)
+        if apply:
+            current = stack.enter_context(run(here, "cleanup", "all", report.run))
+            parts = stack.enter_context(changing_parts(instance))
+            current.begin(parts.world(), resumed_within_s=0.0)
+            results = current.execute(_plans(instance, parts, here, before, report.kept))
+        else:
+            parts = stack.enter_context(changing_parts(instance))
+            results = preview(_plans(instance, parts, here, before, report.kept))
+        for done in results:
+            report.count(done)
+            progress.advance(1)
+        report.scans = _remove(_old(instance.state / "scans", before), report)
+        report.runs = _remove(_old(instance.state / "runs", before), report)
+        if apply:
+            current.summary = {"purged": report.files, "bytes": report.bytes}
+    return report
+
+
+def _plans(instance: Instance, parts: Parts, here: Ground, before: datetime, kept: Kept) -> Iterator[Plan]:
+    runs = here.journal.runs()
+    old = {one.id for one in runs if one.finished_at and datetime.fromisoformat(one.finished_at) < before}
+    prefix = quarantine_prefix(instance.key_prefix)
+    objects = ((one.key, one.size) for some in parts.store.list(prefix) for one in held(some))
+    return purge(objects, old, {one.id for one in runs}, kept, instance.key_prefix)
+
+
+def _old(folder: Path, before: datetime) -> list[Path]:
+    """Scans or reports of runs that began before that, but for what is under way."""
+    found = folder.iterdir() if folder.is_dir() else iter(())
+    moments = ((path, moment_of(path.name)) for path in found if path.is_dir() and not path.is_symlink())
+    return sorted(path for path, moment in moments if moment and moment < before and not is_under_way(path))
+
+
+def _remove(folders: list[Path], report: CleanupReport) -> int:
+    """How many of them are removed, or would be."""
+    removed = 0
+    for folder in folders:
+        try:
+            if report.applied:
+                shutil.rmtree(folder)
+            removed += 1
+        except OSError as error:
+            report.left.append(f"{folder}: {error.strerror or error}")
+    return removed

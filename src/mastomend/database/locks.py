@@ -1,0 +1,139 @@
+"""Locks that PostgreSQL holds and that death releases, so they work across machines and state directories.
+
+One for whoever works on the whole instance, and one for each record that is being changed. All are held by one connection of
+its own, which names its holder to others. Behind a transaction pooler a session is ours only within a transaction: it then
+stays open for as long as the locks do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from mastomend.database.connection import connect, is_pooled
+from mastomend.errors import DatabaseError, SafetyStop
+from mastomend.mastodon.configuration import Database
+
+#: "mastomend" as a number, the same for every installation: the lock of the whole instance.
+LOCK_ID = 0x6D617374_6F6D656E & 0x7FFFFFFFFFFFFFFF
+#: The first half of the locks of single records; the second is made of the record's name.
+_RECORDS = 0x6D617374
+
+_HOLDER = """
+SELECT a.application_name AS holder FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND ((l.classid::int8 << 32) | l.objid::int8) = %s AND l.objsubid = 1
+"""
+
+
+def application_name(run: str) -> str:
+    """How the holder shows itself to others: at most 63 bytes."""
+    return f"mastomend {run} pid {os.getpid()} on {socket.gethostname()}"[:63]
+
+
+def held_by(holder: str) -> SafetyStop:
+    """Somebody else works on the whole instance."""
+    return SafetyStop(
+        f"Another changing run is under way: {holder}.",
+        hint="Wait for it to end; its end, even a crash, frees the lock.",
+    )
+
+
+class DatabaseLocks:
+    """The locks of one run. Close it, or use it as a context manager. Safe to use from many threads."""
+
+    def __init__(self, database: Database, run: str, *, pooled: bool | None = None) -> None:
+        """Connect. `pooled` None: it is found out.
+
+        Raises:
+            DatabaseError: PostgreSQL cannot be reached.
+        """
+        self._connection = connect(database, application_name(run), read_only=False)
+        self._asking = threading.Lock()
+        self._in_use: set[str] = set()  # by threads of this process
+        self._freed = threading.Condition()
+        self._transaction = contextlib.ExitStack()
+        try:
+            if is_pooled(database, self._connection) if pooled is None else pooled:
+                self._transaction.enter_context(self._connection.transaction())
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> DatabaseLocks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(psycopg.Error):  # a connection that is gone has freed everything already
+            self._transaction.close()
+        self._connection.close()
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Nobody else works on the whole instance.
+
+        Raises:
+            SafetyStop: somebody does; the message says who.
+        """
+        (got,) = self._ask("SELECT pg_try_advisory_lock(%s) AS got", [LOCK_ID])
+        if not got["got"]:
+            holders = self._ask(_HOLDER, [LOCK_ID])
+            raise held_by(str(holders[0]["holder"]) if holders else "another process")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(DatabaseError):
+                self._ask("SELECT pg_advisory_unlock(%s)", [LOCK_ID])
+
+    @contextmanager
+    def records(self, names: Sequence[str]) -> Iterator[list[bool]]:
+        """For each of those records whether it is ours to change, until the block ends.
+
+        One that another process changes is not ours. One that another thread of this one changes is waited for.
+        """
+        wanted = set(names)
+        with self._freed:
+            self._freed.wait_for(lambda: not wanted & self._in_use)
+            self._in_use |= wanted
+        try:
+            numbers = {name: _number(name) for name in wanted}
+            got = self._take(sorted(set(numbers.values())))
+            try:
+                yield [numbers[name] in got for name in names]
+            finally:
+                self._give_back(sorted(got))
+        finally:
+            with self._freed:
+                self._in_use -= wanted
+                self._freed.notify_all()
+
+    def _take(self, numbers: Sequence[int]) -> set[int]:
+        question = "SELECT k, pg_try_advisory_lock(%s, k) AS got FROM unnest(%s::int4[]) AS wanted(k)"
+        return {row["k"] for row in self._ask(question, [_RECORDS, list(numbers)]) if row["got"]}
+
+    def _give_back(self, numbers: Sequence[int]) -> None:
+        with contextlib.suppress(DatabaseError):  # a connection that is gone has freed them already
+            self._ask("SELECT pg_advisory_unlock(%s, k) FROM unnest(%s::int4[]) AS held(k)", [_RECORDS, list(numbers)])
+
+    def _ask(self, question: str, parameters: Sequence[object]) -> list[dict[str, Any]]:
+        try:
+            with self._asking:
+                return self._connection.execute(question, parameters).fetchall()
+        except psycopg.Error as error:
+            raise DatabaseError(
+                f"PostgreSQL: the connection that holds Mastomend's locks is lost: {' '.join(str(error).split())[:200]}",
+                hint="Nothing was changed after it. The same command goes on where it stopped.",
+            ) from None
+
+
+def _number(name: str) -> int:
+    """32 bits of a name, as PostgreSQL counts them. Two names that share one only wait for each other."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big", signed=True)

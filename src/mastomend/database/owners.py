@@ -1,0 +1,51 @@
+"""Which records expect a key right now: the question asked before any file is moved away or deleted.
+
+It fails closed. A key that is not understood belongs to somebody else: another tenant of the bucket, a kind this version
+does not have, a file Mastodon keeps for itself. "Nobody" is said only of a key Mastodon could have made and no row names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mastomend.database.reader import MastodonDatabase
+from mastomend.database.rows import kinds_of, read_in_ranges
+from mastomend.mastodon.keys import Key, ParsedKey, expected_files, is_safe_name, parse_key
+from mastomend.mastodon.kinds import Kind
+from mastomend.vocabulary import Foreign, Nobody, Owned, Ownership, RowOf
+
+
+class DatabaseOwners:
+    """Answers from the rows as they are now."""
+
+    def __init__(self, database: MastodonDatabase, key_prefix: str) -> None:
+        self._database = database
+        self._key_prefix = key_prefix
+        self._kinds = {kind.name for kind in kinds_of(database)}
+
+    def of(self, keys: Sequence[Key]) -> Sequence[Ownership]:
+        """Whom each key belongs to, in order; one question for each kind among them.
+
+        Raises:
+            DatabaseError: the rows cannot be read: nothing may be called nobody's then.
+        """
+        parsed = [parse_key(key, self._key_prefix) for key in keys]
+        understood = [one if one is not None and one.kind.name in self._kinds else None for one in parsed]
+        owners: dict[str, Owned] = {}
+        for kind in {one.kind.name: one.kind for one in understood if one is not None}.values():
+            owners |= self._expected(kind, [one for one in understood if one is not None and one.kind is kind])
+        return [
+            Foreign() if one is None else owners.get(key) or Nobody() for key, one in zip(keys, understood, strict=True)
+        ]
+
+    def _expected(self, kind: Kind, keys: Sequence[ParsedKey]) -> dict[str, Owned]:
+        """Every key that a row near those keys expects. A local row wins: its files are sacred."""
+        ranges = list(dict.fromkeys(span for key in keys for span in key.ids))
+        found: dict[str, Owned] = {}
+        for record in read_in_ranges(self._database, kind, ranges):
+            if not is_safe_name(record.file_name):
+                continue
+            for file in expected_files(kind, record, self._key_prefix):
+                if record.is_local or file.key not in found:
+                    found[file.key] = Owned(record.is_local, RowOf(kind.name, record.id, record.is_local))
+        return found
