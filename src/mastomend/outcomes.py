@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -178,7 +178,8 @@ def left(outcome: Outcome, reason: Reason, detail: str, source: Source | None = 
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
     """The journal's form of a verdict."""
-    return {"outcome": verdict.outcome.value, **{name: value for name, value in asdict(verdict).items() if value}}
+    told = ((f.name, getattr(verdict, f.name)) for f in fields(verdict))
+    return {"outcome": verdict.outcome.value, **{name: value for name, value in told if value}}
 
 
 def verdict_of(document: Mapping[str, Any]) -> Verdict:

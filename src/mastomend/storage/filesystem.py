@@ -49,6 +49,7 @@ class FilesystemStore:
 
     def __init__(self, root: str, workers: int | None = None) -> None:
         self.root = Path(root)
+        self._base = f"{str(self.root).rstrip('/')}/"
         self.requests = Requests()
         self._pool = LookupPool(root, workers)
         umask = os.umask(0)
@@ -320,10 +321,10 @@ class FilesystemStore:
             raise self._failure(error, key) from None
 
     def _path(self, key: Key) -> Path:
-        path = Path(os.path.normpath(self.root / key))  # ".." is refused below, not followed
-        if self.root not in path.parents or ".." in key.split("/"):
+        path = os.path.normpath(os.path.join(self._base, key))  # ".." is refused below, not followed
+        if not path.startswith(self._base) or ".." in key.split("/"):
             raise ObjectError(f"{key!r} would leave the media directory.")
-        return path
+        return Path(path)
 
     def _install(
         self, path: Path, write: Callable[[int], None], mode: int | None, *, private_folders: bool = False
