@@ -59,6 +59,7 @@ class DatabaseLocks:
         self._connection = connect(database, application_name(run), read_only=False)
         self._asking = threading.Lock()
         self._in_use: set[str] = set()  # by threads of this process
+        self._due: set[int] = set()  # ours still, and to be given back with the next question
         self._freed = threading.Condition()
         self._transaction = contextlib.ExitStack()
         try:
@@ -97,7 +98,8 @@ class DatabaseLocks:
     def records(self, names: Sequence[str]) -> Iterator[list[bool]]:
         """For each of those records whether it is ours to change, until the block ends.
 
-        One that another process changes is not ours. One that another thread of this one changes is waited for.
+        One that another process changes is not ours. One that another thread of this one changes is waited for. While other
+        threads hold some, what is given back is given back with the next question, which spares one for each record.
         """
         wanted = set(names)
         with self._freed:
@@ -105,23 +107,36 @@ class DatabaseLocks:
             self._in_use |= wanted
         try:
             numbers = {name: _number(name) for name in wanted}
-            got = self._take(sorted(set(numbers.values())))
+            got = self._take(set(numbers.values()))
             try:
                 yield [numbers[name] in got for name in names]
             finally:
-                self._give_back(sorted(got))
+                with self._freed:
+                    self._due |= got
         finally:
             with self._freed:
                 self._in_use -= wanted
+                is_last = not self._in_use
                 self._freed.notify_all()
+            if is_last:
+                with contextlib.suppress(DatabaseError):  # a connection that is gone has freed them already
+                    self._take(set())
 
-    def _take(self, numbers: Sequence[int]) -> set[int]:
-        question = "SELECT k, pg_try_advisory_lock(%s, k) AS got FROM unnest(%s::int4[]) AS wanted(k)"
-        return {row["k"] for row in self._ask(question, [_RECORDS, list(numbers)]) if row["got"]}
-
-    def _give_back(self, numbers: Sequence[int]) -> None:
-        with contextlib.suppress(DatabaseError):  # a connection that is gone has freed them already
-            self._ask("SELECT pg_advisory_unlock(%s, k) FROM unnest(%s::int4[]) AS held(k)", [_RECORDS, list(numbers)])
+    def _take(self, wanted: set[int]) -> set[int]:
+        """Which of those are ours now. What is due is given back with the same question."""
+        with self._freed:
+            kept, due = wanted & self._due, sorted(self._due - wanted)
+            self._due.clear()
+        asked = sorted(wanted - kept)
+        if not asked and not due:
+            return kept
+        question = (
+            "SELECT k, CASE WHEN takes THEN pg_try_advisory_lock(%s, k) ELSE pg_advisory_unlock(%s, k) END AS done, takes "
+            "FROM unnest(%s::int4[], %s::bool[]) AS w(k, takes)"
+        )
+        takes = [True] * len(asked) + [False] * len(due)
+        rows = self._ask(question, [_RECORDS, _RECORDS, [*asked, *due], takes])
+        return kept | {row["k"] for row in rows if row["takes"] and row["done"]}
 
     def _ask(self, question: str, parameters: Sequence[object]) -> list[dict[str, Any]]:
         try:
