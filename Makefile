@@ -38,6 +38,7 @@ bench: $(STAMP)
 	$(BIN)/python bench/join_10m.py
 	$(BIN)/python bench/work_list.py
 	$(BIN)/python bench/repair_many.py
+	$(BIN)/python bench/set_aside.py
 	$(BIN)/python bench/upload.py
 
 clean:

@@ -153,7 +153,6 @@ class Row:
     remote_url: str | None
     suspended: bool
     in_flight: bool
-    account_id: int | None = None
     media_type: int | None = None
 
 

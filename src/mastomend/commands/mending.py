@@ -70,6 +70,19 @@ class Case:
     copies: Mapping[str, StoredCopy] = field(default_factory=dict)
 
 
+def intention(case: Case) -> str:
+    """What is going to be tried first, as a sentence; what will be done is decided when bytes have come."""
+    match case.source:
+        case Source.ORIGINAL:
+            return f"make it from its original, {case.target.files[0].key}"
+        case Source.ELSEWHERE | Source.BACKUP:
+            return "; ".join(f"copy {copy.size:,} bytes from {copy.key}" for copy in case.copies.values())
+        case Source.PAGE:
+            return "ask the page it shows"
+        case _:
+            return f"ask its origin for {case.target.row.remote_url or 'its current address'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a run has at hand. `others_convert`: Mastodon's own workers are to fetch, and they have ffmpeg.

@@ -25,7 +25,7 @@ from mastomend.commands.check import CheckOptions, check, choose_kinds, refuse_m
 from mastomend.commands.fetching import Fetching, workers_for
 from mastomend.commands.handing_over import HandingOver, HandOverLimits, resettable
 from mastomend.commands.instance import Instance
-from mastomend.commands.mending import Case, Mender, Tools
+from mastomend.commands.mending import Case, Mender, Tools, intention
 from mastomend.commands.parts import Parts, changing_parts, find_ffmpeg, ground, named_storage
 from mastomend.commands.progress import Progress, Silent
 from mastomend.commands.restoring import Broken, Restorer
@@ -173,7 +173,8 @@ def _intended(item: Done | Case, engine: Engine) -> OutcomeRow:
         return replace(item.row(), outcome=None)
     about = subject(item.target)
     source = None if engine is Engine.RESET and not resettable(item) else item.source
-    return OutcomeRow(about.kind, about.id, about.is_local, about.domain, about.remote_url, None, source, "", "")
+    said = intention(item)
+    return OutcomeRow(about.kind, about.id, about.is_local, about.domain, about.remote_url, None, source, "", said)
 
 
 def _applied(

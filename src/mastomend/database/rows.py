@@ -133,13 +133,13 @@ _IN_FLIGHT = (
 
 def detail_sql(kind: Kind, database: MastodonDatabase) -> str:
     """Records by id, in full: one parameter, an array of ids."""
-    join, domain, suspended, account = "", "NULL", "false", "NULL"
+    join, domain, suspended = "", "NULL", "false"
     match kind.owner:
         case Owner.ACCOUNT:
             domain, suspended = "t.domain", "(t.suspended_at IS NOT NULL AND t.id <> -99)"
         case Owner.ACCOUNT_ID:
             join = "LEFT JOIN accounts a ON a.id = t.account_id"
-            domain, suspended, account = "a.domain", "(a.suspended_at IS NOT NULL)", "t.account_id"
+            domain, suspended = "a.domain", "(a.suspended_at IS NOT NULL)"
         case Owner.DOMAIN:
             domain = "t.domain"
         case Owner.NONE:
@@ -154,7 +154,7 @@ def detail_sql(kind: Kind, database: MastodonDatabase) -> str:
     return (
         f"SELECT t.id::int8 AS id, {record}, {domain}::text AS domain, "
         f"{url}::text AS remote_url, coalesce({suspended}, false) AS suspended, {in_flight} AS in_flight, "
-        f"{account}::int8 AS account_id, {media_type}::int4 AS media_type "
+        f"{media_type}::int4 AS media_type "
         f"FROM {kind.table} t {join} WHERE t.id = ANY(%s) AND t.{name} IS NOT NULL AND t.{name} <> ''"
     )
 
@@ -170,7 +170,6 @@ def read_rows(database: MastodonDatabase, kind: Kind, ids: Sequence[int]) -> dic
             row["remote_url"],
             row["suspended"],
             row["in_flight"],
-            row["account_id"],
             row["media_type"],
         )
     return found
