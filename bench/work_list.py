@@ -19,8 +19,7 @@ from pathlib import Path
 import duckdb
 from measure import report, run
 
-from mastomend.commands.repair import memory_for_records
-from mastomend.inventory.tables import save_outcomes
+from mastomend.commands.repair import OUTCOMES, memory_for_records
 from mastomend.inventory.work_list import work_list
 from mastomend.inventory.workspace import MEBIBYTE
 from mastomend.outcomes import Outcome, OutcomeRow
@@ -53,7 +52,7 @@ def measure(folder: Path, records: int, memory_mib: int) -> None:
                     url = "https://s.example/avatars/0123456789abcdef"
                     yield OutcomeRow(kind, record_id, False, "s.example", url, Outcome.RESTORED, None, "", "", 1, 1)
 
-        save_outcomes(folder / "outcomes.parquet", outcomes(), budget)
+        OUTCOMES.write(folder / "outcomes.parquet", outcomes(), budget)
         saved = time.perf_counter() - started - listed - left_out
     with duckdb.connect(":memory:") as connection:
         ((n,),) = connection.execute(f"SELECT count(*) FROM '{folder / 'outcomes.parquet'}'").fetchall()

@@ -19,7 +19,7 @@ from mastomend.actions.journal import Journal
 from mastomend.actions.ledger import Ledger
 from mastomend.actions.plan import Plan, Rule
 from mastomend.errors import JournalError
-from mastomend.inventory import findings as finding_table
+from mastomend.inventory.findings import FINDINGS as REPORT
 from mastomend.inventory.work_list import WorkList, work_list
 from mastomend.inventory.workspace import MEBIBYTE, scratch
 from mastomend.mastodon.keys import Key
@@ -51,9 +51,9 @@ FINDINGS = [
 @pytest.fixture
 def records(tmp_path: Path) -> Iterator[WorkList]:
     with duckdb.connect(":memory:") as connection:
-        finding_table.create(connection)
-        finding_table.append(connection, FINDINGS)
-        finding_table.save(connection, tmp_path / "findings.parquet")
+        REPORT.create(connection, "findings")
+        REPORT.append(connection, "findings", FINDINGS)
+        REPORT.save(connection, "findings", tmp_path / "findings.parquet")
     with work_list(tmp_path / "run", 0, tmp_path / "findings.parquet", [AVATARS, HEADERS]) as made:
         yield made
 

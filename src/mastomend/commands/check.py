@@ -30,10 +30,10 @@ from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of, must_see
 from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.ids import new_id
-from mastomend.inventory import findings as finding_table
 from mastomend.inventory import held, listing_files, reconcile
 from mastomend.inventory.confirm import candidate_batches, confirm
 from mastomend.inventory.expected import Expected, KindCount, expected
+from mastomend.inventory.findings import FINDINGS, TABLE
 from mastomend.inventory.sample import Sample
 from mastomend.inventory.workspace import Scope, Unfinished, Workspace, unfinished, workspace
 from mastomend.mastodon.configuration import FilesystemStorage, Storage
@@ -320,7 +320,7 @@ class _Scan:
     def run(self, kinds: Sequence[Kind]) -> None:
         reconcile.create(self.work)
         held.create(self.work)
-        finding_table.create(self.work.connection)
+        FINDINGS.create(self.work.connection, TABLE)
         tables = expected(self.work, kinds, self.instance.key_prefix)
         reports = {report.kind: report for report in self.report.kinds}
         self._read(tables, reports)
@@ -337,7 +337,7 @@ class _Scan:
             if deep:
                 self.report.deep_read = deep.read
                 deep.close()
-        finding_table.save(self.work.connection, self.report.findings)
+        FINDINGS.save(self.work.connection, TABLE, self.report.findings)
 
     def _deep_reader(self) -> DeepReader | None:
         if not self.options.deep:
@@ -408,7 +408,7 @@ class _Scan:
             )
             self.report.unsettled += unsettled
             self.vanished += len(batch) - len(found)
-            finding_table.append(self.work.connection, found)
+            FINDINGS.append(self.work.connection, TABLE, found)
             for finding in found:
                 report.states[finding.state] += 1
             self._count_records(report, found, broken)

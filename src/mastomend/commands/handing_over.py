@@ -18,12 +18,13 @@ from mastomend.commands.mending import BUSY, Case, Fresh, Mender
 from mastomend.commands.parts import Parts
 from mastomend.database.rows import read_rows
 from mastomend.inventory.inspect import broken_files, target
+from mastomend.mastodon.clearing import OCCASIONS
 from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.jobs import Job, redownload_job
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind
 from mastomend.outcomes import Deferred, Engine, Refreshed, Refused, Source, Verdict
 from mastomend.plans.repair import subject
-from mastomend.plans.reset import OCCASIONS, plan_reset
+from mastomend.plans.reset import plan_reset
 from mastomend.reasons import Reason
 from mastomend.vocabulary import Done, Finding, Target
 

@@ -28,16 +28,16 @@ from mastomend.images.styles import Decoder, produce
 from mastomend.inventory.deep import DeepReader, find_ffprobe
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.sample import Sample
+from mastomend.mastodon.clearing import changed_by_repair
 from mastomend.mastodon.jobs import busted_address, cache_buster_job, media_lock
 from mastomend.mastodon.keys import ORIGINAL, Key
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, Kind
+from mastomend.mastodon.media_types import IMAGE, is_moving
 from mastomend.mastodon.moderation import Moderation
 from mastomend.mastodon.processing import ImageRules, MovingRules, image_rules, moving_rules
 from mastomend.mastodon.urls import public_url
 from mastomend.outcomes import Deferred, Source, Verdict
 from mastomend.plans.repair import (
-    IMAGE,
-    UNKNOWN,
     Naming,
     NewFiles,
     Situation,
@@ -149,7 +149,7 @@ class Mender:
 
     def needs_ffmpeg(self, t: Target) -> bool:
         """Whether that record is a film or a sound."""
-        return t.kind is MEDIA_FILES and t.row.media_type not in (None, IMAGE, UNKNOWN)
+        return t.kind is MEDIA_FILES and is_moving(t.row.media_type)
 
     def undownloadable(self, t: Target) -> Verdict | None:
         """Why nothing may be fetched for that record now; None if it may be."""
@@ -335,10 +335,7 @@ class Mender:
     def columns(self, t: Target) -> dict[str, str | None]:
         """The row's columns a repair may change, as text."""
         kind = t.kind
-        wanted = [kind.column(s) for s in ("file_name", "content_type", "file_size", "updated_at")]
-        wanted += [kind.version_column, "updated_at", "file_meta", "blurhash", "type", "width", "height"]
-        wanted += [kind.remote_url] if kind.remote_url else []
-        names = [n for n in wanted if n in self._database.columns(kind.table)]
+        names = [name for name in changed_by_repair(kind) if name in self._database.columns(kind.table)]
         return self._parts.rows.read(kind.table, [t.row.record.id], names).get(t.row.record.id, {})
 
     def _execute(self, plan: Plan, t: Target, case: Case) -> Verdict:

@@ -35,7 +35,7 @@ from mastomend.database.rows import kinds_of, read_emptied
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.images.elsewhere import decoders
-from mastomend.inventory.tables import save_outcomes
+from mastomend.inventory.reports import Report
 from mastomend.inventory.work_list import WorkList, work_list
 from mastomend.mastodon.configuration import http_proxy
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
@@ -49,6 +49,7 @@ from mastomend.storage.ports import Store
 from mastomend.vocabulary import Done, RowOf
 
 _BATCH = 250
+OUTCOMES = Report(OutcomeRow, ("kind", "id"))
 _NO_REDIS = (
     "Mastodon's Redis cannot be reached: where a name changes, Mastodon may show the old one from its cache for a while "
     "(posts for ten minutes, emoji for seven days)."
@@ -163,7 +164,7 @@ def _dry_run(
                     report.count(row)
                     yield row
 
-        save_outcomes(report.report, rows(), budget)
+        OUTCOMES.write(report.report, rows(), budget)
     return report
 
 
@@ -219,7 +220,7 @@ def _applied(
             asyncio.run(Fetching(work.restorer, own, instance.settings.politeness, direct, close, workers).run())
         for done in journal.outcomes(report.run):
             report.count(done.row())
-        save_outcomes(report.report, (done.row() for done in journal.outcomes(report.run)), budget)
+        OUTCOMES.write(report.report, (done.row() for done in journal.outcomes(report.run)), budget)
     current.summary = {"outcomes": {o.value: n for o, n in report.outcomes.items()}, "bytes": report.bytes}
     return report
 

@@ -29,10 +29,9 @@ from mastomend.inventory.inspect import broken_files, target
 from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, is_blank
+from mastomend.mastodon.media_types import AUDIO, IMAGE
 from mastomend.outcomes import Deferred, Gone, Lost, Refused, Source, Verdict
 from mastomend.plans.repair import (
-    AUDIO,
-    IMAGE,
     derivable,
     subject,
     untouchable,

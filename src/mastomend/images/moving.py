@@ -19,22 +19,25 @@ from mastomend.images.decode import UnusableImage, header
 from mastomend.images.programs import guards, run
 from mastomend.images.styles import Size, blurhash
 from mastomend.mastodon.keys import ORIGINAL
-from mastomend.mastodon.processing import MAX_PIXELS, MovingRules
+from mastomend.mastodon.media_types import AUDIO, GIFV, VIDEO
+from mastomend.mastodon.processing import (
+    BITS_PER_PIXEL,
+    GIFV_RATE,
+    MAX_FRAME_RATE,
+    MAX_MOVING_FRAMES,
+    MAX_MOVING_PIXELS,
+    MAX_PIXELS,
+    POSTER_BOX,
+    MovingRules,
+)
 from mastomend.reasons import Reason
 
 #: Containers that hold media themselves; playlists and device formats are left out on purpose.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,gif,mp3,wav,flac,aac,asf"
-_MAX_PIXELS = 8_294_400
-_MAX_RATE = 120
-_MAX_FRAMES = 36_000
-_BOX = 640
-_BITS_PER_PIXEL = 0.11
-_RATE = 30
 _PROBE_S = 30
 _CONVERT_S = 900
 _PROBE_BYTES = 1024 * 1024 * 1024
 _PICTURE_BYTES = 64 * 1024 * 1024
-GIFV, VIDEO, AUDIO = 1, 2, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Ffmpeg:
             UnusableImage: as `make`.
         """
         target = folder / "small.png"
-        scale = f"scale='min({_BOX},iw)':'min({_BOX},ih)':force_original_aspect_ratio=decrease"
+        scale = f"scale='min({POSTER_BOX},iw)':'min({POSTER_BOX},ih)':force_original_aspect_ratio=decrease"
         self._run(source, ["-vf", scale, "-frames:v", "1", "-an"], target, _PICTURE_BYTES)
         return target
 
@@ -106,19 +109,19 @@ class Ffmpeg:
         video = probe.video
         assert video is not None
         width, height, rate = int(video.get("width", 0)), int(video.get("height", 0)), _rate(video)
-        if width * height > _MAX_PIXELS:
-            raise UnusableImage(Reason.TOO_MANY_PIXELS, f"{width}×{height} pixels are more than {_MAX_PIXELS}")
-        if rate > _MAX_RATE:
-            raise UnusableImage(Reason.TOO_FAST, f"{float(rate):.0f} frames a second are more than {_MAX_RATE}")
+        if width * height > MAX_MOVING_PIXELS:
+            raise UnusableImage(Reason.TOO_MANY_PIXELS, f"{width}×{height} pixels are more than {MAX_MOVING_PIXELS}")
+        if rate > MAX_FRAME_RATE:
+            raise UnusableImage(Reason.TOO_FAST, f"{float(rate):.0f} frames a second are more than {MAX_FRAME_RATE}")
         original = folder / "original.mp4"
         if _may_be_copied(probe, rules):
             options = ["-c", "copy"]
         else:
             limit = rules.max_bytes * 8 / max(probe.duration, 1)
-            bits = int(min(width * height * _RATE * _BITS_PER_PIXEL, limit))
+            bits = int(min(width * height * GIFV_RATE * BITS_PER_PIXEL, limit))
             options = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "192k"]
             options += ["-vf", "crop=floor(iw/2)*2:floor(ih/2)*2", "-b:v", str(bits), "-maxrate", str(bits)]
-            options += ["-bufsize", str(2 * bits), "-frames:v", str(_MAX_FRAMES)]
+            options += ["-bufsize", str(2 * bits), "-frames:v", str(MAX_MOVING_FRAMES)]
         streams = ["-map", f"0:{video['index']}", "-map", "0:a:0?", "-map_metadata", "-1", "-movflags", "+faststart"]
         streams += ["-fs", str(rules.max_bytes)]
         self._run(source, [*streams, *options], original, rules.max_bytes)

@@ -29,6 +29,14 @@ MAX_PIXELS = 33_177_600
 MAX_GIF_PIXELS = 921_600
 #: Ours: Mastodon has no limit per side, and one row of 33 million pixels takes ten times the memory of a square.
 MAX_SIDE = 32_767
+#: Moving pictures (facts §3.3, §3.4): pixels and frames a second they may have, the frames that are kept, the box of a poster,
+#: how many bits a second a pixel gets, and the frames a second of an animation that becomes a film.
+MAX_MOVING_PIXELS = 8_294_400
+MAX_FRAME_RATE = 120
+MAX_MOVING_FRAMES = 36_000
+POSTER_BOX = 640
+BITS_PER_PIXEL = 0.11
+GIFV_RATE = 30
 
 _RASTER = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _HEIF = frozenset({"image/heic", "image/heif", "image/avif"})

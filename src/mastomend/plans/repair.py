@@ -26,16 +26,12 @@ from mastomend.actions.plan import Plan, Rule
 from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.keys import ORIGINAL, ExpectedFile, expected_files, is_safe_name, split_name, styles
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, RemoteRule
+from mastomend.mastodon.media_types import GIFV, IMAGE, LINK_CARD, VIDEO
 from mastomend.mastodon.moderation import Moderation
 from mastomend.mastodon.processing import EXTENSIONS, ImageRules
 from mastomend.outcomes import Deferred, Lost, Refreshed, Refused, Restored, Source, Verdict
 from mastomend.reasons import Reason
 from mastomend.vocabulary import Body, Finding, RowOf, State, Target
-
-#: `media_attachments.type` (facts §1).
-IMAGE, GIFV, VIDEO, UNKNOWN, AUDIO = range(5)
-#: `preview_cards.type` of a link; other cards keep the size of their embedded player.
-_LINK_CARD = "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +250,7 @@ def _describing(kind: Kind, made: NewFiles, columns: Mapping[str, str | None]) -
         after["file_meta"] = _with_meta(columns.get("file_meta"), {"small": dict(made.meta[ORIGINAL]), **colours})
     elif kind is PREVIEW_CARDS:
         after["blurhash"] = made.blurhash
-        if columns.get("type") == _LINK_CARD:
+        if columns.get("type") == LINK_CARD:
             after |= {side: str(made.meta[ORIGINAL][side]) for side in ("width", "height")}
     return after
 

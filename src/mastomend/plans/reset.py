@@ -10,22 +10,12 @@ from collections.abc import Mapping
 
 from mastomend.actions.actions import Action, EnqueueJob, QuarantineFile, SetColumns, quarantine_key
 from mastomend.actions.plan import Plan, Rule
+from mastomend.mastodon.clearing import OCCASIONS, emptied
 from mastomend.mastodon.jobs import Job
-from mastomend.mastodon.kinds import AVATARS, HEADERS, MEDIA_FILES, PREVIEW_CARDS
 from mastomend.outcomes import Deferred, Source
 from mastomend.plans.repair import subject
 from mastomend.reasons import Reason
 from mastomend.vocabulary import Target
-
-_ACCOUNT = "when the account is refreshed: it posts after a week's silence, or somebody looks it up"
-#: What makes Mastodon fetch an emptied record without a job (facts §0.8, §5.3, §6.2, §6.5).
-OCCASIONS: Mapping[str, str] = {
-    AVATARS.name: _ACCOUNT,
-    HEADERS.name: _ACCOUNT,
-    MEDIA_FILES.name: "when somebody looks at the post",
-    PREVIEW_CARDS.name: "when the same link is posted again",
-}
-_EMPTIED = ("file_name", "content_type", "file_size", "updated_at")
 
 
 def plan_reset(
@@ -41,7 +31,7 @@ def plan_reset(
 
     `columns` are the row's as text, `present` its keys that hold something; `at` is when the job may begin, 0 at once.
     """
-    names = [t.kind.column(suffix) for suffix in _EMPTIED]
+    names = emptied(t.kind)
     actions: list[Action] = [
         SetColumns(t.kind.table, t.row.record.id, {n: columns[n] for n in names}, dict.fromkeys(names))
     ]
