@@ -141,6 +141,21 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Tree:
+    """The files of one kind in one folder. `lost` of the missing ones are known to be lost for good.
+
+    `hole` says why nothing can be in there; None where there is no such sign. `prefix` ends in a slash.
+    """
+
+    kind: str
+    prefix: str
+    expected: int
+    missing: int
+    lost: int = 0
+    hole: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One record looked at again, with everything a finding or a repair needs.
 

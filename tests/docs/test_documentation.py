@@ -17,7 +17,7 @@ from mastomend.cli.cleanup import document as cleanup_document
 from mastomend.cli.history import document as history_document
 from mastomend.cli.history import lost_document, undo_document
 from mastomend.cli.repair import document as repair_document
-from mastomend.commands.check import CheckReport, Cost, KindReport
+from mastomend.commands.check_report import CheckReport, Cost, KindReport
 from mastomend.commands.cleanup import CleanupReport
 from mastomend.commands.history import PastRun
 from mastomend.commands.repair import RepairReport

@@ -15,18 +15,18 @@ import pytest
 from conftest import MakeInstance, opened
 from population import populate
 
-from mastomend.commands import check as check_module
 from mastomend.commands.check import CheckOptions, check
-from mastomend.commands.progress import Silent
 from mastomend.commands.repair import RepairOptions, repair
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.errors import SafetyStop
 from mastomend.inventory import expected
 from mastomend.inventory.findings import load
+from mastomend.inventory.taking_up import identity
 from mastomend.inventory.workspace import unfinished
 from mastomend.mastodon.configuration import S3Storage, Secret
 from mastomend.mastodon.kinds import AVATARS
+from mastomend.progress import Silent
 
 DRIVER = Path(__file__).with_name("killed_check.py")
 
@@ -101,7 +101,7 @@ def test_an_interrupted_check_goes_on_where_it_was(
     assert not again.resumed and again.broken == report.broken
 
 
-def test_a_check_goes_on_only_with_its_own_like(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_goes_on_only_with_its_own_like(make_instance: MakeInstance) -> None:
     instance = make_instance()
     damaged(instance)
 
@@ -112,18 +112,11 @@ def test_a_check_goes_on_only_with_its_own_like(make_instance: MakeInstance, mon
     interrupted()
     other = check(opened(instance), CheckOptions(kinds=("accounts",)))
     assert not other.resumed, "other kinds"
-    monkeypatch.setattr(check_module, "datetime", Tomorrow)
-    assert not check(opened(instance)).resumed, "too old"
+    assert not check(opened(instance), CheckOptions(command="repair")).resumed, "another command's"
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    assert not check(opened(instance), now=lambda: tomorrow).resumed, "too old"
     left = list(unfinished(instance.state / "scans", datetime.now(UTC)))
     assert not left, "and cleared away"
-
-
-class Tomorrow(datetime):
-    """The clock of the day after."""
-
-    @classmethod
-    def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
-        return datetime.now(UTC) + timedelta(hours=12, minutes=1)
 
 
 def test_a_running_check_is_left_alone(make_instance: MakeInstance) -> None:
@@ -174,7 +167,7 @@ def test_another_storage_of_the_same_name_is_another(make_instance: MakeInstance
     shutil.copytree(system.with_name("old"), system)
     assert not check(opened(instance)).resumed, "the same path, another directory"
     bucket = S3Storage("b", "r", "https://a.example", False, "id", Secret("s"), None, None, "", 5, 5, 1)
-    names = {check_module._identity(replace(bucket, endpoint=e)) for e in ("https://a.example", "https://b.example")}
+    names = {identity(replace(bucket, endpoint=e)) for e in ("https://a.example", "https://b.example")}
     assert len(names) == 2 and str(bucket) == str(replace(bucket, endpoint="https://b.example"))
 
 

@@ -28,7 +28,8 @@ from mastomend.errors import DatabaseError, JournalError, SafetyStop
 from mastomend.inventory.findings import load
 from mastomend.inventory.sample import Sample
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, KINDS, MEDIA_FILES
-from mastomend.plans.loss import Tree, mass_loss
+from mastomend.plans.loss import mass_loss
+from mastomend.vocabulary import Tree
 
 ROLE = "monitor_of_mastomend"
 

@@ -15,7 +15,6 @@ from population import populate
 
 from mastomend.cli.app import run
 from mastomend.commands.check import check
-from mastomend.commands.progress import Silent
 from mastomend.commands.repair import RepairOptions, repair
 from mastomend.database import reader as database_module
 from mastomend.database.reader import MastodonDatabase
@@ -25,6 +24,7 @@ from mastomend.demo.pictures import picture
 from mastomend.errors import DatabaseError
 from mastomend.inventory.findings import load
 from mastomend.mastodon.kinds import AVATARS
+from mastomend.progress import Silent
 
 
 class Watcher(Silent):

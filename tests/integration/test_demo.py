@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mastomend.commands.progress import Silent
 from mastomend.demo.story import Checked, Repaired, story
 from mastomend.errors import ConfigurationError
+from mastomend.progress import Silent
 
 
 def test_the_story(tmp_path: Path) -> None:

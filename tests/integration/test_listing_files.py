@@ -19,10 +19,10 @@ from population import populate
 
 from mastomend.cli.app import run
 from mastomend.commands.check import CheckOptions, check
-from mastomend.commands.progress import Silent
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.errors import ConfigurationError
 from mastomend.inventory.findings import load
+from mastomend.progress import Silent
 
 Made = dict[str, int]
 

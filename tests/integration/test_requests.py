@@ -11,10 +11,10 @@ from conftest import MakeInstance, opened
 
 from mastomend.cli.app import run
 from mastomend.commands.check import CheckOptions, check
-from mastomend.commands.progress import Silent
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.inventory import expected, held
 from mastomend.mastodon.kinds import AVATARS
+from mastomend.progress import Silent
 
 
 class Notes(Silent):

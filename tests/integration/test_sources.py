@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from mastomend.actions.actions import quarantine_key
 from mastomend.commands.check import check
 from mastomend.commands.history import history
-from mastomend.commands.progress import Silent
 from mastomend.commands.repair import RepairOptions, RepairReport, repair
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse, Origin
@@ -36,6 +35,7 @@ from mastomend.mastodon.kinds import (
     SITE_UPLOADS,
 )
 from mastomend.outcomes import Outcome
+from mastomend.progress import Silent
 
 APPLY = RepairOptions(apply=True, max_missing_percent=100)
 GOLDEN = Path(__file__).parents[1] / "golden" / "active_record_encryption.json"

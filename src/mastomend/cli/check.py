@@ -12,7 +12,8 @@ from rich.table import Table
 from mastomend.cli import context as cli_context
 from mastomend.cli.output import WITHOUT_LIMIT, command_line, count, emit_json, escape, result
 from mastomend.cli.progress import progress
-from mastomend.commands.check import CheckOptions, CheckReport, KindReport, check
+from mastomend.commands.check import CheckOptions, check
+from mastomend.commands.check_report import CheckReport, KindReport
 from mastomend.commands.deep_seed import next_seed
 from mastomend.commands.settings import parse_percent
 from mastomend.errors import ConfigurationError

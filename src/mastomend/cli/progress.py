@@ -14,7 +14,7 @@ from typing import Protocol
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from mastomend.cli.output import escape, log
-from mastomend.commands.progress import Progress as Observer
+from mastomend.progress import Progress as Observer
 
 _EVERY_S = 10.0
 _WORTH_SHOWING_S = 1.0

@@ -18,11 +18,11 @@ from mastomend.actions.plan import Plan
 from mastomend.actions.run import Ground, preview, run
 from mastomend.commands.instance import Instance
 from mastomend.commands.parts import Parts, changing_parts, ground
-from mastomend.commands.progress import Progress, Silent
 from mastomend.ids import moment_of, new_id
 from mastomend.inventory.workspace import is_under_way
 from mastomend.outcomes import Purged
 from mastomend.plans.cleanup import Kept, purge
+from mastomend.progress import Progress, Silent
 from mastomend.storage.ports import held
 from mastomend.vocabulary import Done
 

@@ -23,9 +23,10 @@ from mastomend.commands.parts import Parts
 from mastomend.database.rows import read_cached_under, read_rows
 from mastomend.images.colours import cover_colours
 from mastomend.images.decode import UnusableImage, header, verify
+from mastomend.images.ffmpeg_paths import find_ffprobe
 from mastomend.images.moving import Ffmpeg, Moving
 from mastomend.images.styles import Decoder, produce
-from mastomend.inventory.deep import DeepReader, find_ffprobe
+from mastomend.inventory.deep import DeepReader
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.sample import Sample
 from mastomend.mastodon.clearing import changed_by_repair
@@ -134,7 +135,7 @@ class Mender:
         self._last_moderation = Moderation()
         names = (configuration.local_domain, configuration.web_domain, *configuration.alternate_domains)
         self.own_domains = frozenset(name.lower() for name in names)
-        self.deep = DeepReader(store, Sample(), find_ffprobe(dict(parts.instance.variables)), lambda: None)
+        self.deep = DeepReader(store, Sample(), find_ffprobe(parts.instance.variables), lambda: None)
 
     def close(self) -> None:
         """Give back the threads."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from mastomend.database.locks import DatabaseLocks
 from mastomend.database.owners import DatabaseOwners
 from mastomend.database.reader import MastodonDatabase
 from mastomend.errors import ConfigurationError
+from mastomend.images import ffmpeg_paths
 from mastomend.images.moving import Ffmpeg
 from mastomend.jobs.caches import Caches
 from mastomend.jobs.sidekiq import Sidekiq
@@ -113,6 +113,5 @@ def named_storage(path: Path) -> Storage:
 
 def find_ffmpeg(variables: Mapping[str, str]) -> Ffmpeg | None:
     """ffmpeg as Mastodon finds it: `FFMPEG_BINARY`, `FFPROBE_BINARY`, then PATH (facts §3.1); None without both."""
-    ffmpeg = shutil.which(variables.get("FFMPEG_BINARY") or "ffmpeg")
-    ffprobe = shutil.which(variables.get("FFPROBE_BINARY") or "ffprobe")
+    ffmpeg, ffprobe = ffmpeg_paths.find_ffmpeg(variables), ffmpeg_paths.find_ffprobe(variables)
     return Ffmpeg(ffmpeg, ffprobe) if ffmpeg and ffprobe else None

@@ -21,13 +21,13 @@ from mastomend import __version__
 from mastomend.actions.journal import Journal
 from mastomend.actions.ledger import Ledger
 from mastomend.actions.run import Run, run
-from mastomend.commands.check import CheckOptions, check, choose_kinds, refuse_mass_loss
+from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.fetching import Fetching, workers_for
 from mastomend.commands.handing_over import HandingOver, HandOverLimits, resettable
 from mastomend.commands.instance import Instance
+from mastomend.commands.losses import refuse
 from mastomend.commands.mending import Case, Mender, Tools, intention
 from mastomend.commands.parts import Parts, changing_parts, find_ffmpeg, ground, named_storage
-from mastomend.commands.progress import Progress, Silent
 from mastomend.commands.restoring import Broken, Restorer
 from mastomend.database.instance_actor import actor_keys
 from mastomend.database.reader import MastodonDatabase
@@ -38,9 +38,10 @@ from mastomend.images.elsewhere import decoders
 from mastomend.inventory.reports import Report
 from mastomend.inventory.work_list import WorkList, work_list
 from mastomend.mastodon.configuration import http_proxy
-from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
+from mastomend.mastodon.kinds import KIND_BY_NAME, Kind, choose_kinds
 from mastomend.outcomes import Engine, Outcome, OutcomeRow, Source, Verdict
 from mastomend.plans.repair import subject
+from mastomend.progress import Progress, Silent
 from mastomend.remote.client import GuardedClient
 from mastomend.remote.signatures import Signer
 from mastomend.sources.copies import Backup, CopySource, Elsewhere
@@ -365,7 +366,7 @@ def _findings(instance: Instance, options: RepairOptions, progress: Progress) ->
             )
     report = check(instance, _check_options(options), progress)
     if options.apply:
-        refuse_mass_loss(report.mass_loss)
+        refuse(report.mass_loss)
     if options.scan is not None:
         return options.scan, path, report.mass_loss
     return report.scan, report.findings, report.mass_loss
@@ -373,7 +374,9 @@ def _findings(instance: Instance, options: RepairOptions, progress: Progress) ->
 
 def _check_options(options: RepairOptions) -> CheckOptions:
     """What is about to be changed is looked at now: what an older check saw is no safety."""
-    return CheckOptions(kinds=options.kinds, max_missing_percent=options.max_missing_percent, resume=False)
+    return CheckOptions(
+        kinds=options.kinds, max_missing_percent=options.max_missing_percent, resume=False, command="repair"
+    )
 
 
 def memory_for_records(budget: int) -> int:

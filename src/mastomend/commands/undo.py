@@ -22,10 +22,10 @@ from mastomend.actions.trouble import Conflict, is_everybody_s, trouble
 from mastomend.actions.world import World
 from mastomend.commands.instance import Instance
 from mastomend.commands.parts import changing_parts, ground
-from mastomend.commands.progress import Progress, Silent
 from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.ids import new_id
 from mastomend.outcomes import Refused, Restored, Verdict
+from mastomend.progress import Progress, Silent
 from mastomend.reasons import Reason
 from mastomend.storage.ports import MISSING
 from mastomend.vocabulary import Done

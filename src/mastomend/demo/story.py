@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mastomend.commands.check import CheckReport, check
+from mastomend.commands.check import check
+from mastomend.commands.check_report import CheckReport
 from mastomend.commands.instance import open_instance
-from mastomend.commands.progress import Progress
 from mastomend.commands.repair import RepairOptions, RepairReport, repair
 from mastomend.demo.fediverse import Fediverse, Manners, Origin, fediverse
 from mastomend.demo.instance import SimulatedInstance, simulated_instance
@@ -24,6 +24,7 @@ from mastomend.demo.services import postgres, s3_server
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.keys import Record
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES
+from mastomend.progress import Progress
 
 _MARKER = ".mastomend-demo"
 _ACCOUNTS_PER_ORIGIN = 20

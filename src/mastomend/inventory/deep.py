@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -135,8 +134,3 @@ def _is_other_image(data: bytes) -> bool:
     """Icons and SVG are accepted by Mastodon in some places and decoded by nobody: that they are of that sort is enough."""
     start = data[:512]
     return start[:4] == b"\0\0\1\0" or b"<svg" in start.lower()
-
-
-def find_ffprobe(variables: dict[str, str]) -> str | None:
-    """ffprobe as Mastodon finds it: `FFPROBE_BINARY`, then PATH (facts §3.1)."""
-    return shutil.which(variables.get("FFPROBE_BINARY") or "ffprobe")

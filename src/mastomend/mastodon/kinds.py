@@ -7,9 +7,11 @@ the columnar expressions in `columnar`, so the two cannot know different facts. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+
+from mastomend.errors import ConfigurationError
 
 IMAGE_SAME_EXTENSION = frozenset({"image/jpeg", "image/png", "image/webp"})
 HEIF_TYPES = frozenset({"image/heic", "image/heif", "image/avif"})
@@ -172,6 +174,25 @@ KINDS: tuple[Kind, ...] = (
     IMPORTS,
 )
 KIND_BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+def choose_kinds(names: Sequence[str], available: Sequence[Kind]) -> tuple[Kind, ...]:
+    """The kinds to work on; a class name such as `accounts` stands for all its kinds.
+
+    Raises:
+        ConfigurationError: a name this instance does not have.
+    """
+    if not names:
+        return tuple(available)
+    chosen = []
+    for name in names:
+        found = [k for k in available if name.strip("/") in (k.name, k.name.split("/")[0])]
+        if not found:
+            known = ", ".join(k.name for k in available)
+            absent = " This version of Mastodon does not have it." if name in KIND_BY_NAME else ""
+            raise ConfigurationError(f"There is no kind {name!r}.{absent}", hint=f"Kinds here: {known}")
+        chosen += [k for k in found if k not in chosen]
+    return tuple(chosen)
 
 
 def by_table(kinds: Iterable[Kind]) -> list[tuple[Kind, ...]]:

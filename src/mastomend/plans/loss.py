@@ -7,27 +7,13 @@ there (a link that leads nowhere, a folder that is gone, an empty mount point), 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from mastomend.vocabulary import Tree
 
 #: From so many files on a share says something.
 MANY_FILES = 100
 #: In a bucket there are no folders: of so many files not one being there is the sign.
 NONE_OF = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """The files of one kind in one folder. `lost` of the missing ones are known to be lost for good.
-
-    `hole` says why nothing can be in there; None where there is no such sign. `prefix` ends in a slash.
-    """
-
-    kind: str
-    prefix: str
-    expected: int
-    missing: int
-    lost: int = 0
-    hole: str | None = None
 
 
 def mass_loss(storage: str, trees: Sequence[Tree], max_missing_percent: float, *, holds_anything: bool) -> list[str]:

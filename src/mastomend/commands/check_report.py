@@ -1,0 +1,109 @@
+"""What a check found, as numbers and a few words; the details are in its findings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from mastomend.inventory.scan import Inventory
+from mastomend.mastodon.kinds import Kind
+from mastomend.mastodon.versions import Version
+from mastomend.outcomes import Outcome
+from mastomend.plans.prices import Price
+from mastomend.storage.ports import Requests
+from mastomend.vocabulary import State
+
+
+@dataclass(slots=True)
+class KindReport:
+    """One kind's numbers. Files: `expected`, `present` (whatever their state) and one count per state.
+
+    Files that could not be looked at (`unseen`) are neither present nor broken.
+    """
+
+    kind: str
+    records: int = 0
+    records_broken: int = 0
+    records_broken_local: int = 0
+    expected: int = 0
+    states: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
+
+    @property
+    def present(self) -> int:
+        """Files that are there, sound or not."""
+        return self.expected - self.states[State.MISSING] - self.unseen
+
+    @property
+    def unseen(self) -> int:
+        """Files that could not be looked at."""
+        return self.states[State.UNSERVABLE]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a bucket's requests were expected to be before it was listed, and at what price."""
+
+    estimated_list: int
+    price: Price | None
+
+    def usd(self, requests: Requests) -> float | None:
+        """What was really asked costs so much; None if the price is not known."""
+        return None if self.price is None else self.price.of(lists=requests.list, heads=requests.head)
+
+
+@dataclass(slots=True)
+class CheckReport:
+    """The result of a check; `findings` is the path of the Parquet file with the details.
+
+    `obstacles` are what keeps files from being looked at, such as a directory this user may not enter, with the number
+    of files behind each; the twenty greatest.
+    """
+
+    scan: str
+    started_at: datetime
+    domain: str
+    version: Version
+    storage: str
+    kinds: list[KindReport]
+    requests: Requests
+    findings: Path
+    duration_s: float = 0.0
+    unsettled: int = 0
+    deep_read: int = 0
+    resumed: bool = False
+    cost: Cost | None = None
+    mass_loss: list[str] = field(default_factory=list)
+    top_domains: list[tuple[str, int]] = field(default_factory=list)
+    obstacles: list[tuple[str, int]] = field(default_factory=list)
+    known: Counter[Outcome] = field(default_factory=Counter)
+    next_try: datetime | None = None
+
+    def count(self, inventory: Inventory, kind: Kind) -> None:
+        """Take one kind's numbers."""
+        (kind_report,) = [one for one in self.kinds if one.kind == kind.name]
+        count, broken = inventory.counts[kind], inventory.broken[kind]
+        kind_report.records, kind_report.expected = count.records, count.expected
+        kind_report.records_broken, kind_report.records_broken_local = broken.records, broken.local
+        kind_report.states |= broken.files
+
+    @property
+    def broken(self) -> int:
+        """Broken records of all kinds."""
+        return sum(kind.records_broken for kind in self.kinds)
+
+    @property
+    def unseen(self) -> int:
+        """Files of all kinds that could not be looked at."""
+        return sum(kind.unseen for kind in self.kinds)
+
+    @property
+    def new(self) -> int:
+        """Broken records the ledger knows nothing of."""
+        return self.broken - self.known.total()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything was seen and nothing is broken."""
+        return not (self.broken or self.unseen or self.unsettled or self.mass_loss)

@@ -1,0 +1,74 @@
+"""What the ledger knows of the broken records of an inventory, and where what is missing lies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from arro3.core import Table
+
+from mastomend.inventory.scan import Inventory
+from mastomend.mastodon.keys import CACHE, below
+from mastomend.outcomes import Outcome
+from mastomend.vocabulary import State, Tree
+
+_FEW = 20
+
+
+def join_ledger(inventory: Inventory, entries: Iterable[Table]) -> Counter[Outcome]:
+    """Take the ledger's entries (kind, id, outcome) as the relation `ledger`; the broken records among them by outcome."""
+    connection = inventory.work.connection
+    connection.execute("CREATE OR REPLACE TABLE ledger (kind VARCHAR, id BIGINT, outcome VARCHAR)")
+    for batch in entries:
+        connection.execute("INSERT INTO ledger SELECT * FROM batch")
+        del batch
+    rows = connection.execute(
+        "SELECT outcome, count(*) FROM ledger SEMI JOIN (SELECT kind, id FROM findings WHERE state <> ?) USING (kind, id) "
+        "GROUP BY outcome",
+        [State.UNSERVABLE.value],
+    ).fetchall()
+    return Counter({Outcome(outcome): n for outcome, n in rows})
+
+
+def top_domains(inventory: Inventory) -> list[tuple[str, int]]:
+    """The five origins with the most broken records."""
+    return inventory.work.connection.execute(
+        "SELECT domain, count(DISTINCT (kind, id)) AS n FROM findings WHERE domain IS NOT NULL "
+        "GROUP BY domain ORDER BY n DESC, domain LIMIT 5"
+    ).fetchall()
+
+
+def obstacles(inventory: Inventory) -> list[tuple[str, int]]:
+    """What keeps files from being looked at, with the number of files behind each; the greatest."""
+    return inventory.work.connection.execute(
+        "SELECT detail, count(*) AS n FROM findings WHERE state = ? GROUP BY detail ORDER BY n DESC, detail LIMIT ?",
+        [State.UNSERVABLE.value, _FEW],
+    ).fetchall()
+
+
+def missing(inventory: Inventory, key_prefix: str) -> list[Tree]:
+    """Every kind's files by the folder they lie in, with what is missing of them and what of that is known to be lost."""
+    cached = f"{below(key_prefix)}{CACHE}"
+    rows = inventory.work.connection.execute(
+        "SELECT f.kind, starts_with(f.key, ?) AS cached, count(*), count(*) FILTER (l.outcome IN ('lost', 'gone')) "
+        "FROM findings f LEFT JOIN ledger l USING (kind, id) WHERE f.state = ? AND f.key <> '' GROUP BY ALL",
+        [cached, State.MISSING.value],
+    ).fetchall()
+    found = {(kind, is_cached): (n, lost) for kind, is_cached, n, lost in rows}
+    trees = []
+    for kind, count in inventory.counts.items():
+        for is_cached, files in ((False, count.expected - count.cached), (True, count.cached)):
+            prefix = f"{cached if is_cached else below(key_prefix)}{kind.name}/"
+            n, lost = found.get((kind.name, is_cached), (0, 0))
+            trees.append(Tree(kind.name, prefix, files, n, lost))
+    return trees
+
+
+def missing_below(inventory: Inventory, tree: Tree) -> list[tuple[str, int]]:
+    """The folders right below a tree's, ending in a slash, that lack files, and how many."""
+    rows = inventory.work.connection.execute(
+        "SELECT split_part(substr(key, ?), '/', 1) AS folder, count(*) AS n FROM findings "
+        "WHERE kind = ? AND state = ? AND starts_with(key, ?) GROUP BY folder ORDER BY folder",
+        [len(tree.prefix) + 1, tree.kind, State.MISSING.value, tree.prefix],
+    ).fetchall()
+    return [(f"{tree.prefix}{folder}/", n) for folder, n in rows]
