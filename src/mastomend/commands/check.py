@@ -20,7 +20,7 @@ from mastomend.commands.costs import price
 from mastomend.commands.instance import Instance, refuse_ignored_prefix
 from mastomend.commands.losses import losses
 from mastomend.database.reader import MastodonDatabase
-from mastomend.database.rows import kinds_of, must_see
+from mastomend.database.rows import kinds_of
 from mastomend.images.ffmpeg_paths import find_ffprobe
 from mastomend.inventory import known
 from mastomend.inventory.sample import Sample
@@ -28,6 +28,8 @@ from mastomend.inventory.scan import Inventory, Scanned, Want, Watch, scan
 from mastomend.inventory.taking_up import Begun, Terms, take_up
 from mastomend.inventory.workspace import workspace
 from mastomend.mastodon.kinds import Kind, choose_kinds
+from mastomend.mastodon.rows_sql import must_see
+from mastomend.mastodon.selection import EVERYTHING, Selection
 from mastomend.plans.prices import dollars
 from mastomend.progress import Progress, Silent
 from mastomend.storage.build import build as build_store
@@ -50,6 +52,7 @@ class CheckOptions:
     listing: tuple[Path, ...] = ()
     resume: bool = True
     command: str = "check"
+    selection: Selection = EVERYTHING
 
 
 def check(
@@ -69,7 +72,13 @@ def check(
     if journal_path(instance.state).exists():  # hours later would be late to say that it cannot be read
         Journal(instance.state).close()
     terms = Terms(
-        options.command, options.kinds, configuration.storage, configuration.database, options.deep, options.listing
+        options.command,
+        options.kinds,
+        configuration.storage,
+        configuration.database,
+        options.deep,
+        options.listing,
+        options.selection,
     )
     begun = take_up(instance.state / "scans", terms, now(), resume=options.resume)
     if begun.resumed:
@@ -94,11 +103,11 @@ def check(
         holds_anything = store.probe()
         available = kinds_of(database)
         chosen = choose_kinds(options.kinds, available)
-        database.require(must_see(chosen))
+        database.require(must_see(chosen, options.selection))
         refuse_ignored_prefix(instance, database.version)
         report = _report(instance, begun, database, available, store)
         watch = Watch(progress, lambda requests: _announce(report, instance, requests, progress), sleep)
-        want = Want(chosen, begun.deep, options.listing, options.list_concurrency, settings.settle_s)
+        want = Want(chosen, options.selection, begun.deep, options.listing, options.list_concurrency, settings.settle_s)
         of = Scanned(database, store, configuration.storage, find_ffprobe(instance.variables))
         work = stack.enter_context(
             workspace(report.findings.parent, settings.memory_bytes, begun.scope, begun.started_at)

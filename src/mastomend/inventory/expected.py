@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mastomend.database.reader import MastodonDatabase
-from mastomend.database.rows import as_read, scan_sql
+from mastomend.database.rows import schema_of
 from mastomend.inventory.workspace import Workspace
 from mastomend.mastodon.columnar import expected_files_sql, styles
 from mastomend.mastodon.keys import CACHE, ORIGINAL, below
 from mastomend.mastodon.kinds import Kind, RemoteRule, by_table
+from mastomend.mastodon.rows_sql import as_read, scan_sql
+from mastomend.mastodon.selection import EVERYTHING, Selection
 
 #: Rows looked up in one step: half of what DuckDB stores together.
 _CHUNK = 61_440
@@ -49,6 +51,7 @@ class Expected:
     work: Workspace
     kinds: tuple[Kind, ...]
     key_prefix: str
+    selection: Selection = EVERYTHING
 
     @property
     def table(self) -> str:
@@ -71,14 +74,16 @@ class Expected:
             DatabaseError: they could not be read to the end.
         """
         with self.work.step(f"read {self.table}") as connection:
-            is_empty, kept = True, as_read(self.kinds, database)
+            is_empty, schema = True, schema_of(database, self.kinds[0])
+
+            kept = as_read(self.kinds, schema)
 
             def begin() -> None:
                 nonlocal is_empty
                 is_empty = True
                 connection.execute(f"CREATE OR REPLACE TABLE {self._rows} (id BIGINT)")
 
-            for batch in database.rows(scan_sql(self.kinds, database), begin):
+            for batch in database.rows(scan_sql(self.kinds, schema, self.selection), begin):
                 what = f"CREATE OR REPLACE TABLE {self._rows} AS" if is_empty else f"INSERT INTO {self._rows}"
                 connection.execute(f"{what} SELECT {kept} FROM batch")
                 is_empty = False
@@ -156,6 +161,8 @@ class Expected:
         return self._total() == 0
 
 
-def expected(work: Workspace, kinds: Sequence[Kind], key_prefix: str) -> list[Expected]:
+def expected(
+    work: Workspace, kinds: Sequence[Kind], key_prefix: str, selection: Selection = EVERYTHING
+) -> list[Expected]:
     """One for each table those kinds are in."""
-    return [Expected(work, group, key_prefix) for group in by_table(kinds)]
+    return [Expected(work, group, key_prefix, selection) for group in by_table(kinds)]

@@ -27,6 +27,7 @@ from mastomend.inventory.sample import Sample
 from mastomend.inventory.workspace import Workspace
 from mastomend.mastodon.configuration import Storage
 from mastomend.mastodon.kinds import Kind
+from mastomend.mastodon.selection import EVERYTHING, Selection
 from mastomend.progress import Progress
 from mastomend.storage.ports import BulkLookup, Store
 from mastomend.vocabulary import Finding, State
@@ -43,6 +44,7 @@ class Want:
     """
 
     kinds: tuple[Kind, ...]
+    selection: Selection = EVERYTHING
     deep: Sample | None = None
     listing: tuple[Path, ...] = ()
     connections: int = 32
@@ -110,7 +112,7 @@ def scan(of: Scanned, want: Want, work: Workspace, watch: Watch) -> Iterator[Inv
     reconcile.create(work)
     held.create(work)
     FINDINGS.create(work.connection, TABLE)
-    tables = expected(work, want.kinds, of.storage.key_prefix)
+    tables = expected(work, want.kinds, of.storage.key_prefix, want.selection)
     inventory = Inventory(work, tables, broken={kind: Broken() for kind in want.kinds})
     _Scan(of, want, watch, inventory).run()
     yield inventory

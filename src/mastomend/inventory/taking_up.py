@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,6 +20,7 @@ from mastomend.ids import new_id
 from mastomend.inventory.sample import Sample
 from mastomend.inventory.workspace import Scope, unfinished
 from mastomend.mastodon.configuration import Database, FilesystemStorage, Storage
+from mastomend.mastodon.selection import EVERYTHING, Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Terms:
     database: Database
     deep: Sample | None = None
     listing: Sequence[Path] = ()
+    selection: Selection = EVERYTHING
 
     def same(self) -> dict[str, object]:
         """As it is kept with the scan. Raises ConfigurationError: a listing is not there."""
@@ -51,6 +54,7 @@ class Terms:
             "mastomend": __version__,
             "storage": identity(self.storage),
             "database": str(self.database),
+            "selection": json.loads(json.dumps(self.selection.scope())),  # as it comes back from the disk
             "deep": self.deep.percent if self.deep else None,
             "listing": [[str(file.absolute()), _modified(file)] for file in self.listing],
         }

@@ -1,0 +1,187 @@
+"""How Mastodon's rows are asked for, as SQL for PostgreSQL: which columns make a record, who is local, whose a row is. Pure.
+
+All of a kind as columns for the join, a few again in full, those whose ids are near a key's. A column the schema lacks becomes
+NULL, so a server in the middle of an upgrade is read as it is (facts §13.3). "Local" is decided in PostgreSQL (facts §1), so
+URLs never leave it for sound records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mastomend.mastodon.columnar import scan_columns
+from mastomend.mastodon.kinds import BLANK_CHARACTERS, Kind, Owner, RemoteRule
+from mastomend.mastodon.selection import EVERYTHING, Selection, conditions
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What of a table is really there, and how text is kept: PostgreSQL's name of the encoding.
+
+    `keeps_bytes`: no encoding is checked, what is in it need not be text. `shows_versions`: a row's xmax may be looked at.
+    """
+
+    columns: Collection[str]
+    encoding: str = "UTF8"
+    keeps_bytes: bool = False
+    shows_versions: bool = True
+
+
+def must_see(kinds: Sequence[Kind], selection: Selection = EVERYTHING) -> dict[str, set[str]]:
+    """The columns of each table that a scan of those kinds cannot do without."""
+    needs: dict[str, set[str]] = {}
+
+    def need(table: str, *columns: str) -> None:
+        needs.setdefault(table, set()).update(columns)
+
+    for kind in kinds:
+        need(kind.table, "id", *(kind.column(suffix) for suffix in ("file_name", "content_type", "file_size")))
+        if kind.remote_url:
+            need(kind.table, kind.remote_url)
+        if kind.has_var:
+            need(kind.table, "var")
+        match kind.owner:
+            case Owner.ACCOUNT:
+                need(kind.table, "domain", "suspended_at")
+            case Owner.ACCOUNT_ID:
+                need(kind.table, "account_id", "type", "remote_url")
+                need("accounts", "id", "domain", "suspended_at")
+            case Owner.DOMAIN:
+                need(kind.table, "domain")
+            case Owner.NONE:
+                pass
+        for table, columns in selection.needs(kind).items():
+            need(table, *columns)
+    return needs
+
+
+def literal(text: str, encoding: str) -> str:
+    """A literal of the characters that database can hold, in ASCII. Where it knows no encoding, of their bytes."""
+    if encoding == "SQL_ASCII":
+        return "E'" + "".join(f"\\{byte:03o}" for byte in text.encode()) + "'"
+    if encoding != "UTF8":
+        text = "".join(c for c in text if _is_in(c, encoding))
+    escaped = "".join(c if " " < c < "\x7f" and c not in "'\\" else f"\\u{ord(c):04x}" for c in text)
+    return f"E'{escaped}'"
+
+
+def _is_in(character: str, encoding: str) -> bool:
+    """Whether an encoding, by PostgreSQL's name of it, has that character. What Python does not know has ASCII."""
+    try:
+        character.encode(encoding.replace("WIN", "cp"))
+    except (UnicodeEncodeError, LookupError):
+        return character.isascii()
+    return True
+
+
+def is_local(kind: Kind, alias: str, encoding: str) -> str:
+    match kind.remote:
+        case RemoteRule.DOMAIN:
+            return f"{alias}.domain IS NULL"
+        case RemoteRule.REMOTE_URL:
+            return f"btrim(coalesce({alias}.remote_url, ''), {literal(BLANK_CHARACTERS, encoding)}) = ''"
+        case RemoteRule.ALWAYS:
+            return "false"
+        case RemoteRule.NEVER:
+            return "true"
+
+
+def record_columns(kind: Kind, schema: Schema, alias: str = "t") -> dict[str, str]:
+    """The columns of a `Record` after the id, each with its expression."""
+    has_version = kind.has_version_column and kind.version_column in schema.columns
+    return {
+        "is_local": is_local(kind, alias, schema.encoding),
+        "file_name": f"{alias}.{kind.column('file_name')}::text",
+        "content_type": f"{alias}.{kind.column('content_type')}::text",
+        "file_size": f"{alias}.{kind.column('file_size')}::int8",
+        "version": f"{alias}.{kind.version_column}::int4" if has_version else "NULL::int4",
+        "var": f"{alias}.var::text" if kind.has_var else "NULL::text",
+    }
+
+
+def scan_sql(kinds: Sequence[Kind], schema: Schema, selection: Selection = EVERYTHING) -> str:
+    """The selected records of one table's kinds that name a file: the columns `mastodon.columnar` takes, and no others."""
+    table = kinds[0].table
+    selected = ["t.id::int8 AS id"]
+    for i, kind in enumerate(kinds):
+        columns = scan_columns(kind, record_columns(kind, schema))
+        if schema.keeps_bytes:  # what is in it may be no text; see `as_read`
+            columns["file_name"] = f"convert_to({columns['file_name']}, 'SQL_ASCII')"
+        selected += [f"{expression} AS {name}_{i}" for name, expression in columns.items()]
+    names_a_file = " OR ".join(f"t.{kind.column('file_name')} <> ''" for kind in kinds)
+    chosen = conditions(
+        kinds[0], selection, lambda text: literal(text, schema.encoding), is_local(kinds[0], "t", schema.encoding)
+    )
+    where = " AND ".join(f"({one})" for one in (names_a_file, *chosen))
+    return f"SELECT {', '.join(selected)} FROM {table} t WHERE {where}"
+
+
+def as_read(kinds: Sequence[Kind], schema: Schema) -> str:
+    """The columns of a batch of `scan_sql` as DuckDB keeps them. A name that is no text becomes one that is unsafe."""
+    if not schema.keeps_bytes:
+        return "*"
+    names = (f"file_name_{i}" for i, _ in enumerate(kinds))
+    changed = ", ".join(f"CASE WHEN {n} IS NOT NULL THEN coalesce(TRY(decode({n})), '/') END AS {n}" for n in names)
+    return f"* REPLACE ({changed})"
+
+
+# A row version that a running transaction has replaced or locked carries that transaction in xmax. Comparing it with
+# the transactions in progress costs no lock and needs no rights.
+# Those a snapshot lists are older than its xmax; one that is a little newer was begun by whoever runs right now.
+_IN_FLIGHT = (
+    "t.xmax::text <> '0' AND (t.xmax::text IN (SELECT (x::text::int8 & 4294967295)::text "
+    "FROM pg_snapshot_xip(pg_current_snapshot()) x) OR mod(t.xmax::text::int8 - "
+    "(pg_snapshot_xmax(pg_current_snapshot())::text::int8 & 4294967295) + 4294967296, 4294967296) < 1048576)"
+)
+
+
+def detail_sql(kind: Kind, schema: Schema) -> str:
+    """Records by id, in full: one parameter, an array of ids."""
+    join, domain, suspended = "", "NULL", "false"
+    match kind.owner:
+        case Owner.ACCOUNT:
+            domain, suspended = "t.domain", "(t.suspended_at IS NOT NULL AND t.id <> -99)"
+        case Owner.ACCOUNT_ID:
+            join = "LEFT JOIN accounts a ON a.id = t.account_id"
+            domain, suspended = "a.domain", "(a.suspended_at IS NOT NULL)"
+        case Owner.DOMAIN:
+            domain = "t.domain"
+        case Owner.NONE:
+            pass
+    url = f"t.{kind.remote_url}" if kind.remote_url else "NULL"
+    media_type = "t.type" if kind.owner is Owner.ACCOUNT_ID else "NULL"
+    name = kind.column("file_name")
+    columns = record_columns(kind, schema)
+    record = ", ".join(f"{expression} AS {column}" for column, expression in columns.items())
+    # with rights on single columns only, nobody may look at xmax
+    in_flight = _IN_FLIGHT if schema.shows_versions else "false"
+    return (
+        f"SELECT t.id::int8 AS id, {record}, {domain}::text AS domain, "
+        f"{url}::text AS remote_url, coalesce({suspended}, false) AS suspended, {in_flight} AS in_flight, "
+        f"{media_type}::int4 AS media_type "
+        f"FROM {kind.table} t {join} WHERE t.id = ANY(%s) AND t.{name} IS NOT NULL AND t.{name} <> ''"
+    )
+
+
+def near_sql(kind: Kind, schema: Schema) -> str:
+    """Records whose ids are in one of some inclusive ranges: two parameters, arrays of their ends."""
+    record = ", ".join(f"{expression} AS {column}" for column, expression in record_columns(kind, schema).items())
+    name = kind.column("file_name")
+    return (
+        f"SELECT t.id::int8 AS id, {record} FROM unnest(%s::int8[], %s::int8[]) AS near(low, high) "
+        f"JOIN {kind.table} t ON t.id BETWEEN near.low AND near.high WHERE t.{name} IS NOT NULL AND t.{name} <> ''"
+    )
+
+
+def emptied_sql(kind: Kind) -> str:
+    """Those of some records (one parameter, an array of ids) that exist and name no file."""
+    name = kind.column("file_name")
+    return f"SELECT id::int8 AS id FROM {kind.table} WHERE id = ANY(%s) AND coalesce({name}, '') = ''"
+
+
+def addresses_sql(kind: Kind) -> str | None:
+    """Where else the origin of a record (one parameter, its id) can be asked; None where there is nothing to ask."""
+    file = Path(__file__).with_name("sql") / f"addresses_of_{kind.table}.sql"
+    return file.read_text(encoding="utf-8") if file.exists() else None

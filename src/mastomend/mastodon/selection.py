@@ -1,0 +1,132 @@
+"""Which records a command looks at, as conditions in PostgreSQL: what is not selected never leaves it. Pure.
+
+A selection names domains (with their subdomains), accounts, posts, local or remote records; all that it names must be met. What
+belongs to no domain, no account, no post (a site upload, a provider's icon) is not selected by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+from mastomend.errors import ConfigurationError
+from mastomend.mastodon.kinds import PREVIEW_CARDS, Kind, Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """`@user@host`; `domain` None for one of this server's."""
+
+    username: str
+    domain: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is looked at; empty means everything. `statuses` are ids, URIs or URLs; `local` None means both.
+
+    `without_domains` leaves out domains with their subdomains, and nothing that has none.
+    """
+
+    domains: tuple[str, ...] = ()
+    accounts: tuple[Account, ...] = ()
+    statuses: tuple[str, ...] = ()
+    local: bool | None = None
+    without_domains: tuple[str, ...] = ()
+
+    def scope(self) -> Mapping[str, object]:
+        """What tells one selection from another, as plain values."""
+        return asdict(self)
+
+    def needs(self, kind: Kind) -> dict[str, set[str]]:
+        """The columns, by table, that choosing among that kind's records takes."""
+        needs: dict[str, set[str]] = {}
+        if self.accounts and kind.owner in (Owner.ACCOUNT, Owner.ACCOUNT_ID):
+            needs["accounts"] = {"id", "username", "domain"}
+        if self.statuses and kind.owner is Owner.ACCOUNT_ID:
+            needs |= {"statuses": {"id", "uri", "url"}, kind.table: {"status_id"}}
+        if self.statuses and kind is PREVIEW_CARDS:
+            needs |= {"statuses": {"id", "uri", "url"}, "preview_cards_statuses": {"preview_card_id", "status_id"}}
+        return needs
+
+
+EVERYTHING = Selection()
+
+
+def parse_account(text: str, own_domains: Iterable[str]) -> Account:
+    """`@user@host`, `user@host`, `@user`.
+
+    Raises:
+        ConfigurationError: it is none of them.
+    """
+    username, _, domain = text.strip().removeprefix("@").partition("@")
+    if not username or "@" in domain or any(c.isspace() or c == "/" for c in username + domain):
+        raise ConfigurationError(
+            f"{text!r} is no account.", hint="Write it as @user@host, or @user for one of this server's."
+        )
+    is_own = not domain or domain.lower() in {own.lower() for own in own_domains}
+    return Account(username.lower(), None if is_own else domain.lower())
+
+
+def conditions(kind: Kind, selection: Selection, literal: Callable[[str], str], is_local: str) -> list[str]:
+    """Conditions on a row `t` of the kind's table, all of which must be met. `literal` makes a text one of PostgreSQL's."""
+    found = []
+    if selection.local is not None:
+        found.append(is_local if selection.local else f"NOT ({is_local})")
+    if selection.domains:
+        found.append(_of_owner(kind, lambda a: _in_domains(f"{a}.domain", selection.domains, literal)))
+    if selection.without_domains:
+        outside = _of_owner(kind, lambda a: _in_domains(f"{a}.domain", selection.without_domains, literal))
+        found.append(f"NOT coalesce({outside}, false)")
+    if selection.accounts:
+        found.append(_of_account(kind, lambda a: _is_one_of(a, selection.accounts, literal)))
+    if selection.statuses:
+        found.append(_of_status(kind, selection.statuses, literal))
+    return found
+
+
+def _of_owner(kind: Kind, condition: Callable[[str], str]) -> str:
+    return condition("t") if kind.owner is Owner.DOMAIN else _of_account(kind, condition)
+
+
+def _of_account(kind: Kind, condition: Callable[[str], str]) -> str:
+    match kind.owner:
+        case Owner.ACCOUNT:
+            return condition("t")
+        case Owner.ACCOUNT_ID:
+            return f"EXISTS (SELECT 1 FROM accounts a WHERE a.id = t.account_id AND ({condition('a')}))"
+        case _:
+            return "false"
+
+
+def _in_domains(column: str, domains: Iterable[str], literal: Callable[[str], str]) -> str:
+    def one(domain: str) -> str:
+        name = domain.lower().strip(".")
+        return f"{column} = {literal(name)} OR right({column}, {len(name) + 1}) = {literal('.' + name)}"
+
+    return f"({' OR '.join(map(one, domains))})"
+
+
+def _is_one_of(row: str, accounts: Iterable[Account], literal: Callable[[str], str]) -> str:
+    def one(account: Account) -> str:
+        domain = f"{row}.domain IS NULL" if account.domain is None else f"{row}.domain = {literal(account.domain)}"
+        return f"(lower({row}.username) = {literal(account.username)} AND {domain})"
+
+    return f"({' OR '.join(map(one, accounts))})"
+
+
+def _of_status(kind: Kind, statuses: Iterable[str], literal: Callable[[str], str]) -> str:
+    named = list(statuses)
+    ids = [text for text in named if text.isdecimal()]
+    addresses = ", ".join(literal(text) for text in named if not text.isdecimal())
+    ways = [f"s.id IN ({', '.join(ids)})"] if ids else []
+    ways += [f"s.uri IN ({addresses}) OR s.url IN ({addresses})"] if addresses else []
+    which = " OR ".join(ways)
+    if kind.owner is Owner.ACCOUNT_ID:
+        return f"EXISTS (SELECT 1 FROM statuses s WHERE s.id = t.status_id AND ({which}))"
+    if kind is PREVIEW_CARDS:
+        return (
+            "EXISTS (SELECT 1 FROM preview_cards_statuses p JOIN statuses s ON s.id = p.status_id "
+            f"WHERE p.preview_card_id = t.id AND ({which}))"
+        )
+    return "false"
