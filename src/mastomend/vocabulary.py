@@ -121,6 +121,16 @@ class State(StrEnum):
     UNSERVABLE = "unservable"
 
 
+class Stray(StrEnum):
+    """Why an object is nobody's."""
+
+    ORPHAN = "orphan"
+    STALE_DUPLICATE = "stale_duplicate"
+    DIRECTORY_MARKER = "directory_marker"
+    TEMPORARY = "temporary"
+    UNRECOGNIZED = "unrecognized"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One broken file. `key` is empty when the row's file name would leave its directory."""

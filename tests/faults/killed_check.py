@@ -40,8 +40,8 @@ def keeping(*arguments: object) -> None:
     keep(*arguments)  # type: ignore[arg-type]
 
 
-keep = held._keep
-held._keep = keeping  # type: ignore[assignment]
+keep = held.StorageListing._keep
+held.StorageListing._keep = keeping  # type: ignore[method-assign,assignment]
 Workspace.step = stepping  # type: ignore[method-assign, assignment]
 expected._CHUNK = 16
 expected._SAMPLE = 1

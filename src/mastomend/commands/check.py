@@ -107,7 +107,14 @@ def check(
         refuse_ignored_prefix(instance, database.version)
         report = _report(instance, begun, database, available, store)
         watch = Watch(progress, lambda requests: _announce(report, instance, requests, progress), sleep)
-        want = Want(chosen, options.selection, begun.deep, options.listing, options.list_concurrency, settings.settle_s)
+        want = Want(
+            chosen,
+            options.selection,
+            begun.deep,
+            options.listing,
+            connections=options.list_concurrency,
+            settle_s=settings.settle_s,
+        )
         of = Scanned(database, store, configuration.storage, find_ffprobe(instance.variables))
         work = stack.enter_context(
             workspace(report.findings.parent, settings.memory_bytes, begun.scope, begun.started_at)

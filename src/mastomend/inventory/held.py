@@ -28,20 +28,29 @@ def create(work: Workspace) -> None:
     work.connection.execute("CREATE TABLE IF NOT EXISTS listed (prefix VARCHAR, after VARCHAR, until VARCHAR)")
 
 
-class BucketListing:
-    """The listing of a bucket below the prefixes of some tables, over many connections where that is possible."""
+class StorageListing:
+    """The listing of a storage, over many connections where that is possible: below the prefixes of some tables, or of
+    everything there is, whose keys and times are then kept, too.
+    """
 
-    def __init__(self, store: Listing, tables: Sequence[Expected], connections: int) -> None:
+    def __init__(
+        self, store: Listing, tables: Sequence[Expected], connections: int, *, everything: bool = False
+    ) -> None:
         self._store = store
+        self._everything = everything
         self._connections = connections if isinstance(store, RangedListing) else 1
         counts = {prefix: n for table in tables for prefix, n in table.below().items()}
         self.expected = sum(counts.values())
-        self.ranges = [
-            part
+        cuts = {
+            prefix: table.cuts(prefix, min(self._connections, counts[prefix] // RANGE))
             for table in tables
             for prefix in table.prefixes()
-            for part in cut(prefix, table.cuts(prefix, min(self._connections, counts[prefix] // RANGE)))
-        ]
+        }
+        if everything:
+            bounds = [key for keys in cuts.values() for key in keys] if isinstance(store, RangedListing) else []
+            self.ranges = cut("", bounds)
+        else:
+            self.ranges = [part for prefix, keys in cuts.items() for part in cut(prefix, keys)]
         #: List requests this takes if the bucket holds what is expected.
         self.requests = sum(max(1, -(-n // PAGE)) for n in counts.values())
 
@@ -56,14 +65,23 @@ class BucketListing:
         waiting: list[RecordBatch] = []
         for event in self._events(left):
             if isinstance(event, KeyRange):
-                _keep(work, waiting)
+                self._keep(work, waiting)
                 work.connection.execute("INSERT INTO listed VALUES (?, ?, ?)", [event.prefix, event.after, event.until])
                 continue
             waiting.append(event)
             advance(event.num_rows)
             if len(waiting) >= _TOGETHER:
-                _keep(work, waiting)
-        _keep(work, waiting)
+                self._keep(work, waiting)
+        self._keep(work, waiting)
+
+    def _keep(self, work: Workspace, waiting: list[RecordBatch]) -> None:
+        if waiting:
+            batch = Table.from_batches(waiting)
+            work.connection.execute("INSERT INTO held SELECT md5_number(key), size FROM batch")
+            if self._everything:
+                work.connection.execute("INSERT INTO objects SELECT key, size, modified FROM batch")
+            del batch
+            waiting.clear()
 
     def _events(self, left: Sequence[KeyRange]) -> Iterator[RecordBatch | KeyRange]:
         if isinstance(self._store, RangedListing):
@@ -72,14 +90,6 @@ class BucketListing:
         for whole in left:
             yield from self._store.list(whole.prefix)
             yield whole
-
-
-def _keep(work: Workspace, waiting: list[RecordBatch]) -> None:
-    if waiting:
-        objects = Table.from_batches(waiting)
-        work.connection.execute("INSERT INTO held SELECT md5_number(key), size FROM objects")
-        del objects
-        waiting.clear()
 
 
 def _without(whole: KeyRange, done: Sequence[KeyRange]) -> list[KeyRange]:

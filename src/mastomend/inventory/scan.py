@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mastomend.database.reader import MastodonDatabase
-from mastomend.inventory import held, listing_files, reconcile
+from mastomend.inventory import held, listing_files, reconcile, strays
 from mastomend.inventory.confirm import candidate_batches, confirm
 from mastomend.inventory.expected import Expected, KindCount, expected
 from mastomend.inventory.findings import FINDINGS, TABLE
@@ -40,15 +40,21 @@ if TYPE_CHECKING:
 class Want:
     """What a scan looks at. `deep` None means sizes only; `listing` names files that say what is held.
 
-    `connections` list a bucket at once; `settle_s` is how long a difference rests before it is looked at again.
+    `everything` lists all there is, whether anything is expected there or not: only then there are strays. `connections` list
+    a bucket at once; `settle_s` is how long a difference rests before it is looked at again.
     """
 
     kinds: tuple[Kind, ...]
     selection: Selection = EVERYTHING
     deep: Sample | None = None
     listing: tuple[Path, ...] = ()
+    everything: bool = False
     connections: int = 32
     settle_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.everything and self.selection != EVERYTHING:
+            raise ValueError("what a selection leaves out would look like nobody's")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +90,9 @@ class Inventory:
     """What a scan found, for as long as its workspace is open.
 
     The relation `findings` (columns as in findings.parquet) holds every true difference; `expected` gives, for each table, the
-    relation of what it expects. `counts` are records and files by kind, `broken` what is wrong with them. `unsettled` records
-    never came to rest; `vanished` differences were none when looked at again; `read` files were read to their end.
+    relation of what it expects; where everything was listed, `stray` (key, size, modified, why) holds what nobody expects.
+    `counts` are records and files by kind, `broken` what is wrong with them. `unsettled` records never came to rest;
+    `vanished` differences were none when looked at again; `read` files were read to their end.
     """
 
     work: Workspace
@@ -111,6 +118,8 @@ def scan(of: Scanned, want: Want, work: Workspace, watch: Watch) -> Iterator[Inv
     """
     reconcile.create(work)
     held.create(work)
+    if want.everything:
+        strays.create(work)
     FINDINGS.create(work.connection, TABLE)
     tables = expected(work, want.kinds, of.storage.key_prefix, want.selection)
     inventory = Inventory(work, tables, broken={kind: Broken() for kind in want.kinds})
@@ -164,7 +173,7 @@ class _Scan:
 
     def _compare(self, deep: DeepReader | None) -> None:
         progress, tables = self.watch.progress, self.inventory.expected
-        if isinstance(self.of.store, BulkLookup) and not self.want.listing:
+        if isinstance(self.of.store, BulkLookup) and not self.want.listing and not self.want.everything:
             for table in tables:
                 files = sum(self.inventory.counts[kind].expected for kind in table.kinds)
                 progress.start(f"{table.table}: files", files)
@@ -176,6 +185,9 @@ class _Scan:
                 self._list()
             progress.start("comparing", 0)
             reconcile.by_join(tables, self.inventory.work, deep)
+        if self.want.everything:
+            progress.start("sorting out", 0)
+            strays.sort_out(self.inventory.work, tables, self.of.storage.key_prefix)
         self.last_seen = time.monotonic()
 
     def _read_files(self) -> None:
@@ -187,7 +199,9 @@ class _Scan:
             progress.note("The listing has no sizes: only missing files can be found with it.")
 
     def _list(self) -> None:
-        listing = held.BucketListing(self.of.store, self.inventory.expected, self.want.connections)
+        listing = held.StorageListing(
+            self.of.store, self.inventory.expected, self.want.connections, everything=self.want.everything
+        )
         self.watch.listing(listing.requests)
         self.watch.progress.start("listing the bucket", listing.expected)
         listing.read(self.inventory.work, self.watch.progress.advance)
