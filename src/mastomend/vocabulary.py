@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -170,7 +171,8 @@ class Row:
     """One record looked at again, with everything a finding or a repair needs.
 
     `in_flight` means a transaction is changing this row right now: Mastodon deletes old files and writes new ones
-    *before* it commits (facts §6.1), so nothing about the row's files can be said until it has.
+    *before* it commits (facts §6.1), so nothing about the row's files can be said until it has. `columns` are
+    those a change may set, as text, where they were asked for.
     """
 
     record: Record
@@ -179,6 +181,7 @@ class Row:
     suspended: bool
     in_flight: bool
     media_type: int | None = None
+    columns: Mapping[str, str | None] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,43 @@ from mastomend.demo.instance import SimulatedInstance
 from mastomend.inventory import held, scan
 from mastomend.inventory.scan import Inventory, Scanned, Want, Watch
 from mastomend.inventory.workspace import workspace
-from mastomend.mastodon.kinds import AVATARS, MEDIA_FILES
+from mastomend.mastodon.kinds import AVATARS, EMOJIS, MEDIA_FILES
 from mastomend.mastodon.selection import Selection
 from mastomend.progress import Silent
 from mastomend.storage import durable
+
+
+@pytest.mark.parametrize("version", ["4.2", "4.7"])
+def test_what_is_expected_says_whose_it_is_and_how_old(
+    make_instance: MakeInstance, tmp_path: Path, version: str
+) -> None:
+    instance = make_instance(version)
+    owner = record(instance, AVATARS, domain="a.example", created_at="2026-01-02 00:00:00", avatar_updated_at=None)
+    medium = record(
+        instance,
+        MEDIA_FILES,
+        remote_url="https://a.example/x",
+        account_id=owner.id,
+        file_updated_at="2026-01-03 00:00:00",
+    )
+    local = record(instance, EMOJIS)
+    with everything(instance, tmp_path) as inventory:
+        rows = [
+            row
+            for table in inventory.expected
+            for row in inventory.work.connection.execute(
+                "SELECT kind, id, style, key, expected_bytes, is_local, domain, created::VARCHAR, updated::VARCHAR "
+                f"FROM ({table.described()}) WHERE style = 'original'"
+            ).fetchall()
+        ]
+    first, second, third = "1767225600", "1767312000", "1767398400"
+    assert sorted(rows) == sorted(
+        [
+            (AVATARS.name, owner.id, "original", owner.key, len(owner.data), False, "a.example", second, None),
+            (MEDIA_FILES.name, medium.id, "original", medium.key, len(medium.data), False, "a.example", first, third),
+            (EMOJIS.name, local.id, "original", local.key, len(local.data), True, None, first, first),
+        ]
+    )
 
 
 @contextlib.contextmanager
@@ -31,7 +64,7 @@ def everything(instance: SimulatedInstance, folder: Path) -> Iterator[Inventory]
         workspace(folder / "scan", 2**28, {}) as work,
         scan.scan(
             Scanned(parts.database, parts.store, here.configuration.storage),
-            Want(kinds_of(parts.database), everything=True, connections=4, settle_s=0),
+            Want(kinds_of(parts.database), everything=True, described=True, connections=4, settle_s=0),
             work,
             Watch(Silent()),
         ) as inventory,

@@ -124,7 +124,7 @@ class HandingOver:
         if not isinstance(fresh, Fresh):
             return None if fresh is None else Done(subject(case.target), fresh)
         t = fresh.target
-        columns, present = self._mender.columns(t), self._mender.present(t)
+        columns, present = t.row.columns, self._mender.present(t)
         prefix = self._parts.instance.key_prefix
         return self._run.change(plan_reset(t, columns, present, job, at, self._run.id, prefix))
 

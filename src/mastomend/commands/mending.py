@@ -29,7 +29,6 @@ from mastomend.images.styles import Decoder, produce
 from mastomend.inventory.deep import DeepReader
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.sample import Sample
-from mastomend.mastodon.clearing import changed_by_repair
 from mastomend.mastodon.jobs import busted_address, cache_buster_job, media_lock
 from mastomend.mastodon.keys import ORIGINAL, Key
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, Kind
@@ -42,7 +41,6 @@ from mastomend.plans.repair import (
     Naming,
     NewFiles,
     Situation,
-    changes_row,
     plan_record,
     plan_stored,
     put,
@@ -251,7 +249,7 @@ class Mender:
                 fresh = self.look_again(case)
                 if not isinstance(fresh, Fresh):
                     return fresh
-                columns = self.columns(fresh.target) if changes_row(fresh.target, made) else {}
+                columns = fresh.target.row.columns
                 situation = Situation(self.present(fresh.target), columns)
                 plan = plan_record(fresh.target, fresh.broken, made, situation, self._naming())
                 return self._execute(plan, fresh.target, case)
@@ -308,7 +306,7 @@ class Mender:
     def look_again(self, case: Case) -> Verdict | Fresh | None:
         """The record as it is now; a verdict if it must be left alone, None if it is whole or gone."""
         old = case.target
-        row = read_rows(self._database, old.kind, [old.row.record.id]).get(old.row.record.id)
+        row = read_rows(self._database, old.kind, [old.row.record.id], guarded=True).get(old.row.record.id)
         if row is None:
             return None
         t = target(old.kind, row, self._key_prefix)
@@ -332,12 +330,6 @@ class Mender:
         """The record's keys that hold something, with their sizes."""
         sizes = self._store.sizes([f.key for f in t.files])
         return {str(f.key): n for f, n in zip(t.files, sizes, strict=True) if n >= 0}
-
-    def columns(self, t: Target) -> dict[str, str | None]:
-        """The row's columns a repair may change, as text."""
-        kind = t.kind
-        names = [name for name in changed_by_repair(kind) if name in self._database.columns(kind.table)]
-        return self._parts.rows.read(kind.table, [t.row.record.id], names).get(t.row.record.id, {})
 
     def _execute(self, plan: Plan, t: Target, case: Case) -> Verdict:
         assert self._run is not None, "a dry run changes nothing"

@@ -9,7 +9,7 @@ from mastomend.database.reader import MastodonDatabase
 from mastomend.mastodon.jobs import emoji_cache_key, status_cache_keys
 from mastomend.mastodon.keys import Record
 from mastomend.mastodon.kinds import EMOJIS, IMPORTS, KINDS, Kind
-from mastomend.mastodon.rows_sql import Schema, addresses_sql, detail_sql, emptied_sql, near_sql
+from mastomend.mastodon.rows_sql import GUARDED, Schema, addresses_sql, detail_sql, emptied_sql, near_sql
 from mastomend.vocabulary import Addresses, Place, Row
 
 
@@ -31,10 +31,13 @@ def kinds_of(database: MastodonDatabase) -> tuple[Kind, ...]:
     )
 
 
-def read_rows(database: MastodonDatabase, kind: Kind, ids: Sequence[int]) -> dict[int, Row]:
-    """The rows as they are now, by id; rows that are gone or name no file any more are left out."""
+def read_rows(database: MastodonDatabase, kind: Kind, ids: Sequence[int], *, guarded: bool = False) -> dict[int, Row]:
+    """The rows as they are now, by id; rows that are gone or name no file any more are left out.
+
+    `guarded`: with the columns a change may set, as they are at that same moment.
+    """
     found: dict[int, Row] = {}
-    for row in database.query(detail_sql(kind, schema_of(database, kind)), [list(ids)]):
+    for row in database.query(detail_sql(kind, schema_of(database, kind), guarded=guarded), [list(ids)]):
         record = _record(row)
         found[record.id] = Row(
             record,
@@ -43,6 +46,7 @@ def read_rows(database: MastodonDatabase, kind: Kind, ids: Sequence[int]) -> dic
             row["suspended"],
             row["in_flight"],
             row["media_type"],
+            {name.removeprefix(GUARDED): value for name, value in row.items() if name.startswith(GUARDED)},
         )
     return found
 

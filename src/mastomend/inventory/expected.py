@@ -15,7 +15,7 @@ from typing import Any
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import schema_of
 from mastomend.inventory.workspace import Workspace
-from mastomend.mastodon.columnar import expected_files_sql, styles
+from mastomend.mastodon.columnar import expected_files_sql, quote, styles
 from mastomend.mastodon.keys import CACHE, ORIGINAL, below
 from mastomend.mastodon.kinds import Kind, RemoteRule, by_table
 from mastomend.mastodon.rows_sql import as_read, scan_sql
@@ -52,6 +52,7 @@ class Expected:
     kinds: tuple[Kind, ...]
     key_prefix: str
     selection: Selection = EVERYTHING
+    is_described: bool = False
 
     @property
     def table(self) -> str:
@@ -83,7 +84,9 @@ class Expected:
                 is_empty = True
                 connection.execute(f"CREATE OR REPLACE TABLE {self._rows} (id BIGINT)")
 
-            for batch in database.rows(scan_sql(self.kinds, schema, self.selection), begin):
+            for batch in database.rows(
+                scan_sql(self.kinds, schema, self.selection, described=self.is_described), begin
+            ):
                 what = f"CREATE OR REPLACE TABLE {self._rows} AS" if is_empty else f"INSERT INTO {self._rows}"
                 connection.execute(f"{what} SELECT {kept} FROM batch")
                 is_empty = False
@@ -113,6 +116,28 @@ class Expected:
         if self._is_empty():
             return "SELECT 0::BIGINT AS n, 0::BIGINT AS id, ''::VARCHAR AS key, 0::BIGINT AS expected_bytes WHERE false"
         return expected_files_sql(self.kinds, rows or self._rows, self.key_prefix, few=rows is not None)
+
+    def described(self) -> str:
+        """A SELECT of every expected file with its kind and style, whose it is and how old (as in `rows_sql.scan_sql`):
+
+        `kind, id, style, key, expected_bytes, is_local, domain, created, updated`.
+        """
+        assert self.is_described
+        names = styles(self.kinds)
+        numbers = {kind: i for i, kind in enumerate(self.kinds)}
+        named = ", ".join(f"({n}, {quote(kind.name)}, {quote(style)})" for n, (kind, style) in enumerate(names))
+        updated = " ".join(f"WHEN {n} THEN r.updated_{numbers[kind]}" for n, (kind, _) in enumerate(names))
+        if self._is_empty():
+            none = "NULL::VARCHAR AS kind, NULL::BIGINT AS id, NULL::VARCHAR AS style, NULL::VARCHAR AS key"
+            of_it = (
+                "NULL::BOOLEAN AS is_local, NULL::VARCHAR AS domain, NULL::BIGINT AS created, NULL::BIGINT AS updated"
+            )
+            return f"SELECT {none}, NULL::BIGINT AS expected_bytes, {of_it} WHERE false"
+        return (
+            f"SELECT v.kind, f.id, v.style, f.key, f.expected_bytes, r.is_local, r.domain, r.created, "
+            f"CASE f.n {updated} END AS updated FROM ({self.files()}) f JOIN {self._rows} r USING (id) "
+            f"JOIN (VALUES {named}) AS v(n, kind, style) USING (n)"
+        )
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, a few tens of thousands at a time, in the order they are kept; ids mostly ascend with it."""
@@ -162,7 +187,12 @@ class Expected:
 
 
 def expected(
-    work: Workspace, kinds: Sequence[Kind], key_prefix: str, selection: Selection = EVERYTHING
+    work: Workspace,
+    kinds: Sequence[Kind],
+    key_prefix: str,
+    selection: Selection = EVERYTHING,
+    *,
+    described: bool = False,
 ) -> list[Expected]:
     """One for each table those kinds are in."""
-    return [Expected(work, group, key_prefix, selection) for group in by_table(kinds)]
+    return [Expected(work, group, key_prefix, selection, described) for group in by_table(kinds)]

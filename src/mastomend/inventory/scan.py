@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 class Want:
     """What a scan looks at. `deep` None means sizes only; `listing` names files that say what is held.
 
-    `everything` lists all there is, whether anything is expected there or not: only then there are strays. `connections` list
-    a bucket at once; `settle_s` is how long a difference rests before it is looked at again.
+    `everything` lists all there is, whether anything is expected there or not: only then there are strays. `described` also
+    takes whose each record is and how old (`Expected.described`). `connections` list a bucket at once; `settle_s` is how long a
+    difference rests before it is looked at again.
     """
 
     kinds: tuple[Kind, ...]
@@ -49,6 +50,7 @@ class Want:
     deep: Sample | None = None
     listing: tuple[Path, ...] = ()
     everything: bool = False
+    described: bool = False
     connections: int = 32
     settle_s: float = 2.0
 
@@ -121,7 +123,7 @@ def scan(of: Scanned, want: Want, work: Workspace, watch: Watch) -> Iterator[Inv
     if want.everything:
         strays.create(work)
     FINDINGS.create(work.connection, TABLE)
-    tables = expected(work, want.kinds, of.storage.key_prefix, want.selection)
+    tables = expected(work, want.kinds, of.storage.key_prefix, want.selection, described=want.described)
     inventory = Inventory(work, tables, broken={kind: Broken() for kind in want.kinds})
     _Scan(of, want, watch, inventory).run()
     yield inventory

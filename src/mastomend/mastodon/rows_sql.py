@@ -11,9 +11,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mastomend.mastodon.clearing import changed_by_repair
 from mastomend.mastodon.columnar import scan_columns
 from mastomend.mastodon.kinds import BLANK_CHARACTERS, Kind, Owner, RemoteRule
 from mastomend.mastodon.selection import EVERYTHING, Selection, conditions
+
+#: What stands before the names of the columns a change may set.
+GUARDED = "now_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +105,14 @@ def record_columns(kind: Kind, schema: Schema, alias: str = "t") -> dict[str, st
     }
 
 
-def scan_sql(kinds: Sequence[Kind], schema: Schema, selection: Selection = EVERYTHING) -> str:
-    """The selected records of one table's kinds that name a file: the columns `mastodon.columnar` takes, and no others."""
+def scan_sql(
+    kinds: Sequence[Kind], schema: Schema, selection: Selection = EVERYTHING, *, described: bool = False
+) -> str:
+    """The selected records of one table's kinds that name a file: the columns `mastodon.columnar` takes, and no others.
+
+    `described`: also whose they are and how old: `is_local`, `domain`, `created` and, for kind number i, `updated_i`; times in
+    seconds since 1970, NULL where the schema does not say.
+    """
     table = kinds[0].table
     selected = ["t.id::int8 AS id"]
     for i, kind in enumerate(kinds):
@@ -110,12 +120,33 @@ def scan_sql(kinds: Sequence[Kind], schema: Schema, selection: Selection = EVERY
         if schema.keeps_bytes:  # what is in it may be no text; see `as_read`
             columns["file_name"] = f"convert_to({columns['file_name']}, 'SQL_ASCII')"
         selected += [f"{expression} AS {name}_{i}" for name, expression in columns.items()]
+    if described:
+        selected += _description(kinds, schema)
     names_a_file = " OR ".join(f"t.{kind.column('file_name')} <> ''" for kind in kinds)
     chosen = conditions(
         kinds[0], selection, lambda text: literal(text, schema.encoding), is_local(kinds[0], "t", schema.encoding)
     )
     where = " AND ".join(f"({one})" for one in (names_a_file, *chosen))
     return f"SELECT {', '.join(selected)} FROM {table} t WHERE {where}"
+
+
+def _description(kinds: Sequence[Kind], schema: Schema) -> list[str]:
+    domain = {
+        Owner.ACCOUNT: "t.domain",
+        Owner.DOMAIN: "t.domain",
+        Owner.ACCOUNT_ID: "(SELECT a.domain FROM accounts a WHERE a.id = t.account_id)",
+        Owner.NONE: "NULL",
+    }[kinds[0].owner]
+
+    def seconds(column: str) -> str:
+        return f"extract(epoch FROM t.{column})::int8" if column in schema.columns else "NULL::int8"
+
+    return [
+        f"({is_local(kinds[0], 't', schema.encoding)})::bool AS is_local",
+        f"{domain}::text AS domain",
+        f"{seconds('created_at')} AS created",
+        *(f"{seconds(kind.column('updated_at'))} AS updated_{i}" for i, kind in enumerate(kinds)),
+    ]
 
 
 def as_read(kinds: Sequence[Kind], schema: Schema) -> str:
@@ -137,8 +168,8 @@ _IN_FLIGHT = (
 )
 
 
-def detail_sql(kind: Kind, schema: Schema) -> str:
-    """Records by id, in full: one parameter, an array of ids."""
+def detail_sql(kind: Kind, schema: Schema, *, guarded: bool = False) -> str:
+    """Records by id, in full: one parameter, an array of ids. `guarded`: with the columns a change may set, as text."""
     join, domain, suspended = "", "NULL", "false"
     match kind.owner:
         case Owner.ACCOUNT:
@@ -154,13 +185,15 @@ def detail_sql(kind: Kind, schema: Schema) -> str:
     media_type = "t.type" if kind.owner is Owner.ACCOUNT_ID else "NULL"
     name = kind.column("file_name")
     columns = record_columns(kind, schema)
+    changed = [one for one in changed_by_repair(kind) if one in schema.columns] if guarded else []
+    also = "".join(f", t.{one}::text AS {GUARDED}{one}" for one in changed)
     record = ", ".join(f"{expression} AS {column}" for column, expression in columns.items())
     # with rights on single columns only, nobody may look at xmax
     in_flight = _IN_FLIGHT if schema.shows_versions else "false"
     return (
         f"SELECT t.id::int8 AS id, {record}, {domain}::text AS domain, "
         f"{url}::text AS remote_url, coalesce({suspended}, false) AS suspended, {in_flight} AS in_flight, "
-        f"{media_type}::int4 AS media_type "
+        f"{media_type}::int4 AS media_type{also} "
         f"FROM {kind.table} t {join} WHERE t.id = ANY(%s) AND t.{name} IS NOT NULL AND t.{name} <> ''"
     )
 

@@ -116,17 +116,6 @@ def undownloadable(t: Target, moderation: Moderation, own_domains: frozenset[str
     return None
 
 
-def changes_row(t: Target, made: NewFiles) -> bool:
-    """Whether the row must say something else for those bytes; if not, its columns need not be read."""
-    record = t.row.record
-    return not (
-        is_safe_name(record.file_name)
-        and made.url is None
-        and made.size == record.file_size
-        and made.content_type == record.content_type
-    )
-
-
 def plan_record(t: Target, broken: Sequence[Finding], made: NewFiles, situation: Situation, naming: Naming) -> Plan:
     """The plan for one record for which new bytes have come from its origin."""
     record = t.row.record
