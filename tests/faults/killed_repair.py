@@ -12,10 +12,10 @@ from typing import Any
 from mastomend.actions import recovery as recovery_module
 from mastomend.actions import run as run_module
 from mastomend.actions.journal import Journal
-from mastomend.commands.handing_over import HandOverLimits
 from mastomend.commands.instance import open_instance
 from mastomend.commands.repair import RepairOptions, repair
 from mastomend.outcomes import Engine
+from mastomend.restore.handing_over import HandOverLimits
 
 _lock = threading.Lock()
 _left = int(sys.argv[2])

@@ -25,7 +25,6 @@ from mastomend.actions.deferral import Deferral
 from mastomend.actions.journal import Journal
 from mastomend.actions.ledger import Ledger
 from mastomend.commands.check import check
-from mastomend.commands.handing_over import HandOverLimits
 from mastomend.commands.repair import RepairOptions, RepairReport, repair
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse
@@ -39,6 +38,7 @@ from mastomend.mastodon.jobs import Job, media_lock
 from mastomend.mastodon.keys import Record, partition
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind
 from mastomend.outcomes import Engine
+from mastomend.restore.handing_over import HandOverLimits
 
 WORKERS = Path(__file__).with_name("sidekiq_workers.rb")
 needs_sidekiq = pytest.mark.skipif(shutil.which("sidekiq") is None, reason="ruby-sidekiq")

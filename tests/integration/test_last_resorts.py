@@ -19,7 +19,7 @@ from mastomend.demo.pictures import picture
 from mastomend.mastodon.kinds import AVATARS, MEDIA_FILES
 from mastomend.outcomes import Outcome
 from mastomend.remote.client import TimeLimits
-from mastomend.sources.copies import is_same_name
+from mastomend.restore.sources.copies import is_same_name
 
 APPLY = RepairOptions(apply=True, max_missing_percent=100)
 HURRIED = "settle_seconds = 0\n[politeness]\nrate = 0\nbackoff_s = 0.01\ntries = 1\n"

@@ -16,10 +16,8 @@ from conftest import MakeInstance, opened
 from mastomend.actions.actions import PutFile, QuarantineFile, quarantine_key
 from mastomend.actions.journal import Journal
 from mastomend.actions.plan import Plan, Rule
-from mastomend.commands import handing_over
 from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.repair import RepairOptions, repair
-from mastomend.commands.restoring import Restorer
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
@@ -32,6 +30,8 @@ from mastomend.mastodon.keys import Key
 from mastomend.mastodon.kinds import AVATARS, HEADERS, MEDIA_FILES
 from mastomend.outcomes import Engine, Outcome, Refreshed
 from mastomend.reasons import Reason
+from mastomend.restore import handing_over
+from mastomend.restore.chain import Chain
 from mastomend.storage.bodies import measure
 from mastomend.storage.build import build
 from mastomend.storage.filesystem import FilesystemStore
@@ -209,7 +209,7 @@ def test_b8_a_defect_in_one_record_is_its_outcome_whatever_the_engine(
     instance = make_instance(redis_port=redis_port)
     origin = network.add("good.example")
     made = [record(instance, HEADERS, origin=origin, damage="missing") for _ in range(5)]
-    place = Restorer if engine is Engine.DIRECT else handing_over.HandingOver
+    place = Chain if engine is Engine.DIRECT else handing_over.HandingOver
     name = "restore" if engine is Engine.DIRECT else "take"
     really = getattr(place, name)
 

@@ -69,8 +69,8 @@ def repair_command(
     json: Json = False,
 ) -> int:
     """Restore what is broken, from wherever it still is."""
-    from mastomend.commands.handing_over import HandOverLimits
     from mastomend.commands.repair import RepairOptions, repair
+    from mastomend.restore.handing_over import HandOverLimits
 
     given = cli_context.options(ctx)
     instance = cli_context.instance(ctx)

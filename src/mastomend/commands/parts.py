@@ -19,11 +19,13 @@ from mastomend.database.owners import DatabaseOwners
 from mastomend.database.reader import MastodonDatabase
 from mastomend.errors import ConfigurationError
 from mastomend.images import ffmpeg_paths
+from mastomend.images.elsewhere import decoders
 from mastomend.images.moving import Ffmpeg
 from mastomend.jobs.caches import Caches
 from mastomend.jobs.sidekiq import Sidekiq
 from mastomend.mastodon.configuration import FilesystemStorage, Storage, redis_group, storage
 from mastomend.mastodon.kinds import KINDS
+from mastomend.restore.case import Means
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
 
@@ -38,6 +40,21 @@ class Parts:
     rows: GuardedRows
     sidekiq: Sidekiq
     caches: Caches
+
+    def means(self, *, caches_answer: bool) -> Means:
+        """What restoring works with."""
+        ffmpeg = find_ffmpeg(self.instance.variables)
+        return Means(
+            self.database,
+            self.store,
+            self.sidekiq,
+            self.caches,
+            self.instance.configuration,
+            self.instance.variables,
+            ffmpeg,
+            decoders(None if ffmpeg is None else ffmpeg.program),
+            caches_answer,
+        )
 
     def world(self) -> World:
         """What actions change, and who is asked before they do."""

@@ -22,19 +22,14 @@ from mastomend.actions.journal import Journal
 from mastomend.actions.ledger import Ledger
 from mastomend.actions.run import Run, run
 from mastomend.commands.check import CheckOptions, check
-from mastomend.commands.fetching import Fetching, workers_for
-from mastomend.commands.handing_over import HandingOver, HandOverLimits, resettable
 from mastomend.commands.instance import Instance
 from mastomend.commands.losses import refuse
-from mastomend.commands.mending import Case, Mender, Tools, intention
-from mastomend.commands.parts import Parts, changing_parts, find_ffmpeg, ground, named_storage
-from mastomend.commands.restoring import Broken, Restorer
+from mastomend.commands.parts import Parts, changing_parts, ground, named_storage
 from mastomend.database.instance_actor import actor_keys
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of, read_emptied
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
-from mastomend.images.elsewhere import decoders
 from mastomend.inventory.reports import Report
 from mastomend.inventory.work_list import WorkList, work_list
 from mastomend.mastodon.configuration import http_proxy
@@ -44,7 +39,14 @@ from mastomend.plans.repair import subject
 from mastomend.progress import Progress, Silent
 from mastomend.remote.client import GuardedClient
 from mastomend.remote.signatures import Signer
-from mastomend.sources.copies import Backup, CopySource, Elsewhere
+from mastomend.restore.case import Broken, Case, Means, intention
+from mastomend.restore.chain import Chain
+from mastomend.restore.change import Changes
+from mastomend.restore.desk import Desk, workers_for
+from mastomend.restore.handing_over import HandingOver, HandOverLimits, resettable
+from mastomend.restore.policy import Policy
+from mastomend.restore.sources.copies import Backup, CopySource, Elsewhere
+from mastomend.restore.workshop import Workshop
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
 from mastomend.vocabulary import Done, RowOf
@@ -151,7 +153,8 @@ def _dry_run(
     report.report = instance.state / "runs" / report.run / "outcomes.parquet"
     budget = memory_for_records(instance.settings.memory_bytes) // 2  # list and report are there together
     with (
-        _work(instance, options, None, progress) as work,
+        changing_parts(instance) as parts,
+        _restoring(instance, options, parts, None, progress) as work,
         work_list(report.report.parent, budget, findings, [kind.name for kind in work.kinds]) as records,
     ):
         if options.deferred:
@@ -160,7 +163,7 @@ def _dry_run(
 
         def rows() -> Iterator[OutcomeRow]:
             for batch in _batches(records, work.kinds):
-                for item in work.restorer.look(batch):
+                for item in work.chain.look(batch):
                     row = _intended(item, options.engine)
                     report.count(row)
                     yield row
@@ -191,8 +194,8 @@ def _applied(
     ledger = Ledger(journal, instance.settings.deferral)
     # also a run that goes on is checked first: what was true when it was cut off need not be true now
     scan, findings, _ = _findings(instance, options, progress)
-    with _work(instance, options, current, progress) as work:
-        current.begin(work.parts.world(), scan=scan)
+    with changing_parts(instance) as parts, _restoring(instance, options, parts, current, progress) as work:
+        current.begin(parts.world(), scan=scan)
         if current.resumed:
             progress.note(f"Going on with run {current.id}, which was cut off.")
         report = RepairReport(current.id, True, scan, resumed=current.resumed, recovered=current.settled)
@@ -200,7 +203,7 @@ def _applied(
         budget = memory_for_records(instance.settings.memory_bytes)
         with work_list(report.report.parent, budget, findings, [kind.name for kind in work.kinds]) as records:
             if options.scan is None:
-                _forget_whole(records, ledger, work.parts.database)
+                _forget_whole(records, ledger, parts.database)
             if options.deferred:
                 records.keep(ledger.due(now()))
             records.leave_out(journal.decided(report.run))
@@ -216,9 +219,9 @@ def _applied(
             returned = _hand_over(work, options, current, _batches(records, handed), close) if handed else []
             rest = _batches(records, [k for k in work.kinds if k not in handed])
             direct = itertools.chain(rest, _batched(returned))
-            own = client or _client(instance, work.parts.database, progress)
-            workers = workers_for(work.parts.store)
-            asyncio.run(Fetching(work.restorer, own, instance.settings.politeness, direct, close, workers).run())
+            own = client or _client(instance, parts.database, progress)
+            workers = workers_for(parts.store)
+            asyncio.run(Desk(work.chain, own, instance.settings.politeness, direct, close, workers).run())
         for done in journal.outcomes(report.run):
             report.count(done.row())
         OUTCOMES.write(report.report, (done.row() for done in journal.outcomes(report.run)), budget)
@@ -227,7 +230,7 @@ def _applied(
 
 
 def _hand_over(
-    work: _Work,
+    work: _Restoring,
     options: RepairOptions,
     current: Run,
     batches: Iterator[list[Broken]],
@@ -240,7 +243,7 @@ def _hand_over(
     returned: list[Broken] = []
 
     def hand(case: Case) -> None:
-        taken = work.restorer.attempt(case, lambda: handing.take(case))
+        taken = work.chain.attempt(case, lambda: handing.take(case))
         if not isinstance(taken, bool):
             close(Done(subject(case.target), taken))
         elif not taken:
@@ -248,7 +251,7 @@ def _hand_over(
 
     def restore_stored(case: Case) -> Verdict | bool | None:
         """The verdict; False if what was stored turned out to be useless."""
-        way = work.restorer.restore(case)
+        way = work.chain.restore(case)
         try:
             next(way)
         except StopIteration as end:
@@ -257,9 +260,9 @@ def _hand_over(
         way.close()
         return False
 
-    handing = HandingOver(options.engine, current, work.parts, work.mender, options.hand_over, close)
+    handing = HandingOver(options.engine, current, work.means, work.changes, options.hand_over, close)
     for batch in batches:
-        items = work.restorer.look(batch)
+        items = work.chain.look(batch)
         for _ in range(len(batch) - len(items)):
             close(None)
         for item in items:
@@ -268,7 +271,7 @@ def _hand_over(
             elif item.source in (Source.ORIGIN, Source.PAGE):
                 hand(item)
             else:
-                verdict = work.restorer.attempt(item, partial(restore_stored, item))
+                verdict = work.chain.attempt(item, partial(restore_stored, item))
                 if isinstance(verdict, bool):
                     hand(replace(item, source=Source.ORIGIN, copies={}))
                 else:
@@ -283,36 +286,33 @@ def _batched(records: list[Broken]) -> Iterator[list[Broken]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """What one run works with."""
+class _Restoring:
+    """What restores records in one run; without a run nothing can be changed."""
 
-    parts: Parts
-    mender: Mender
-    restorer: Restorer
+    means: Means
+    changes: Changes
+    chain: Chain
     kinds: tuple[Kind, ...]
 
 
 @contextlib.contextmanager
-def _work(instance: Instance, options: RepairOptions, current: Run | None, progress: Progress) -> Iterator[_Work]:
-    """The edge of this command: builds what restores records. Without a run nothing can be changed."""
-    with changing_parts(instance) as parts, contextlib.ExitStack() as stack:
+def _restoring(
+    instance: Instance, options: RepairOptions, parts: Parts, current: Run | None, progress: Progress
+) -> Iterator[_Restoring]:
+    with contextlib.ExitStack() as stack:
         kinds = choose_kinds(options.kinds, kinds_of(parts.database))
-        caches = current is not None and parts.caches.reachable()
-        if current is not None and not caches:
+        caches_answer = current is not None and parts.caches.reachable()
+        if current is not None and not caches_answer:
             progress.note(_NO_REDIS)
             if options.engine is Engine.SIDEKIQ:
                 parts.sidekiq.waiting()  # says what is wrong
-        ffmpeg = find_ffmpeg(instance.variables)
-        tools = Tools(
-            _copy_sources(instance, options, parts.store, stack, progress),
-            ffmpeg,
-            decoders(None if ffmpeg is None else ffmpeg.program),
-            others_convert=options.engine is not Engine.DIRECT,
-            caches=caches,
-        )
-        mender = Mender(current, parts, kinds, tools)
-        stack.callback(mender.close)
-        yield _Work(parts, mender, Restorer(mender, parts, tools), kinds)
+        means = parts.means(caches_answer=caches_answer)
+        policy = Policy(parts.database, instance.configuration, kinds)
+        changes = Changes(current, means, policy, Workshop(means, policy))
+        stack.callback(changes.close)
+        sources = _copy_sources(instance, options, parts.store, stack, progress)
+        chain = Chain(means, policy, changes, sources, others_convert=options.engine is not Engine.DIRECT)
+        yield _Restoring(means, changes, chain, kinds)
 
 
 def _copy_sources(

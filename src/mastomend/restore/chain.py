@@ -1,13 +1,13 @@
 """One record's way back: which sources are asked in which order, and what becomes of what they give.
 
 A scan's findings are only a hint: each record is looked at again before anything is asked for it, and once more before it
-is changed (`mending`).
+is changed (`change`).
 
 The order is kindness (product.md): what the storage or a backup still has costs nobody anything; then the address in
 the row; when that does not help, whatever the reason, the origin's own word on where the picture is now. An address is
 given up only when there is no other source left: a host that is gone says nothing about the actor, who lives elsewhere.
 What must be asked of strangers is `yield`ed as an `Ask` and comes back as an answer, so the order reads from top to
-bottom while `fetching` decides when.
+bottom while the `desk` decides when.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from typing import TypeVar
 
 from mastomend.actions.deferral import UNREACHABLE
 from mastomend.actions.trouble import is_everybody_s, trouble
-from mastomend.commands.mending import Case, Mender, Tools
-from mastomend.commands.parts import Parts
 from mastomend.database.rows import read_addresses, read_rows
 from mastomend.errors import UnreadableError
 from mastomend.images.decode import UnusableImage
@@ -29,7 +27,7 @@ from mastomend.inventory.inspect import broken_files, target
 from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, is_blank
-from mastomend.mastodon.media_types import AUDIO, IMAGE
+from mastomend.mastodon.media_types import AUDIO
 from mastomend.outcomes import Deferred, Gone, Lost, Refused, Source, Verdict
 from mastomend.plans.repair import (
     derivable,
@@ -39,11 +37,14 @@ from mastomend.plans.repair import (
 from mastomend.reasons import Reason
 from mastomend.remote import documents
 from mastomend.remote.client import Ask, Failure, Fetched, NotFetched
-from mastomend.sources import page
-from mastomend.sources.actor import current_picture
-from mastomend.sources.copies import Found, StoredCopy, find, find_beside
-from mastomend.sources.note import find_attachment
-from mastomend.sources.origin import verdict_of_failure, verdict_of_image
+from mastomend.restore.case import Answer, Broken, Case, Means, Tried, Way
+from mastomend.restore.change import Changes
+from mastomend.restore.policy import Policy
+from mastomend.restore.sources import page
+from mastomend.restore.sources.actor import current_picture
+from mastomend.restore.sources.copies import CopySource, Found, StoredCopy, find, find_beside
+from mastomend.restore.sources.note import find_attachment
+from mastomend.restore.sources.origin import verdict_of_failure, verdict_of_image
 from mastomend.vocabulary import Addresses, Done, Finding, RowOf, Target
 
 #: The origin's own way of saying that what was asked for is gone.
@@ -52,45 +53,22 @@ _DEAD = frozenset({Failure.NOT_FOUND, Failure.GONE})
 _NO_PICTURE = frozenset({Reason.NOT_AN_IMAGE, Reason.NOT_MEDIA, Reason.BAD_TYPE, Reason.BROKEN_IMAGE})
 
 _T = TypeVar("_T")
-Answer = Fetched | NotFetched
-Way = Generator[Ask, Answer, "Verdict | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """One broken record of the scan: a hint."""
-
-    kind: Kind
-    id: int
-    corrupt: frozenset[str]
-
-
-class Tried:
-    """What was asked so far and what it answered, for the record's report."""
-
-    def __init__(self) -> None:
-        self._said: list[str] = []
-
-    def add(self, source: Source, answer: str) -> None:
-        """One more source that did not help."""
-        self._said.append(f"{source.value}: {answer}")
-
-    def on(self, verdict: Verdict | None) -> Verdict | None:
-        """The verdict with the report."""
-        return None if verdict is None else replace(verdict, tried="; ".join(self._said))
-
-
-class Restorer:
+class Chain:
     """Takes records through their sources; used from several threads."""
 
-    def __init__(self, mender: Mender, parts: Parts, tools: Tools) -> None:
-        self._mender = mender
-        self._database = parts.database
-        self._store = parts.store
-        self._key_prefix = parts.instance.key_prefix
-        self._tools = tools
-        self._sources = tools.sources
-        self._ffmpeg = tools.ffmpeg
+    def __init__(
+        self, means: Means, policy: Policy, changes: Changes, sources: Sequence[CopySource], *, others_convert: bool
+    ) -> None:
+        """`sources` are storages to copy from; `others_convert`: Mastodon's workers are to fetch, and they have ffmpeg."""
+        self._policy = policy
+        self._changes = changes
+        self._database, self._store = means.database, means.store
+        self._key_prefix = means.key_prefix
+        self._sources = sources
+        self._ffmpeg = means.ffmpeg
+        self._others_convert = others_convert
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -116,7 +94,7 @@ class Restorer:
             rows = read_rows(self._database, kind, list(wanted))
             targets = [target(kind, row, self._key_prefix) for row in rows.values()]
             corrupt = {(id_, style) for id_, hint in wanted.items() for style in hint.corrupt}
-            looked = broken_files(targets, self._store, self._mender.deep if corrupt else None, corrupt)
+            looked = broken_files(targets, self._store, self._changes.deep if corrupt else None, corrupt)
             broken = [(t, found) for t, found in zip(targets, looked, strict=True) if found]
             hints = {id_: hint.corrupt for id_, hint in wanted.items()}
             answer += self._decide(broken, hints)
@@ -131,7 +109,7 @@ class Restorer:
         for t, found in broken:
             if refused := untouchable(t, found):
                 yield Done(subject(t), refused)
-            elif derivable(t, found, self._mender.rules[t.kind.name], video=self._ffmpeg is not None):
+            elif derivable(t, found, self._policy.rules[t.kind.name], video=self._ffmpeg is not None):
                 yield Case(t, hints[t.row.record.id], Source.ORIGINAL)
             else:
                 left.append((t, found))
@@ -169,11 +147,11 @@ class Restorer:
             yield Done(subject(t), remote)
 
     def _remote(self, t: Target, corrupt: frozenset[str], told: Sequence[str] = ()) -> Verdict | Case:
-        refused = self._mender.undownloadable(t)
+        refused = self._policy.undownloadable(t)
         if isinstance(refused, Lost) and told:
             refused = replace(refused, detail=f"a local file; {'; '.join(told)}")
-        able = self._ffmpeg is not None or self._tools.others_convert
-        if refused is None and self._mender.needs_ffmpeg(t) and not able:
+        able = self._ffmpeg is not None or self._others_convert
+        if refused is None and self._policy.needs_ffmpeg(t) and not able:
             detail = "ffmpeg was not found; Mastodon's own workers have it: --engine sidekiq"
             refused = Deferred(Reason.NEEDS_FFMPEG, detail)
         return refused or Case(t, corrupt, Source.PAGE if t.kind is PREVIEW_CARDS else Source.ORIGIN)
@@ -199,7 +177,7 @@ class Restorer:
         if case.source in (Source.ORIGINAL, Source.ELSEWHERE, Source.BACKUP):
             for stored in self._stored(case):
                 try:
-                    return tried.on(self._mender.from_storage(stored))
+                    return tried.on(self._changes.from_storage(stored))
                 except UnusableImage as error:
                     tried.add(stored.source, f"{error.reason} ({error})")
             corrupt = case.corrupt | ({ORIGINAL} if case.source is Source.ORIGINAL else set())
@@ -235,7 +213,7 @@ class Restorer:
         if not is_blank(url):
             answer: Answer = NotFetched(Failure.BAD_URL, "the address in the database cannot be asked for")
             if documents.usable_url(url) is not None:
-                answer = yield Ask(url, self._max_bytes(t))
+                answer = yield Ask(url, self._policy.max_bytes(t))
             ended = self._take(case, answer, Source.ORIGIN)
             if not isinstance(ended, _Failed):
                 return ended
@@ -251,7 +229,7 @@ class Restorer:
         place = read_addresses(self._database, t.kind, t.row.record.id).place
         if self._ffmpeg is None or t.row.media_type != AUDIO or place is None or is_blank(place.remote_url):
             return failed
-        answer = yield Ask(place.remote_url, self._mender.moving.max_bytes)
+        answer = yield Ask(place.remote_url, self._policy.moving.max_bytes)
         if isinstance(answer, Fetched):
             try:
                 cover = self._cover(answer.data)
@@ -308,7 +286,7 @@ class Restorer:
             tried.add(source, Reason.NO_PICTURE if picture is None else Reason.SAME_ADDRESS)
             return failed
         answer: Answer = yield Ask(
-            picture.url, self._max_bytes(t), accept=documents.ACCEPT if picture.is_document else None
+            picture.url, self._policy.max_bytes(t), accept=documents.ACCEPT if picture.is_document else None
         )
         url = picture.url
         if picture.is_document and isinstance(answer, Fetched):
@@ -318,7 +296,7 @@ class Restorer:
                 if found is None:
                     tried.add(source, Reason.NO_PICTURE)
                     return failed
-                url, answer = found, (yield Ask(found, self._max_bytes(t)))
+                url, answer = found, (yield Ask(found, self._policy.max_bytes(t)))
         ended = self._take(case, answer, source, url)
         if isinstance(ended, _Failed):
             tried.add(source, ended.verdict.reason)
@@ -335,7 +313,7 @@ class Restorer:
         """A preview card's picture, from its page (facts §6.5)."""
         t = case.target
         url = read_addresses(self._database, t.kind, t.row.record.id).page or ""
-        if refused := self._refused_host(url):
+        if refused := self._policy.refused_host(url):
             return refused
         answer = yield Ask(url, page.MAX_BYTES, accept=page.ACCEPT, truncate=True, crawler=True)
         if isinstance(answer, NotFetched):
@@ -352,31 +330,12 @@ class Restorer:
         candidates.append(images.image)
         last: Verdict = replace(nothing, detail="the page names no picture any more")
         for candidate in dict.fromkeys(found for found in candidates if found):
-            ended = self._take(case, (yield Ask(candidate, self._max_bytes(t), crawler=True)), Source.PAGE)
+            ended = self._take(case, (yield Ask(candidate, self._policy.max_bytes(t), crawler=True)), Source.PAGE)
             if not isinstance(ended, _Failed):
                 return ended
             tried.add(Source.PAGE, ended.verdict.reason)
             last = ended.verdict
         return last
-
-    def _refused_host(self, url: str) -> Verdict | None:
-        """Moderation for what belongs to no account and no server, such as a page: its host decides."""
-        host = origin_host(url)
-        reason = (
-            Reason.OWN_DOMAIN
-            if host in self._mender.own_domains
-            else self._mender.moderation().refusal(host, suspended=False)
-        )
-        if reason is None:
-            return None
-        return Refused(reason, f"{host} is not to be asked", Source.PAGE)
-
-    def _max_bytes(self, t: Target) -> int:
-        """What may be large is asked for as such, so that not many large bodies are held at once."""
-        rules = self._mender.rules[t.kind.name]
-        assert rules is not None
-        large = t.kind is MEDIA_FILES and t.row.media_type not in (None, IMAGE)
-        return max(rules.max_bytes, self._mender.moving.max_bytes) if large else rules.max_bytes
 
     def _take(self, case: Case, answer: Answer, source: Source, url: str | None = None) -> Verdict | _Failed | None:
         """Install what came; `_Failed` says what it was instead, and whether the address is dead."""
@@ -384,7 +343,7 @@ class Restorer:
             elsewhere = answer.failure is not Failure.RATE_LIMITED and answer.failure is not Failure.TOO_BIG
             return _Failed(verdict_of_failure(answer, source), elsewhere)
         try:
-            return self._mender.install(case, answer.data, source, url)
+            return self._changes.install(case, answer.data, source, url)
         except UnusableImage as error:
             return _Failed(verdict_of_image(error, source), error.reason in _NO_PICTURE)
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 
 from mastomend.actions.run import Run
 from mastomend.actions.trouble import is_everybody_s, trouble
-from mastomend.commands.mending import BUSY, Case, Fresh, Mender
-from mastomend.commands.parts import Parts
 from mastomend.database.rows import read_rows
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.mastodon.clearing import OCCASIONS
@@ -26,6 +24,8 @@ from mastomend.outcomes import Deferred, Engine, Refreshed, Refused, Source, Ver
 from mastomend.plans.repair import subject
 from mastomend.plans.reset import plan_reset
 from mastomend.reasons import Reason
+from mastomend.restore.case import Case, Fresh, Means
+from mastomend.restore.change import BUSY, Changes
 from mastomend.vocabulary import Done, Finding, Target
 
 _POLL_S = 1.0
@@ -57,8 +57,8 @@ class HandingOver:
         self,
         engine: Engine,
         run: Run,
-        parts: Parts,
-        mender: Mender,
+        means: Means,
+        changes: Changes,
         limits: HandOverLimits,
         close: Callable[[Done | None], None],
         clock: Callable[[], float] = time.time,
@@ -66,8 +66,8 @@ class HandingOver:
     ) -> None:
         self._engine = engine
         self._run = run
-        self._parts = parts
-        self._mender = mender
+        self._means = means
+        self._changes = changes
         self._limits = limits
         self._close = close
         self._clock = clock
@@ -108,7 +108,7 @@ class HandingOver:
                 self._close(Done(subject(t), Deferred(Reason.QUEUE_FULL, detail)))
                 return True
             at = self._moment(origin_host(t.row.remote_url or ""))
-        with self._mender.alone(t) as free:
+        with self._changes.alone(t) as free:
             done = self._emptied(case, job, at) if free else Done(subject(t), BUSY)
         if done is None or job is None or done.verdict.reason is not Reason.HANDED_OVER:
             self._close(done)
@@ -120,21 +120,21 @@ class HandingOver:
 
     def _emptied(self, case: Case, job: Job | None, at: float) -> Done | None:
         """The record's columns emptied and the job handed over; None if it is whole by now, or gone."""
-        fresh = self._mender.look_again(case)
+        fresh = self._changes.look_again(case)
         if not isinstance(fresh, Fresh):
             return None if fresh is None else Done(subject(case.target), fresh)
         t = fresh.target
-        columns, present = t.row.columns, self._mender.present(t)
-        prefix = self._parts.instance.key_prefix
+        columns, present = t.row.columns, self._changes.present(t)
+        prefix = self._means.key_prefix
         return self._run.change(plan_reset(t, columns, present, job, at, self._run.id, prefix))
 
     def _has_sound_sibling(self, t: Target) -> bool:
         sibling = {MEDIA_FILES: MEDIA_THUMBNAILS, MEDIA_THUMBNAILS: MEDIA_FILES}.get(t.kind)
         if sibling is None:
             return False
-        prefix = self._parts.instance.key_prefix
-        rows = read_rows(self._parts.database, sibling, [t.row.record.id]).values()
-        return any(not found for found in broken_files([target(sibling, r, prefix) for r in rows], self._parts.store))
+        prefix = self._means.key_prefix
+        rows = read_rows(self._means.database, sibling, [t.row.record.id]).values()
+        return any(not found for found in broken_files([target(sibling, r, prefix) for r in rows], self._means.store))
 
     def watch(self) -> None:
         """Until every record handed over is filled, or has had its time."""
@@ -154,8 +154,8 @@ class HandingOver:
     def _look(self, kind: Kind, waiting: dict[int, Done]) -> None:
         ids = list(waiting)
         for start in range(0, len(ids), _ROWS):
-            rows = read_rows(self._parts.database, kind, ids[start : start + _ROWS])
-            targets = [target(kind, row, self._parts.instance.key_prefix) for row in rows.values() if not row.in_flight]
+            rows = read_rows(self._means.database, kind, ids[start : start + _ROWS])
+            targets = [target(kind, row, self._means.key_prefix) for row in rows.values() if not row.in_flight]
             for t, broken in self._judged(targets):
                 done = waiting.pop(t.row.record.id)
                 self._close(replace(done, verdict=self._filled(t, broken, done.verdict.source)))
@@ -172,7 +172,7 @@ class HandingOver:
     def _judged(self, targets: Sequence[Target]) -> Iterator[tuple[Target, Sequence[Finding] | Verdict]]:
         """What is broken of each; all at once, or one by one where that meets a defect, which is then that record's."""
         try:
-            yield from zip(targets, broken_files(targets, self._parts.store), strict=True)
+            yield from zip(targets, broken_files(targets, self._means.store), strict=True)
         except Exception as error:
             if is_everybody_s(error):
                 raise
@@ -188,7 +188,7 @@ class HandingOver:
         while True:
             while self._scheduled and self._scheduled[0] < self._clock() - _POLLER_S:
                 heapq.heappop(self._scheduled)
-            if self._parts.sidekiq.waiting() + len(self._scheduled) < self._limits.max_queue:
+            if self._means.sidekiq.waiting() + len(self._scheduled) < self._limits.max_queue:
                 return True
             if self._clock() > patience:
                 return False

@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from mastomend.commands.mending import Case
-from mastomend.commands.restoring import Answer, Broken, Restorer, Way
 from mastomend.mastodon.configuration import origin_host
 from mastomend.outcomes import Verdict
 from mastomend.plans.repair import subject
 from mastomend.remote.admission import Admission, Host, Politeness
 from mastomend.remote.client import Ask, Failure, Fetched, GuardedClient, NotFetched
+from mastomend.restore.case import Answer, Broken, Case, Way
+from mastomend.restore.chain import Chain
 from mastomend.storage.ports import BulkLookup
 from mastomend.vocabulary import Done
 
@@ -48,7 +48,7 @@ class _Journey:
     tries: int = 0
 
 
-class Fetching:
+class Desk:
     """Takes records through their sources until each has an outcome.
 
     `close` records an outcome, or that a record needs none (None); it is called from threads, of which there are `workers`.
@@ -56,7 +56,7 @@ class Fetching:
 
     def __init__(
         self,
-        restorer: Restorer,
+        chain: Chain,
         client: GuardedClient,
         politeness: Politeness,
         batches: Iterator[list[Broken]],
@@ -64,7 +64,7 @@ class Fetching:
         workers: int,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._restorer = restorer
+        self._chain = chain
         self._client = client
         self._batches: Iterator[list[Broken]] | None = batches
         self._close = close
@@ -113,12 +113,12 @@ class Fetching:
             if batch is None:
                 self._batches = None
                 return False
-            items = await self._in_thread(self._restorer.look, batch)
+            items = await self._in_thread(self._chain.look, batch)
             for _ in range(len(batch) - len(items)):
                 self._close(None)
             for item in items:
                 if isinstance(item, Case):
-                    self._begin(self._advance(item, self._restorer.restore(item), None))
+                    self._begin(self._advance(item, self._chain.restore(item), None))
                 else:
                     await self._in_thread(self._close, item)
         return self._batches is not None
@@ -153,7 +153,7 @@ class Fetching:
             return _Journey(case, way, ask)
 
         def attempt() -> Done | _Journey | None:
-            came = self._restorer.attempt(case, work)
+            came = self._chain.attempt(case, work)
             return came if came is None or isinstance(came, _Journey) else Done(subject(case.target), came)
 
         return attempt

@@ -1,0 +1,185 @@
+"""Changing one record, whatever its new bytes come from: look again, plan, run, verify.
+
+Everything that is known about the record is a hint until `look_again` has read row and files once more, under the record's lock
+and right before the change; what has changed meanwhile is a verdict, not an error. After the change the record is looked at
+like a check would look at it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from mastomend.actions.actions import Action, CopyFile, EnqueueJob, ForgetCached, PutFile
+from mastomend.actions.plan import Plan, changes_a_row
+from mastomend.actions.run import Run
+from mastomend.database.rows import read_cached_under, read_rows
+from mastomend.images.decode import UnusableImage
+from mastomend.images.ffmpeg_paths import find_ffprobe
+from mastomend.inventory.deep import DeepReader
+from mastomend.inventory.inspect import broken_files, target
+from mastomend.inventory.sample import Sample
+from mastomend.mastodon.jobs import busted_address, cache_buster_job, media_lock
+from mastomend.mastodon.keys import ORIGINAL
+from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS
+from mastomend.mastodon.urls import public_url
+from mastomend.outcomes import Deferred, Source, Verdict
+from mastomend.plans.repair import Naming, Situation, plan_record, plan_stored, put, subject, untouchable
+from mastomend.reasons import Reason
+from mastomend.restore.case import Case, Fresh, Means
+from mastomend.restore.policy import Policy
+from mastomend.restore.workshop import Scratch, Workshop, copying
+from mastomend.vocabulary import Row, Target
+
+BUSY = Deferred(Reason.IN_FLIGHT, "another Mastomend is changing it right now")
+
+
+class Changes:
+    """Changes records, each under its lock; used from several threads. Without a run nothing can be changed. Close it."""
+
+    def __init__(self, run: Run | None, means: Means, policy: Policy, workshop: Workshop) -> None:
+        self._run = run
+        self._means = means
+        self._database, self._store = means.database, means.store
+        self._key_prefix = means.key_prefix
+        self._policy = policy
+        self._workshop = workshop
+        self.deep = DeepReader(means.store, Sample(), find_ffprobe(means.variables), lambda: None)
+
+    def close(self) -> None:
+        """Give back the threads."""
+        self.deep.close()
+
+    @contextlib.contextmanager
+    def alone(self, t: Target) -> Iterator[bool]:
+        """Whether that record is ours to look at and change: no other Mastomend does, until the block ends."""
+        assert self._run is not None, "a dry run changes nothing"
+        with self._run.locked(subject(t)) as free:
+            yield free
+
+    def from_storage(self, case: Case) -> Verdict | None:
+        """Restore from what is stored somewhere; what is broken and was not found is made from the original."""
+        t = case.target
+        with Scratch() as scratch, self.alone(t) as free:
+            if not free:
+                return BUSY
+            fresh = self.look_again(case)
+            if not isinstance(fresh, Fresh):
+                return fresh
+            writing: dict[str, PutFile | CopyFile] = {}
+            bad = {f.style for f in fresh.broken}
+            for style, copy in case.copies.items():
+                if style not in bad:
+                    continue
+                key = next(f.key for f in t.files if f.style == style)
+                self._workshop.examine(t.kind, copy)
+                writing[style] = copying(copy, key, t, self._store, scratch)
+            missing = bad - writing.keys()
+            if ORIGINAL in missing:
+                return Deferred(Reason.ROW_CHANGED, "the files changed meanwhile")
+            if missing:
+                try:
+                    made = self._workshop.derive(case, scratch)
+                except UnusableImage:
+                    if not writing:
+                        raise
+                    made = None  # what was found is restored all the same; the record then stays deferred
+                if made is not None:
+                    writing |= {
+                        f.style: put(t.kind, f, made) for f in t.files if f.style in missing & made.files.keys()
+                    }
+                if not writing:
+                    return Deferred(Reason.ROW_CHANGED, "the original is gone meanwhile")
+            plan = plan_stored(t, case.source, writing, self.present(t), self._naming())
+            return self._execute(plan, t, case)
+
+    def install(self, case: Case, data: bytes, source: Source, url: str | None) -> Verdict | None:
+        """Make the files from what the origin sent, look again, change, verify. None if the record is whole by now.
+
+        Raises:
+            UnusableImage: what came is not what the record needs.
+        """
+        with Scratch() as scratch:
+            made = self._workshop.make(case.target, data, source, url, scratch)
+            with self.alone(case.target) as free, self._locked(case.target) as held:
+                if not free:
+                    return BUSY
+                if not held:
+                    return Deferred(Reason.IN_FLIGHT, "Mastodon is downloading it right now", source)
+                fresh = self.look_again(case)
+                if not isinstance(fresh, Fresh):
+                    return fresh
+                columns = fresh.target.row.columns
+                situation = Situation(self.present(fresh.target), columns)
+                plan = plan_record(fresh.target, fresh.broken, made, situation, self._naming())
+                return self._execute(plan, fresh.target, case)
+
+    def _locked(self, t: Target) -> contextlib.AbstractContextManager[bool]:
+        """The lock Mastodon's media proxy takes, so that nothing is downloaded twice (facts §10)."""
+        if t.kind not in (MEDIA_FILES, MEDIA_THUMBNAILS) or not self._means.caches_answer:
+            return contextlib.nullcontext(True)
+        return self._means.caches.lock(media_lock(t.row.record.id))
+
+    def look_again(self, case: Case) -> Verdict | Fresh | None:
+        """The record as it is now; a verdict if it must be left alone, None if it is whole or gone."""
+        old = case.target
+        row = read_rows(self._database, old.kind, [old.row.record.id], guarded=True).get(old.row.record.id)
+        if row is None:
+            return None
+        t = target(old.kind, row, self._key_prefix)
+        if row.in_flight or row.record != old.row.record:
+            return Deferred(Reason.ROW_CHANGED, "Mastodon changed the record meanwhile", case.source)
+        (broken,) = broken_files([t], self._store, self.deep, {(row.record.id, s) for s in case.corrupt})
+        if not broken:
+            return None
+        if refused := untouchable(t, broken):
+            return refused
+        asked = case.source in (Source.ORIGIN, Source.PAGE)
+        if asked and (refused := self._policy.undownloadable(t)):
+            return refused
+        return Fresh(t, broken)
+
+    def _naming(self) -> Naming:
+        assert self._run is not None
+        return Naming(self._run.id, self._key_prefix, secrets.token_hex(8), datetime.now(UTC))
+
+    def present(self, t: Target) -> dict[str, int]:
+        """The record's keys that hold something, with their sizes."""
+        sizes = self._store.sizes([f.key for f in t.files])
+        return {str(f.key): n for f, n in zip(t.files, sizes, strict=True) if n >= 0}
+
+    def _execute(self, plan: Plan, t: Target, case: Case) -> Verdict:
+        assert self._run is not None, "a dry run changes nothing"
+        verdict = self._run.change(replace(plan, actions=(*plan.actions, *self._told(plan, t)))).verdict
+        if verdict.outcome is not plan.verdict.outcome:
+            return verdict
+        row: Row | None = t.row  # read right before; unless we have changed it, it expects what it expected then
+        if changes_a_row(plan.actions):
+            row = read_rows(self._database, t.kind, [t.row.record.id]).get(t.row.record.id)
+        if row is not None:
+            styles = {(row.record.id, style) for style in case.corrupt}
+            (still,) = broken_files([target(t.kind, row, self._key_prefix)], self._store, self.deep, styles)
+            if still:
+                said = f"{still[0].key} is {still[0].state}"
+                return Deferred(Reason.VERIFY_FAILED, said, plan.verdict.source)
+        return verdict
+
+    def _told(self, plan: Plan, t: Target) -> list[Action]:
+        """What Mastodon's caches and the CDN must hear about a change (facts §10)."""
+        if not self._means.caches_answer or self._run is None:
+            return []
+        actions: list[Action] = []
+        if changes_a_row(plan.actions):
+            keys = read_cached_under(self._database, t.kind, t.row.record.id)
+            actions += [ForgetCached(keys)] if keys else []
+        variables, configuration = self._means.variables, self._means.configuration
+        if variables.get("CACHE_BUSTER_ENABLED") == "true":
+            for action in plan.actions:
+                if isinstance(action, PutFile | CopyFile):
+                    url = public_url(action.key, configuration, variables)
+                    address = busted_address(action.key, url, configuration.storage, self._database.version)
+                    actions.append(EnqueueJob(cache_buster_job(address, self._run.id)))
+        return actions
