@@ -291,8 +291,9 @@ _BY_NAME: Mapping[str, type[Action]] = {
     "forget": ForgetCached,
 }
 _NAMES = {action: name for name, action in _BY_NAME.items()}
-#: What `to_json` calls the actions.
+#: What `to_json` calls the actions, and those of them that nothing takes back.
 ACTION_NAMES = frozenset(_BY_NAME)
+IRREVERSIBLE = ("delete", "transfer")
 
 
 def to_json(action: Action) -> dict[str, Any]:

@@ -6,8 +6,8 @@ became of it. What a crash leaves is therefore always a plan with some ticks mis
 of those happened (`recovery`).
 
 Plans are numbered within their run, so two plans for one record stay two. A run that undoes another gives each of its plans
-the number of the plan it takes back. Ticks and outcomes are written in their order behind what is waited for; a crash that
-takes the last of them leaves a plan that is found to be done.
+the number of the plan it takes back; their order is that in which they were written. Ticks and outcomes are written in their
+order behind what is waited for; a crash that takes the last of them leaves a plan that is found to be done.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS outcomes (
   subject TEXT NOT NULL, verdict TEXT NOT NULL, PRIMARY KEY (run, kind, id, key, part)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS open_plans ON plans (run) WHERE closed = 0;
-CREATE INDEX IF NOT EXISTS plans_of_a_row ON plans (run, id, number) WHERE key = '';
+CREATE INDEX IF NOT EXISTS plans_of_a_row ON plans (run, id) WHERE key = '';
 """
 
 #: What `PRAGMA user_version` says. Raise it with every action or column an older Mastomend would not understand.
@@ -68,7 +68,7 @@ WHERE u.undoes = ? AND json_extract(o.verdict, '$.reason') = '{Reason.UNDONE}'
 
 #: Whether a later plan of the run is about the row of `p`: kinds of one table share rows.
 _FOLLOWED = """
-p.key = '' AND EXISTS (SELECT 1 FROM plans q WHERE q.run = p.run AND q.id = p.id AND q.key = '' AND q.number > p.number
+p.key = '' AND EXISTS (SELECT 1 FROM plans q WHERE q.run = p.run AND q.id = p.id AND q.key = '' AND q.rowid > p.rowid
                        AND substr(q.kind || '/', 1, instr(q.kind || '/', '/'))
                            = substr(p.kind || '/', 1, instr(p.kind || '/', '/')))
 """
@@ -188,8 +188,8 @@ class Journal(JournalFile):
         Some at a time, so that others may write for as long as this takes. `but_taken_back` leaves out what an undo of
         the run has taken back or has decided about in a run that has not ended.
         """
-        last = self.highest(run)
-        pages = range(1, last + 1, PAGE)
+        (span,) = self.query("SELECT min(rowid) AS first, max(rowid) AS last FROM plans WHERE run = ?", (run,))
+        pages = range(span["first"] or 0, (span["last"] or -1) + 1, PAGE)
         left = ""
         if but_taken_back:
             left = (
@@ -197,7 +197,7 @@ class Journal(JournalFile):
                 "JOIN runs u ON u.id = o.run WHERE u.undoes = ? AND u.finished_at IS NULL)"
             )
         for start in reversed(pages) if newest_first else pages:
-            condition = f"run = ? AND number BETWEEN ? AND ?{left}"
+            condition = f"run = ? AND rowid BETWEEN ? AND ?{left}"
             page = self._plans(run, condition, (run, start, start + PAGE - 1, *([run, run] if left else [])))
             changed = [kept for kept in page if kept.done]
             yield from reversed(changed) if newest_first else changed
@@ -249,8 +249,8 @@ class Journal(JournalFile):
         """Those plans of a run, in the order they were made, with all their steps."""
         columns = "p.number, p.kind, p.id, p.key, p.subject, p.verdict, p.rule, p.part, s.position, s.action, s.done_at"
         sql = (
-            f"SELECT {columns}, {_FOLLOWED} AS followed FROM (SELECT * FROM plans WHERE {condition}) p "
-            "LEFT JOIN steps s ON s.run = p.run AND s.plan = p.number ORDER BY p.number, s.position"
+            f"SELECT {columns}, {_FOLLOWED} AS followed FROM (SELECT rowid, * FROM plans WHERE {condition}) p "
+            "LEFT JOIN steps s ON s.run = p.run AND s.plan = p.number ORDER BY p.rowid, s.position"
         )
         rows = self.query(sql, parameters)
         return [_kept(list(of_one)) for _, of_one in groupby(rows, key=lambda row: row["number"])]

@@ -7,7 +7,7 @@ moves or deletes a file asks first, in one question for all of them, whom it bel
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, assert_never
 
@@ -32,8 +32,9 @@ from mastomend.actions.actions import (
 )
 from mastomend.actions.trouble import Conflict, is_everybody_s
 from mastomend.actions.world import ChangingStore, World
+from mastomend.errors import UnreadableError
 from mastomend.mastodon.keys import Key
-from mastomend.storage.ports import MISSING
+from mastomend.storage.ports import MISSING, UNREADABLE
 from mastomend.vocabulary import Foreign, Nobody, Owned, Ownership
 
 #: What an action that was not done has for an answer.
@@ -100,9 +101,7 @@ def _one(world: World, action: Action, now: float) -> None:
                 raise Conflict(f"{source} is no longer the file that was to be copied")
             store.copy(source, key, private=False)
         case PreserveFile(key=key, quarantine=quarantine, place=place):
-            store = world.store(place)
-            if store.sizes([quarantine])[0] == MISSING:  # never over an older copy
-                store.copy(key, quarantine, private=True)
+            _preserve(world.store(place), key, quarantine)
         case Transfer():
             _transfer(world, action)
         case SetServing(key=key, before=before, after=after, place=place):
@@ -120,6 +119,23 @@ def _one(world: World, action: Action, now: float) -> None:
             raise AssertionError("these are done together")
         case _:
             assert_never(action)
+
+
+def _preserve(store: ChangingStore, key: Key, quarantine: Key) -> None:
+    """Never over an older copy; one that is there counts only if it is the very file that is about to be overwritten."""
+    (there,) = store.sizes([quarantine])
+    if there == MISSING:
+        store.copy(key, quarantine, private=True)
+    elif there == UNREADABLE:
+        raise UnreadableError(f"{quarantine} cannot be looked at: {store.obstacle(quarantine)}.")
+    elif not same_bytes(store, key, quarantine):
+        raise Conflict(f"another file is in the quarantine for {key}")
+
+
+def same_bytes(store: ChangingStore, one: Key, other: Key) -> bool:
+    """Whether two files are there and hold the same."""
+    sizes = store.sizes([one, other])
+    return sizes[0] == sizes[1] >= 0 and store.digest(one) == store.digest(other)
 
 
 def _transfer(world: World, action: Transfer) -> None:
@@ -152,6 +168,8 @@ def _sorted_out(
 def _quarantine(world: World, store: ChangingStore, actions: Sequence[QuarantineFile]) -> list[Answer]:
     owners = world.owners.of([action.key for action in actions])
     sizes = store.sizes([action.key for action in actions])
+    waiting = store.sizes([action.quarantine for action in actions])
+    taken: set[Key] = set()
 
     def judge(action: QuarantineFile, i: int) -> Answer | bool:
         match owners[i]:
@@ -165,6 +183,11 @@ def _quarantine(world: World, store: ChangingStore, actions: Sequence[Quarantine
             return False  # whoever removed it did our work
         if action.size is not None and sizes[i] != action.size:
             return Conflict(f"{action.key} is no longer the file that was seen")
+        if waiting[i] != MISSING and not same_bytes(store, action.key, action.quarantine):  # a move that was cut off
+            return Conflict(f"another file is in the quarantine for {action.key}")
+        if action.quarantine in taken:
+            return Conflict(f"another file goes to the quarantine for {action.key}")
+        taken.add(action.quarantine)
         return True
 
     return _sorted_out(actions, judge, lambda left: store.move([(a.key, a.quarantine) for a in left], private=True))
@@ -177,7 +200,12 @@ def _restore(store: ChangingStore, actions: Sequence[RestoreFile]) -> list[Answe
     def judge(action: RestoreFile, i: int) -> Answer | bool:
         if waiting[i] == MISSING:
             return Conflict(f"{action.quarantine} is no longer in the quarantine")
-        return True if at_keys[i] == MISSING else Conflict(f"there is a file at {action.key} again")
+        if at_keys[i] == MISSING:
+            return True
+        if not same_bytes(store, action.key, action.quarantine):
+            return Conflict(f"there is a file at {action.key} again")
+        (left,) = store.delete([action.quarantine])  # a move that was cut off before its source went
+        return left or False
 
     return _sorted_out(actions, judge, lambda left: store.move([(a.quarantine, a.key) for a in left], private=False))
 
@@ -223,7 +251,7 @@ def happened(world: World, action: Action) -> bool:
         case Transfer(key=key, size=size, target=target):
             return world.store(target).sizes([key])[0] == size
         case PreserveFile(quarantine=quarantine, place=place):
-            return world.store(place).sizes([quarantine])[0] != MISSING
+            return world.store(place).sizes([quarantine])[0] >= 0
         case QuarantineFile(key=gone, quarantine=there, place=place):
             return _moved(world.store(place), gone, there)
         case RestoreFile(key=there, quarantine=gone, place=place):
@@ -238,15 +266,25 @@ def happened(world: World, action: Action) -> bool:
             return not world.jobs.was_handed_over(job)
         case ForgetCached():
             return False  # forgetting twice is forgetting
-        case SetColumns(table=table, id=record_id, after=after):
-            return world.rows.are(table, record_id, after)
+        case SetColumns(table=table, id=record_id):
+            return world.rows.are(table, record_id, telling(action))
         case _:
             assert_never(action)
 
 
+def telling(action: SetColumns) -> Mapping[str, str | None]:
+    """What tells that a row was changed: the name of its file, if that changed; Mastodon itself may touch the rest meanwhile.
+
+    Moments never tell: nearly everything moves them.
+    """
+    names = {name: value for name, value in action.after.items() if name.endswith("file_name")}
+    lasting = {name: value for name, value in action.after.items() if not name.endswith("_at")}
+    return names or lasting or action.after
+
+
 def _moved(store: ChangingStore, gone: Key, there: Key) -> bool:
     at_source, at_target = store.sizes([gone, there])
-    return at_source == MISSING and at_target != MISSING
+    return at_source == MISSING and at_target >= 0
 
 
 def clear(world: World, action: Action) -> None:

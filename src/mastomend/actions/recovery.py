@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from mastomend.actions.actions import Action, PreserveFile, QuarantineFile, SetColumns, Writing, quarantine_key
+from mastomend.actions.actions import Action, Delete, PreserveFile, QuarantineFile, SetColumns, Writing, quarantine_key
 from mastomend.actions.journal import Journal, Kept
 from mastomend.actions.perform import clear, happened, holds, perform
 from mastomend.actions.plan import Plan, Rule, changes_a_row
@@ -20,8 +20,8 @@ from mastomend.vocabulary import Done, Foreign, Owned
 
 
 def is_left_over(plan: Plan, position: int) -> bool:
-    """Whether that action only puts aside what no row means any more: where it fails, that is told and no more."""
-    return isinstance(plan.actions[position], QuarantineFile) and changes_a_row(plan.actions[:position])
+    """Whether that action only removes what no row means any more: where it fails, that is told and no more."""
+    return isinstance(plan.actions[position], QuarantineFile | Delete) and changes_a_row(plan.actions[:position])
 
 
 def achieved(plan: Plan, positions: Iterable[int], detail: str = "") -> Verdict:
@@ -61,25 +61,26 @@ def roll_back(world: World, journal: Journal, run: str, kept: Kept) -> None:
         store = world.store(action.place)
         older = preserved.get(action.key)
         if older is not None and store.sizes([older])[0] != MISSING:
-            _move(world, action, older, action.key, private=False)
-        elif older is None and _may_leave(world, action.key):
+            _move(world, action, older, action.key, private=False, replace=True)
+        elif older is None and _may_leave(world, action.key, plan):
             _move(world, action, action.key, quarantine_key(run, action.key, world.key_prefix), private=True)
     journal.rolled_back(run, kept.number)
 
 
-def _may_leave(world: World, key: Key) -> bool:
-    """Whether a file that we wrote may be put aside again."""
+def _may_leave(world: World, key: Key, plan: Plan) -> bool:
+    """Whether a file that we wrote may be put aside again. Not if the row was to name it and does."""
+    renames = any(name.endswith("file_name") for a in plan.actions if isinstance(a, SetColumns) for name in a.after)
     match world.owners.of([key])[0]:
         case Owned(is_local=is_local):
-            return not is_local
+            return not is_local and not renames
         case Foreign():
             return False
         case _:
             return True
 
 
-def _move(world: World, action: Writing, source: Key, target: Key, *, private: bool) -> None:
-    (answer,) = world.store(action.place).move([(source, target)], private=private)
+def _move(world: World, action: Writing, source: Key, target: Key, *, private: bool, replace: bool = False) -> None:
+    (answer,) = world.store(action.place).move([(source, target)], private=private, replace=replace)
     if answer is not None:
         raise answer
 

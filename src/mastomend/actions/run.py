@@ -152,14 +152,16 @@ class Run:
         rest = iter(plans)
         while some := list(itertools.islice(rest, BATCH)):
             with self._ground.locks.records([record_name(plan.subject) for plan in some]) as free:
-                going = [_Going(self._number(plan), plan) for plan, is_free in zip(some, free, strict=True) if is_free]
-                self._carry_out([one for one in going if one.plan.actions])
-                became = {id(one.plan): one for one in going}
+                going = [
+                    _Going(self._number(plan), plan) if is_free else None
+                    for plan, is_free in zip(some, free, strict=True)
+                ]
+                self._carry_out([one for one in going if one is not None and one.plan.actions])
                 results = [
-                    (Done(plan.subject, became[id(plan)].verdict(), plan.part), [became[id(plan)].number])
-                    if id(plan) in became
+                    (Done(plan.subject, one.verdict(), plan.part), [one.number])
+                    if one is not None
                     else (Done(plan.subject, _busy(), plan.part), [])
-                    for plan in some
+                    for plan, one in zip(some, going, strict=True)
                 ]
                 self._ground.journal.outcome(self.id, *results)
             yield from (done for done, _ in results)
@@ -167,12 +169,24 @@ class Run:
     @contextmanager
     def locked(self, subject: Subject) -> Iterator[bool]:
         """Whether that record is ours to change until the block ends: nobody else, in no process, changes it then."""
-        with self._ground.locks.records([record_name(subject)]) as (free,):
-            self._locked.subject = subject if free else None
+        name, mine = record_name(subject), self._names()
+        if name in mine:  # by this very thread
+            yield True
+            return
+        with self._ground.locks.records([name]) as (free,):
+            if free:
+                mine.add(name)
             try:
                 yield free
             finally:
-                self._locked.subject = None
+                mine.discard(name)
+
+    def _names(self) -> set[str]:
+        """What this thread has locked."""
+        if not hasattr(self._locked, "names"):
+            self._locked.names = set[str]()
+        names: set[str] = self._locked.names
+        return names
 
     def change(self, plan: Plan) -> Done:
         """Carry out one plan, under its record's lock. It stays open until `close`: look first whether it helped.
@@ -180,7 +194,7 @@ class Run:
         Raises:
             StorageError, DatabaseError, JournalError: everybody's trouble; the next run settles this plan.
         """
-        if getattr(self._locked, "subject", None) != plan.subject:
+        if record_name(plan.subject) not in self._names():
             with self.locked(plan.subject) as free:
                 return self.change(plan) if free else Done(plan.subject, _busy(), plan.part)
         going = _Going(self._number(plan), plan)
@@ -269,11 +283,23 @@ def _settle(ground: Ground) -> int:
         if not plans:
             return 0
         world = stack.enter_context(ground.open_world())
-        for run, kept in plans:
-            done = recover(world, ground.journal, run, kept, ground.clock())
-            if done is not None:
-                ground.journal.outcome(run, (done, [kept.number]))
-                if isinstance(done.verdict, Refused):
-                    ground.note(f"{done.subject}: {done.verdict.detail}")
-    ground.note(f"{len(plans)} half-done record(s) of a run that was cut off have been settled.")
-    return len(plans)
+        settled = sum(_settle_one(ground, world, run, kept) for run, kept in plans)
+    if settled:
+        ground.note(f"{settled} half-done record(s) of a run that was cut off have been settled.")
+    return settled
+
+
+def _settle_one(ground: Ground, world: World, run: str, kept: Kept) -> bool:
+    """Whether it could be: not while somebody changes its record, and not without the storages it names."""
+    if not world.has(kept.plan.actions):
+        ground.note(f"{kept.plan.subject}: half done in another storage; the command that did it settles it.")
+        return False
+    with ground.locks.records([record_name(kept.plan.subject)]) as (free,):
+        if not free:
+            return False
+        done = recover(world, ground.journal, run, kept, ground.clock())
+        if done is not None:
+            ground.journal.outcome(run, (done, [kept.number]))
+            if isinstance(done.verdict, Refused):
+                ground.note(f"{done.subject}: {done.verdict.detail}")
+    return True

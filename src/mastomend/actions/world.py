@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from mastomend.actions.actions import MEDIA, Place
+from mastomend.actions.actions import MEDIA, Action, Place, Transfer
 from mastomend.database.changes import Change, Values
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.jobs import Job
@@ -86,6 +86,13 @@ class World:
     jobs: Jobs
     caches: Cached
     key_prefix: str = ""
+
+    def has(self, actions: Iterable[Action]) -> bool:
+        """Whether every storage they name is at hand."""
+        actions = list(actions)
+        named = (getattr(action, field, MEDIA) for action in actions for field in ("place", "target"))
+        named_too = (action.source for action in actions if isinstance(action, Transfer))
+        return all(place in self.places for place in (*named, *named_too))
 
     def store(self, place: Place = MEDIA) -> ChangingStore:
         """The storage of that name.

@@ -21,7 +21,7 @@ from mastomend.commands.parts import Parts, changing_parts, ground
 from mastomend.ids import moment_of, new_id
 from mastomend.inventory.workspace import is_under_way
 from mastomend.outcomes import Purged
-from mastomend.plans.cleanup import Kept, purge
+from mastomend.plans.cleanup import Kept, no_longer_needed, purge
 from mastomend.progress import Progress, Silent
 from mastomend.storage.ports import held
 from mastomend.vocabulary import Done
@@ -86,7 +86,7 @@ def cleanup(
 
 def _plans(instance: Instance, parts: Parts, here: Ground, before: datetime, kept: Kept) -> Iterator[Plan]:
     runs = here.journal.runs()
-    old = {one.id for one in runs if one.finished_at and datetime.fromisoformat(one.finished_at) < before}
+    old = no_longer_needed([(one.id, one.undoes, one.finished_at) for one in runs], before)
     prefix = quarantine_prefix(instance.key_prefix)
     objects = ((one.key, one.size) for some in parts.store.list(prefix) for one in held(some))
     return purge(objects, old, {one.id for one in runs}, kept, instance.key_prefix)

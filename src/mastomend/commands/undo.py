@@ -12,10 +12,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from mastomend.actions.actions import Action, Irreversible, QuarantineFile, RestoreFile, SetColumns, Writing, inverse
+from mastomend.actions.actions import (
+    IRREVERSIBLE,
+    Action,
+    Irreversible,
+    PreserveFile,
+    QuarantineFile,
+    RestoreFile,
+    SetColumns,
+    Writing,
+    inverse,
+)
 from mastomend.actions.journal import Journal, JournaledRun, Kept
 from mastomend.actions.owners import owned
-from mastomend.actions.perform import happened, holds
+from mastomend.actions.perform import happened, holds, same_bytes
 from mastomend.actions.plan import Plan, Rule
 from mastomend.actions.run import BATCH, preview, record_name, run
 from mastomend.actions.trouble import Conflict, is_everybody_s, trouble
@@ -28,7 +38,7 @@ from mastomend.outcomes import Refused, Restored, Verdict
 from mastomend.progress import Progress, Silent
 from mastomend.reasons import Reason
 from mastomend.storage.ports import MISSING
-from mastomend.vocabulary import Done
+from mastomend.vocabulary import Done, Owned
 
 #: How many plans a dry run shows in words.
 _SHOWN = 10
@@ -81,7 +91,7 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
             progress.start(f"undo {undone.id}", _left(journal, undone))
             planner = _Planner(parts.world(), new, report)
             for kept in _unreversed(journal, undone, progress):
-                report.count(*preview([planner.plan(kept, trusting=kept.is_followed)], report.show))
+                report.count(*preview([planner.foreseen(kept)], report.show))
             return report
         with run(here, "undo", undone.id, new) as current:
             if not stack.enter_context(owned(instance.state, undone.id)):
@@ -100,6 +110,10 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
             if undone.finished_at is None:  # it must not go on after it was taken back
                 journal.finish(undone.id, {"cut_off": True})
             planner = _Planner(parts.world(), current.id, report)
+            if final := sum(journal.actions_done(undone.id)[name] for name in IRREVERSIBLE):
+                progress.note(
+                    f"{final:,} of its changes nothing takes back: files that were deleted, or copied elsewhere."
+                )
             for some in _of_different_rows(_unreversed(journal, undone, progress)):
                 for _ in current.execute([planner.plan(kept) for kept in some]):
                     pass
@@ -142,9 +156,21 @@ class _Planner:
     world: World
     run: str
     report: UndoReport
+    refused: set[str] = field(default_factory=set)
+
+    def foreseen(self, kept: Kept) -> Plan:
+        """A dry run's plan: what came after it is still there, and would be gone by then, unless it is refused."""
+        name = record_name(kept.plan.subject)
+        if kept.is_followed and name in self.refused:
+            verdict = Refused(Reason.CONFLICT, "a later change of the same row stays")
+            return Plan(kept.plan.subject, verdict, (), Rule.TAKE_BACK, kept.number)
+        plan = self.plan(kept, trusting=kept.is_followed)
+        if isinstance(plan.verdict, Refused):
+            self.refused.add(name)
+        return plan
 
     def plan(self, kept: Kept, *, trusting: bool = False) -> Plan:
-        """The plan that takes that one back. `trusting`: a dry run, in which what came after it is still there."""
+        """The plan that takes that one back. `trusting`: its rows and files are not looked at."""
         verdict: Verdict = Restored(Reason.UNDONE)
         actions: Sequence[Action] = ()
         try:
@@ -175,7 +201,7 @@ class _Planner:
         done = kept.performed[::-1]
         rows = [action for action in done if isinstance(action, SetColumns)]
         if rows and all(self.world.rows.are(row.table, row.id, row.before) for row in rows):
-            return [action for action in actions if not happened(self.world, action)]
+            return [action for action in actions if self._is_left(kept, action)]
         for action in done:
             if isinstance(action, SetColumns) and not self.world.rows.are(action.table, action.id, action.after):
                 raise Conflict(f"{action.table} {action.id} was changed by somebody else meanwhile")
@@ -184,15 +210,39 @@ class _Planner:
         self._look(actions)
         return actions
 
+    def _is_left(self, kept: Kept, action: Action) -> bool:
+        """Whether an undo that stopped half way, after the row, still has that to do.
+
+        Raises:
+            Conflict: what lies there is neither what the run wrote nor what it kept.
+        """
+        if not isinstance(action, QuarantineFile):
+            return not happened(self.world, action)
+        store = self.world.store(action.place)
+        if store.sizes([action.key])[0] == MISSING:
+            return False
+        for done in kept.performed:
+            if isinstance(done, Writing) and done.key == action.key and not holds(self.world, done):
+                older = [a.quarantine for a in kept.performed if isinstance(a, PreserveFile) and a.key == action.key]
+                if older and store.sizes(older)[0] == MISSING:
+                    return False  # it is back already
+                raise Conflict(f"{action.key} is no longer the file that was written")
+        return True
+
     def _look(self, actions: Iterable[Action]) -> None:
-        moved_away = {action.key for action in actions if isinstance(action, QuarantineFile)}
+        moving = [action.key for action in actions if isinstance(action, QuarantineFile)]
+        for key, owner in zip(moving, self.world.owners.of(moving) if moving else (), strict=True):
+            if isinstance(owner, Owned) and owner.is_local:
+                raise Conflict(f"{key} belongs to a local record")
+        moved_away = set(moving)
         for restored in actions:
             if isinstance(restored, RestoreFile):
                 store = self.world.store(restored.place)
                 at_key, at_quarantine = store.sizes([restored.key, restored.quarantine])
                 if at_quarantine == MISSING:
                     raise Conflict(f"{restored.key} is no longer in the quarantine")
-                if at_key != MISSING and restored.key not in moved_away:
+                is_there = at_key != MISSING and restored.key not in moved_away
+                if is_there and not same_bytes(store, restored.key, restored.quarantine):
                     raise Conflict(f"there is a file at {restored.key} again")
 
 

@@ -18,6 +18,13 @@ from mastomend.database.connection import Pool
 from mastomend.errors import DatabaseError
 
 Values = Mapping[str, str | None]
+#: Somebody else holds that row, or wanted it the other way round: it may be free a moment later.
+_OF_ONE = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.SerializationFailure,
+)
 
 
 class Change(Protocol):
@@ -46,7 +53,7 @@ class GuardedRows:
             DatabaseError: the connection is lost, or this user may not change that table.
         """
         answers: list[str | None] = [None] * len(changes)
-        ordered = sorted(range(len(changes)), key=lambda i: _shape(changes[i]))
+        ordered = sorted(range(len(changes)), key=lambda i: (_shape(changes[i]), changes[i].id))
         for _, group in groupby(ordered, key=lambda i: _shape(changes[i])):
             same = list(group)
             for i, answer in zip(same, self._set_alike([changes[i] for i in same]), strict=True):
@@ -64,7 +71,7 @@ class GuardedRows:
         parameters = [[*change.after.values(), change.id, *change.before.values()] for change in changes]
         try:
             counts = self._run(statement, parameters)
-        except (psycopg.DataError, psycopg.IntegrityError, UnicodeError) as error:
+        except (psycopg.DataError, psycopg.IntegrityError, UnicodeError, *_OF_ONE) as error:
             if len(changes) > 1:  # all of them were taken back together
                 return [answer for change in changes for answer in self._set_alike([change])]
             return [f"{first.table} {first.id} does not take it: {' '.join(str(error).split())[:200]}"]

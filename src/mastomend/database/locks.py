@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from mastomend.database.connection import connect, is_pooled
 from mastomend.errors import DatabaseError, SafetyStop
@@ -61,10 +62,9 @@ class DatabaseLocks:
         self._in_use: set[str] = set()  # by threads of this process
         self._due: set[int] = set()  # ours still, and to be given back with the next question
         self._freed = threading.Condition()
-        self._transaction = contextlib.ExitStack()
         try:
             if is_pooled(database, self._connection) if pooled is None else pooled:
-                self._transaction.enter_context(self._connection.transaction())
+                self._connection.execute("BEGIN")
         except BaseException:
             self._connection.close()
             raise
@@ -74,8 +74,10 @@ class DatabaseLocks:
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(psycopg.Error):  # a connection that is gone has freed everything already
-            self._transaction.close()
-        self._connection.close()
+            self._connection.execute("SELECT pg_advisory_unlock_all()")
+            if self._connection.info.transaction_status is not TransactionStatus.IDLE:
+                self._connection.execute("COMMIT")
+        self._connection.close()  # in a transaction that failed, a pooler then closes the session, and with it the locks
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -145,7 +147,7 @@ class DatabaseLocks:
         except psycopg.Error as error:
             raise DatabaseError(
                 f"PostgreSQL: the connection that holds Mastomend's locks is lost: {' '.join(str(error).split())[:200]}",
-                hint="Nothing was changed after it. The same command goes on where it stopped.",
+                hint="The same command goes on where it stopped.",
             ) from None
 
 

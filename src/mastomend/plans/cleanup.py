@@ -1,13 +1,14 @@
 """What of the quarantine is old enough to be deleted for good. Pure.
 
-A file may go when the run that put it there has ended, and long enough ago: until then `undo` brings it back. What no run of
-this journal put there is not understood, and stays.
+A file may go when the run that put it there, and every undo of that run, has ended, and long enough ago: until then they bring
+it back. What no run of this journal put there is not understood, and stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from mastomend.actions.actions import Delete, quarantined_by
 from mastomend.actions.plan import Plan, Rule
@@ -23,6 +24,24 @@ class Kept:
 
     files: int = 0
     unknown: int = 0
+
+
+def no_longer_needed(runs: Iterable[tuple[str, str | None, str | None]], before: datetime) -> set[str]:
+    """The runs (id, the run it undoes, when it ended) whose quarantine nobody needs any more.
+
+    An undo, and what undoes it, bring files back from the quarantine of the run they are about, and put them there again: it is
+    needed until all of them have ended, long enough ago.
+    """
+    known = list(runs)
+    undoes = {run: undone for run, undone, _ in known if undone}
+
+    def first(run: str) -> str:
+        while run in undoes:
+            run = undoes[run]
+        return run
+
+    young = {first(run) for run, _, ended in known if ended is None or datetime.fromisoformat(ended) >= before}
+    return {run for run, _, _ in known if first(run) not in young}
 
 
 def purge(

@@ -165,7 +165,9 @@ class AzureObjectStore:
         except self._error as error:
             raise self._failure(error, source) from None
 
-    def move(self, pairs: Sequence[tuple[Key, Key]], *, private: bool) -> Sequence[ObjectError | None]:
+    def move(
+        self, pairs: Sequence[tuple[Key, Key]], *, private: bool, replace: bool = False
+    ) -> Sequence[ObjectError | None]:
         def move(pair: tuple[Key, Key]) -> ObjectError | None:
             try:
                 self.copy(*pair, private=private)

@@ -232,20 +232,21 @@ class FilesystemStore:
         mode = None if private else self._file_mode
         self._install(self._path(target), write, mode, private_folders=private)
 
-    def move(self, pairs: Sequence[tuple[Key, Key]], *, private: bool) -> Sequence[ObjectError | None]:
+    def move(
+        self, pairs: Sequence[tuple[Key, Key]], *, private: bool, replace: bool = False
+    ) -> Sequence[ObjectError | None]:
         """Renames: files stay as they are, mode and owner too. What is private lies in folders nobody else may enter.
 
         Each folder that got files is synced once for all of them; those they left need not be.
         """
-        answers = [self._attempt(self._rename, source, target, private) for source, target in pairs]
+        replaces = private or replace
+        answers = [self._attempt(self._rename, source, target, private, replaces) for source, target in pairs]
         moved = [pair for pair, answer in zip(pairs, answers, strict=True) if answer is None]
-        got = {folder: self._attempt(self._sync, folder) for folder in self._folders_of(key for _, key in moved)}
+        for folder in self._folders_of(key for _, key in moved):
+            self._sync(folder)
         for folder in self._folders_of(key for key, _ in moved):
             self._folders.remove_empty(folder)
-        return [
-            answer if answer is not None else got[self._path(target).parent]
-            for answer, (_, target) in zip(answers, pairs, strict=True)
-        ]
+        return answers
 
     def _folders_of(self, keys: Iterable[Key]) -> Sequence[Path]:
         return list(dict.fromkeys(self._path(key).parent for key in keys))
@@ -259,16 +260,25 @@ class FilesystemStore:
         return None
 
     def _sync(self, folder: Path) -> None:
+        """What was moved may not be durable if this fails: then nobody may say that it was, or that it was not."""
         try:
             self._folders.sync_up_from(folder)
         except OSError as error:
-            raise self._failure(error, str(folder)) from None
+            raise StorageError(
+                f"The disk of {self.root} cannot be relied on: {folder}: {error.strerror}.",
+                hint="See `dmesg`. The next run settles what this one was doing.",
+            ) from None
 
-    def _rename(self, source: Key, target: Key, private: bool) -> None:
+    def _rename(self, source: Key, target: Key, private: bool, replaces: bool) -> None:
         origin, destination = self._path(source), self._path(target)
         try:
             self._folders.make(destination.parent, private=private)
-            origin.rename(destination)
+            if not replaces and _link(origin, destination):
+                origin.unlink()
+            else:
+                origin.rename(destination)
+        except FileExistsError:
+            raise ObjectError(f"{target} is there again.") from None
         except OSError as error:
             if error.errno != errno.EXDEV:  # a mount point below the root: copy, then remove
                 raise self._failure(error, source) from None
@@ -362,3 +372,18 @@ class FilesystemStore:
                 )
         way = self.in_the_way(str(what)) if isinstance(what, str) else ""
         return ObjectError(f"{what}: {error.strerror}{f' ({way})' if way else ''}.")
+
+
+def _link(origin: Path, destination: Path) -> bool:
+    """Give a file a second name where nothing is; False where that cannot be done, and a rename must do.
+
+    Raises:
+        FileExistsError: something is there.
+    """
+    try:
+        os.link(origin, destination, follow_symlinks=False)
+    except OSError as error:
+        if isinstance(error, FileExistsError | FileNotFoundError):
+            raise
+        return False
+    return True

@@ -102,10 +102,14 @@ class MemoryStore:
     def clear(self, key: Key) -> None:
         """A cut-off write leaves nothing."""
 
-    def move(self, pairs: Sequence[tuple[Key, Key]], *, private: bool) -> Sequence[ObjectError | None]:
+    def move(
+        self, pairs: Sequence[tuple[Key, Key]], *, private: bool, replace: bool = False
+    ) -> Sequence[ObjectError | None]:
         answers: list[ObjectError | None] = []
         for source, target in pairs:
             try:
+                if target in self.objects and not private and not replace:
+                    raise ObjectError(f"{target} is there.")
                 self.copy(source, target, private=private)
             except ObjectError as error:
                 answers.append(error)

@@ -182,7 +182,9 @@ class S3ObjectStore:
         headers = self._headers(target, private=private)
         self._client.run(self._bucket.copy(source, target, headers))
 
-    def move(self, pairs: Sequence[tuple[Key, Key]], *, private: bool) -> Sequence[ObjectError | None]:
+    def move(
+        self, pairs: Sequence[tuple[Key, Key]], *, private: bool, replace: bool = False
+    ) -> Sequence[ObjectError | None]:
         """A copy never carries a permission: each target gets its own."""
 
         async def copy(pair: tuple[Key, Key]) -> ObjectError | None:

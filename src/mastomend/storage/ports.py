@@ -171,8 +171,13 @@ class Writing(Protocol):
         """
         ...
 
-    def move(self, pairs: Sequence[tuple[Key, Key]], *, private: bool) -> Sequence[ObjectError | None]:
+    def move(
+        self, pairs: Sequence[tuple[Key, Key]], *, private: bool, replace: bool = False
+    ) -> Sequence[ObjectError | None]:
         """As `copy` for each (source, target), then the source is gone; all are durable when it returns.
+
+        What is public is not moved over a file that is there, unless `replace` says so; in a bucket look before: it cannot be
+        made sure there. What is private is moved to names of our own: look before, too.
 
         One answer for each: None, or why that one was not moved; its source still exists then. After a crash both may
         exist, never neither.
