@@ -19,7 +19,7 @@ from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.mastodon.kinds import AVATARS
 
-DRIVER = Path(__file__).with_name("killed_repair.py")
+DRIVER = Path(__file__).parents[1] / "killed_repair.py"
 
 
 def prepare(instance: SimulatedInstance, network: Fediverse) -> dict[str, str]:

@@ -15,7 +15,7 @@ from mastomend.actions.actions import QuarantineFile
 from mastomend.actions.journal import Journal
 from mastomend.commands.undo import undo
 
-DRIVER = Path(__file__).with_name("killed_set_aside.py")
+DRIVER = Path(__file__).parents[1] / "killed_set_aside.py"
 RUN = "20261101T000000Z-dead"
 
 

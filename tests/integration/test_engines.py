@@ -171,7 +171,7 @@ def test_killed_between_reset_and_enqueue_a_rerun_enqueues(make_instance: MakeIn
         client.flushall()
         instance = make_instance("4.5", redis_port=redis_port)
         ids = {add(instance, kind, 5 + n) for n, kind in enumerate((AVATARS, HEADERS))}
-        driver = Path(__file__).parent.parent / "faults" / "killed_repair.py"
+        driver = Path(__file__).parents[1] / "killed_repair.py"
         command = [sys.executable, str(driver), str(instance.env), str(number), "sidekiq"]
         process = subprocess.run(command, capture_output=True, check=False, timeout=60)
         if process.returncode == 0:

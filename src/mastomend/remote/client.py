@@ -56,24 +56,24 @@ class TimeLimits:
 
 
 class Failure(StrEnum):
-    """Why there is no body. The words are stable: reports and `--json` consumers rely on them."""
+    """Why there is no body, in the words of `Reason`."""
 
-    NOT_FOUND = "not_found"
-    GONE = "gone"
-    FORBIDDEN = "forbidden"
-    RATE_LIMITED = "rate_limited"
-    SERVER_ERROR = "server_error"
-    HTTP_STATUS = "http_status"
-    DNS = "dns"
-    CONNECT = "connect"
-    TLS = "tls"
-    TIMEOUT = "timeout"
-    BROKEN_OFF = "broken_off"
-    TOO_BIG = "too_big"
-    PRIVATE_ADDRESS = "private_address"
-    TOO_MANY_REDIRECTS = "too_many_redirects"
-    BAD_URL = "bad_url"
-    BAD_ENCODING = "bad_encoding"
+    NOT_FOUND = Reason.NOT_FOUND.value
+    GONE = Reason.GONE.value
+    FORBIDDEN = Reason.FORBIDDEN.value
+    RATE_LIMITED = Reason.RATE_LIMITED.value
+    SERVER_ERROR = Reason.SERVER_ERROR.value
+    HTTP_STATUS = Reason.HTTP_STATUS.value
+    DNS = Reason.DNS.value
+    CONNECT = Reason.CONNECT.value
+    TLS = Reason.TLS.value
+    TIMEOUT = Reason.TIMEOUT.value
+    BROKEN_OFF = Reason.BROKEN_OFF.value
+    TOO_BIG = Reason.TOO_BIG.value
+    PRIVATE_ADDRESS = Reason.PRIVATE_ADDRESS.value
+    TOO_MANY_REDIRECTS = Reason.TOO_MANY_REDIRECTS.value
+    BAD_URL = Reason.BAD_URL.value
+    BAD_ENCODING = Reason.BAD_ENCODING.value
 
     @property
     def reason(self) -> Reason:

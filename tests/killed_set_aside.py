@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from pathlib import Path
-from typing import Any
+
+from killing import around, boundary
 
 from mastomend.actions import run as run_module
 from mastomend.actions.actions import QuarantineFile, quarantine_key
@@ -21,26 +20,6 @@ from mastomend.storage import filesystem
 from mastomend.vocabulary import ObjectAt
 
 RUN = "20261101T000000Z-dead"
-_left = int(sys.argv[2])
-
-
-def boundary() -> None:
-    """Die here if it is time."""
-    global _left
-    _left -= 1
-    if _left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def around(original: Any) -> Any:
-    def wrapped(*arguments: Any, **named: Any) -> Any:
-        boundary()
-        result = original(*arguments, **named)
-        boundary()
-        return result
-
-    return wrapped
-
 
 Journal.commit = around(Journal.commit)  # type: ignore[method-assign]
 Journal.note = around(Journal.note)  # type: ignore[method-assign]

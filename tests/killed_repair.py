@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
 from pathlib import Path
-from typing import Any
+
+from killing import around
 
 from mastomend.actions import recovery as recovery_module
 from mastomend.actions import run as run_module
@@ -16,29 +14,6 @@ from mastomend.commands.instance import open_instance
 from mastomend.commands.repair import RepairOptions, repair
 from mastomend.outcomes import Engine
 from mastomend.restore.handing_over import HandOverLimits
-
-_lock = threading.Lock()
-_left = int(sys.argv[2])
-
-
-def boundary() -> None:
-    """Die here if it is time."""
-    global _left
-    with _lock:
-        _left -= 1
-        if _left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def around(original: Any) -> Any:
-    def wrapped(*arguments: Any, **named: Any) -> Any:
-        boundary()
-        result = original(*arguments, **named)
-        boundary()
-        return result
-
-    return wrapped
-
 
 Journal.commit = around(Journal.commit)  # type: ignore[method-assign]
 run_module.perform = around(run_module.perform)  # type: ignore[attr-defined]
