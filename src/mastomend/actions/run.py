@@ -38,6 +38,8 @@ from mastomend.vocabulary import Done, RowOf, Subject
 
 #: Plans that are carried out together.
 BATCH = 500
+#: So long PostgreSQL may take to see that who held a lock has died.
+_DYING_S = 2.0
 #: A run that was cut off longer ago is not gone on with.
 RESUMED_WITHIN_S = 24 * 3600.0
 
@@ -59,6 +61,7 @@ class Ground:
     open_world: Callable[[], AbstractContextManager[World]]
     note: Callable[[str], None] = lambda text: None
     clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
 
 
 @contextmanager
@@ -294,12 +297,17 @@ def _settle_one(ground: Ground, world: World, run: str, kept: Kept) -> bool:
     if not world.has(kept.plan.actions):
         ground.note(f"{kept.plan.subject}: half done in another storage; the command that did it settles it.")
         return False
-    with ground.locks.records([record_name(kept.plan.subject)]) as (free,):
-        if not free:
+    patience = ground.clock() + _DYING_S
+    while True:
+        with ground.locks.records([record_name(kept.plan.subject)]) as (free,):
+            if free:
+                done = recover(world, ground.journal, run, kept, ground.clock())
+                break
+        if ground.clock() > patience:
             return False
-        done = recover(world, ground.journal, run, kept, ground.clock())
-        if done is not None:
-            ground.journal.outcome(run, (done, [kept.number]))
-            if isinstance(done.verdict, Refused):
-                ground.note(f"{done.subject}: {done.verdict.detail}")
+        ground.sleep(_DYING_S / 10)
+    if done is not None:
+        ground.journal.outcome(run, (done, [kept.number]))
+        if isinstance(done.verdict, Refused):
+            ground.note(f"{done.subject}: {done.verdict.detail}")
     return True

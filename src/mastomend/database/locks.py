@@ -12,6 +12,7 @@ import hashlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -27,6 +28,8 @@ from mastomend.mastodon.configuration import Database
 LOCK_ID = 0x6D617374_6F6D656E & 0x7FFFFFFFFFFFFFFF
 #: The first half of the locks of single records; the second is made of the record's name.
 _RECORDS = 0x6D617374
+#: So long PostgreSQL may take to see that who held a lock has died.
+_DYING_S = 1.0
 
 _HOLDER = """
 SELECT a.application_name AS holder FROM pg_locks l JOIN pg_stat_activity a USING (pid)
@@ -86,8 +89,12 @@ class DatabaseLocks:
         Raises:
             SafetyStop: somebody does; the message says who.
         """
-        (got,) = self._ask("SELECT pg_try_advisory_lock(%s) AS got", [LOCK_ID])
-        if not got["got"]:
+        patience = time.monotonic() + _DYING_S
+        while not (got := self._ask("SELECT pg_try_advisory_lock(%s) AS got", [LOCK_ID])[0]["got"]):
+            if time.monotonic() > patience:
+                break
+            time.sleep(_DYING_S / 10)
+        if not got:
             holders = self._ask(_HOLDER, [LOCK_ID])
             raise held_by(str(holders[0]["holder"]) if holders else "another process")
         try:
