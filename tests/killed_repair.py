@@ -11,7 +11,8 @@ from mastomend.actions import recovery as recovery_module
 from mastomend.actions import run as run_module
 from mastomend.actions.journal import Journal
 from mastomend.commands.instance import open_instance
-from mastomend.commands.repair import RepairOptions, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.outcomes import Engine
 from mastomend.restore.handing_over import HandOverLimits
 

@@ -20,7 +20,8 @@ from bucket_proxy import BucketProxy, bucket_proxy, refuse
 from conftest import MakeInstance, opened
 
 from mastomend.commands.check import CheckOptions, check
-from mastomend.commands.repair import RepairOptions, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.services import S3Server

@@ -20,7 +20,7 @@ from mastomend.cli.repair import document as repair_document
 from mastomend.commands.check_report import CheckReport, Cost, KindReport
 from mastomend.commands.cleanup import CleanupReport
 from mastomend.commands.history import PastRun
-from mastomend.commands.repair import RepairReport
+from mastomend.commands.repair_report import RepairReport
 from mastomend.commands.undo import UndoReport
 from mastomend.mastodon.versions import Version
 from mastomend.outcomes import OF_RECORDS, Outcome, OutcomeRow

@@ -16,7 +16,8 @@ from conftest import MakeInstance, opened
 from population import populate
 
 from mastomend.commands.check import CheckOptions, check
-from mastomend.commands.repair import RepairOptions, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.errors import SafetyStop

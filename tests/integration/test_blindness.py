@@ -19,7 +19,8 @@ from conftest import MakeInstance, opened
 from mastomend.actions.journal import VERSION, Journal
 from mastomend.cli.app import run
 from mastomend.commands.check import CheckOptions, check
-from mastomend.commands.repair import RepairOptions, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance

@@ -15,7 +15,8 @@ from conftest import MakeInstance, opened
 from population import populate
 
 from mastomend.commands.check import CheckOptions, check
-from mastomend.commands.repair import RepairOptions, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.demo.instance import VERSIONS, SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.inventory import expected, held

@@ -15,7 +15,8 @@ from mastomend.actions.journal import Journal
 from mastomend.cli.app import run as cli
 from mastomend.commands.check import check
 from mastomend.commands.cleanup import cleanup
-from mastomend.commands.repair import RepairOptions, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.commands.settings import parse_age
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse

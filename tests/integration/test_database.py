@@ -15,7 +15,8 @@ from population import populate
 
 from mastomend.cli.app import run
 from mastomend.commands.check import check
-from mastomend.commands.repair import RepairOptions, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.database import reader as database_module
 from mastomend.database.reader import MastodonDatabase
 from mastomend.demo.fediverse import Fediverse

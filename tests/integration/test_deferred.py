@@ -14,7 +14,8 @@ from conftest import MakeInstance, opened
 
 from mastomend.actions.deferral import Deferral
 from mastomend.commands.history import lost
-from mastomend.commands.repair import RepairOptions, RepairReport, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions, RepairReport
 from mastomend.demo.fediverse import Fediverse, Manners
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture

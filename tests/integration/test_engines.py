@@ -25,7 +25,8 @@ from mastomend.actions.deferral import Deferral
 from mastomend.actions.journal import Journal
 from mastomend.actions.ledger import Ledger
 from mastomend.commands.check import check
-from mastomend.commands.repair import RepairOptions, RepairReport, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions, RepairReport
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance

@@ -12,7 +12,8 @@ import pytest
 from broken import Made, outcomes, record
 from conftest import MakeInstance, opened
 
-from mastomend.commands.repair import RepairOptions, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.demo.fediverse import Fediverse, Manners
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture

@@ -17,7 +17,8 @@ from mastomend.actions.actions import PutFile, QuarantineFile, quarantine_key
 from mastomend.actions.journal import Journal
 from mastomend.actions.plan import Plan, Rule
 from mastomend.commands.check import CheckOptions, check
-from mastomend.commands.repair import RepairOptions, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance

@@ -10,7 +10,8 @@ from conftest import MakeInstance, opened
 
 from mastomend.commands.check import check
 from mastomend.commands.history import history
-from mastomend.commands.repair import RepairOptions, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse, Manners, Origin
 from mastomend.demo.instance import SimulatedInstance

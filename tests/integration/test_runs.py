@@ -32,7 +32,8 @@ from mastomend.actions.plan import Plan, Rule
 from mastomend.actions.recovery import recover
 from mastomend.actions.run import Hold, preview, run
 from mastomend.commands.parts import ground
-from mastomend.commands.repair import RepairOptions, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance

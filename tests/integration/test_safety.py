@@ -12,7 +12,8 @@ from runs import a_run, plan
 from mastomend.actions.actions import Action, PreserveFile, PutFile, QuarantineFile, SetColumns, quarantine_key
 from mastomend.actions.journal import Journal
 from mastomend.actions.recovery import recover
-from mastomend.commands.repair import RepairOptions, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.commands.undo import undo
 from mastomend.database.locks import DatabaseLocks
 from mastomend.database.reader import MastodonDatabase

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from mastomend.actions.actions import quarantine_key
 from mastomend.commands.check import check
 from mastomend.commands.history import history
-from mastomend.commands.repair import RepairOptions, RepairReport, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions, RepairReport
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse, Origin
 from mastomend.demo.instance import SimulatedInstance

@@ -29,7 +29,8 @@ from mastomend.cli.app import run
 from mastomend.cli.output import Console, escape
 from mastomend.commands.check import check
 from mastomend.commands.instance import open_instance
-from mastomend.commands.repair import RepairOptions, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture

@@ -22,7 +22,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mastomend.actions.actions import ACTION_NAMES, Action, from_json, to_json
+from mastomend.actions.actions import ACTION_NAMES, IRREVERSIBLE, Action, from_json, to_json
 from mastomend.actions.journal_file import PAGE, JournalFile, Statement
 from mastomend.actions.plan import Plan, Rule
 from mastomend.errors import JournalError
@@ -211,6 +211,15 @@ class Journal(JournalFile):
         """How many plans of a run were taken back by undos that ended or are under way, and hold."""
         sql = f"SELECT count(DISTINCT o.part) AS n {_TAKEN_BACK}"
         return int(self.query(sql, (run,))[0]["n"])
+
+    def irreversible(self, run: str) -> int:
+        """How many of its plans have done something that nothing takes back."""
+        names = ", ".join("?" for _ in IRREVERSIBLE)
+        sql = (
+            "SELECT count(DISTINCT plan) AS n FROM steps WHERE run = ? AND done_at IS NOT NULL "
+            f"AND json_extract(action, '$.action') IN ({names})"
+        )
+        return int(self.query(sql, (run, *IRREVERSIBLE))[0]["n"])
 
     def actions_done(self, run: str) -> Counter[str]:
         """How many actions of each type a run has done; their names as in `actions.to_json`."""

@@ -55,7 +55,7 @@ def demo_command(
 
 
 def _show(event: Event) -> None:
-    from mastomend.commands.repair import RepairOptions
+    from mastomend.commands.repair_report import RepairOptions
     from mastomend.demo.story import Checked, Repaired, Running, Told
 
     match event:

@@ -18,7 +18,7 @@ from mastomend.commands.settings import parse_percent
 from mastomend.outcomes import OF_RECORDS, Engine, Outcome
 
 if TYPE_CHECKING:
-    from mastomend.commands.repair import RepairOptions, RepairReport
+    from mastomend.commands.repair_report import RepairOptions, RepairReport
 
 EXAMPLES = """
 Examples:
@@ -69,7 +69,8 @@ def repair_command(
     json: Json = False,
 ) -> int:
     """Restore what is broken, from wherever it still is."""
-    from mastomend.commands.repair import RepairOptions, repair
+    from mastomend.commands.repair import repair
+    from mastomend.commands.repair_report import RepairOptions
     from mastomend.restore.handing_over import HandOverLimits
 
     given = cli_context.options(ctx)

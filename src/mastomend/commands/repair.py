@@ -10,115 +10,36 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
-from mastomend import __version__
 from mastomend.actions.journal import Journal
 from mastomend.actions.ledger import Ledger
 from mastomend.actions.run import Run, run
 from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.instance import Instance
 from mastomend.commands.losses import refuse
-from mastomend.commands.parts import Parts, changing_parts, ground, named_storage
-from mastomend.database.instance_actor import actor_keys
+from mastomend.commands.parts import changing_parts, ground
+from mastomend.commands.repair_report import OUTCOMES, RepairOptions, RepairReport
+from mastomend.commands.restoration import client_of, restoration
 from mastomend.database.reader import MastodonDatabase
-from mastomend.database.rows import kinds_of, read_emptied
+from mastomend.database.rows import read_emptied
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
-from mastomend.inventory.reports import Report
 from mastomend.inventory.work_list import WorkList, work_list
-from mastomend.mastodon.configuration import http_proxy
-from mastomend.mastodon.kinds import KIND_BY_NAME, Kind, choose_kinds
-from mastomend.outcomes import Engine, Outcome, OutcomeRow, Source, Verdict
+from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
+from mastomend.outcomes import Engine, OutcomeRow
 from mastomend.plans.repair import subject
 from mastomend.progress import Progress, Silent
 from mastomend.remote.client import GuardedClient
-from mastomend.remote.signatures import Signer
-from mastomend.restore.case import Broken, Case, Means, intention
-from mastomend.restore.chain import Chain
-from mastomend.restore.change import Changes
+from mastomend.restore.case import Broken, Case, intention
 from mastomend.restore.desk import Desk, workers_for
-from mastomend.restore.handing_over import HandingOver, HandOverLimits, resettable
-from mastomend.restore.policy import Policy
-from mastomend.restore.sources.copies import Backup, CopySource, Elsewhere
-from mastomend.restore.workshop import Workshop
-from mastomend.storage.build import build as build_store
-from mastomend.storage.ports import Store
+from mastomend.restore.handing_over import HandingOver, hand_over, resettable
 from mastomend.vocabulary import Done, RowOf
 
 _BATCH = 250
-OUTCOMES = Report(OutcomeRow, ("kind", "id"))
-_NO_REDIS = (
-    "Mastodon's Redis cannot be reached: where a name changes, Mastodon may show the old one from its cache for a while "
-    "(posts for ten minutes, emoji for seven days)."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class RepairOptions:
-    """What to repair. `scan` takes an earlier check's findings instead of making a new check.
-
-    `backups` are other storages to copy from: directories, or files with Mastodon's storage variables. `engine` says
-    who fetches. `deferred` takes up only what was deferred before and is due.
-    """
-
-    kinds: tuple[str, ...] = ()
-    apply: bool = False
-    scan: str | None = None
-    max_missing_percent: float | None = None
-    backups: tuple[Path, ...] = ()
-    engine: Engine = Engine.DIRECT
-    deferred: bool = False
-    hand_over: HandOverLimits = field(default_factory=HandOverLimits)
-
-    @property
-    def scope(self) -> str:
-        """What makes two runs the same work: an interrupted one is continued by the next of the same scope."""
-        kinds = ",".join(sorted(self.kinds)) or "all"
-        kinds = f"deferred of {kinds}" if self.deferred else kinds
-        return kinds if self.engine is Engine.DIRECT else f"{kinds} by {self.engine.value}"
-
-
-@dataclass(slots=True)
-class RepairReport:
-    """The result. `plan` counts records per source, without `--apply` only."""
-
-    run: str
-    applied: bool
-    scan: str
-    records: int = 0
-    outcomes: Counter[Outcome] = field(default_factory=Counter)
-    sources: Counter[Source] = field(default_factory=Counter)
-    reasons: Counter[tuple[Outcome, str]] = field(default_factory=Counter)
-    plan: Counter[str] = field(default_factory=Counter)
-    bytes: int = 0
-    duration_s: float = 0.0
-    report: Path = Path()
-    resumed: bool = False
-    recovered: int = 0
-    mass_loss: list[str] = field(default_factory=list)
-
-    def count(self, outcome: OutcomeRow) -> None:
-        """Add one record."""
-        self.records += 1
-        if outcome.outcome is None:
-            self.plan[outcome.source.value if outcome.source else "none"] += 1
-            return
-        self.outcomes[outcome.outcome] += 1
-        self.reasons[outcome.outcome, outcome.reason] += 1
-        if outcome.outcome in (Outcome.RESTORED, Outcome.REFRESHED) and outcome.source:
-            self.sources[outcome.source] += 1
-        self.bytes += outcome.bytes
-
-    @property
-    def undone(self) -> int:
-        """Records that are still broken."""
-        return self.records - self.outcomes[Outcome.RESTORED] - self.outcomes[Outcome.REFRESHED]
 
 
 def repair(
@@ -154,7 +75,7 @@ def _dry_run(
     budget = memory_for_records(instance.settings.memory_bytes) // 2  # list and report are there together
     with (
         changing_parts(instance) as parts,
-        _restoring(instance, options, parts, None, progress) as work,
+        restoration(instance, options, parts, None, progress) as work,
         work_list(report.report.parent, budget, findings, [kind.name for kind in work.kinds]) as records,
     ):
         if options.deferred:
@@ -194,7 +115,7 @@ def _applied(
     ledger = Ledger(journal, instance.settings.deferral)
     # also a run that goes on is checked first: what was true when it was cut off need not be true now
     scan, findings, _ = _findings(instance, options, progress)
-    with changing_parts(instance) as parts, _restoring(instance, options, parts, current, progress) as work:
+    with changing_parts(instance) as parts, restoration(instance, options, parts, current, progress) as work:
         current.begin(parts.world(), scan=scan)
         if current.resumed:
             progress.note(f"Going on with run {current.id}, which was cut off.")
@@ -216,10 +137,11 @@ def _applied(
                 progress.advance(1)
 
             handed = [k for k in work.kinds if HandingOver.takes(options.engine, k)]
-            returned = _hand_over(work, options, current, _batches(records, handed), close) if handed else []
+            handing = HandingOver(options.engine, current, work.means, work.changes, options.hand_over, close)
+            returned = hand_over(work.chain, handing, _batches(records, handed), close) if handed else []
             rest = _batches(records, [k for k in work.kinds if k not in handed])
             direct = itertools.chain(rest, _batched(returned))
-            own = client or _client(instance, parts.database, progress)
+            own = client or client_of(instance, parts.database, progress)
             workers = workers_for(parts.store)
             asyncio.run(Desk(work.chain, own, instance.settings.politeness, direct, close, workers).run())
         for done in journal.outcomes(report.run):
@@ -229,125 +151,9 @@ def _applied(
     return report
 
 
-def _hand_over(
-    work: _Restoring,
-    options: RepairOptions,
-    current: Run,
-    batches: Iterator[list[Broken]],
-    close: Callable[[Done | None], None],
-) -> list[Broken]:
-    """What the storage or a backup has is restored here; for the rest Mastodon is asked to fetch.
-
-    Returns the records that are better repaired directly.
-    """
-    returned: list[Broken] = []
-
-    def hand(case: Case) -> None:
-        taken = work.chain.attempt(case, lambda: handing.take(case))
-        if not isinstance(taken, bool):
-            close(Done(subject(case.target), taken))
-        elif not taken:
-            returned.append(Broken(case.target.kind, case.target.row.record.id, case.corrupt))
-
-    def restore_stored(case: Case) -> Verdict | bool | None:
-        """The verdict; False if what was stored turned out to be useless."""
-        way = work.chain.restore(case)
-        try:
-            next(way)
-        except StopIteration as end:
-            verdict: Verdict | None = end.value
-            return verdict
-        way.close()
-        return False
-
-    handing = HandingOver(options.engine, current, work.means, work.changes, options.hand_over, close)
-    for batch in batches:
-        items = work.chain.look(batch)
-        for _ in range(len(batch) - len(items)):
-            close(None)
-        for item in items:
-            if isinstance(item, Done):
-                close(item)
-            elif item.source in (Source.ORIGIN, Source.PAGE):
-                hand(item)
-            else:
-                verdict = work.chain.attempt(item, partial(restore_stored, item))
-                if isinstance(verdict, bool):
-                    hand(replace(item, source=Source.ORIGIN, copies={}))
-                else:
-                    close(None if verdict is None else Done(subject(item.target), verdict))
-    handing.watch()
-    return returned
-
-
 def _batched(records: list[Broken]) -> Iterator[list[Broken]]:
     for start in range(0, len(records), _BATCH):
         yield records[start : start + _BATCH]
-
-
-@dataclass(frozen=True, slots=True)
-class _Restoring:
-    """What restores records in one run; without a run nothing can be changed."""
-
-    means: Means
-    changes: Changes
-    chain: Chain
-    kinds: tuple[Kind, ...]
-
-
-@contextlib.contextmanager
-def _restoring(
-    instance: Instance, options: RepairOptions, parts: Parts, current: Run | None, progress: Progress
-) -> Iterator[_Restoring]:
-    with contextlib.ExitStack() as stack:
-        kinds = choose_kinds(options.kinds, kinds_of(parts.database))
-        caches_answer = current is not None and parts.caches.reachable()
-        if current is not None and not caches_answer:
-            progress.note(_NO_REDIS)
-            if options.engine is Engine.SIDEKIQ:
-                parts.sidekiq.waiting()  # says what is wrong
-        means = parts.means(caches_answer=caches_answer)
-        policy = Policy(parts.database, instance.configuration, kinds)
-        changes = Changes(current, means, policy, Workshop(means, policy))
-        stack.callback(changes.close)
-        sources = _copy_sources(instance, options, parts.store, stack, progress)
-        chain = Chain(means, policy, changes, sources, others_convert=options.engine is not Engine.DIRECT)
-        yield _Restoring(means, changes, chain, kinds)
-
-
-def _copy_sources(
-    instance: Instance, options: RepairOptions, store: Store, stack: contextlib.ExitStack, progress: Progress
-) -> list[CopySource]:
-    elsewhere = Elsewhere(store, instance.key_prefix)
-    if elsewhere.hidden:
-        progress.note(elsewhere.hidden)
-    sources: list[CopySource] = [elsewhere]
-    for path in options.backups:
-        settings = named_storage(path)
-        if str(settings) == str(instance.configuration.storage):
-            raise ConfigurationError(f"{path} is this server's own storage, not a backup of it.")
-        backup = build_store(settings)
-        stack.callback(backup.close)
-        if not backup.probe():
-            raise ConfigurationError(f"{settings}, named by {path}, is empty.", hint="Is the backup mounted?")
-        sources.append(Backup(backup, settings.key_prefix, instance.key_prefix))
-    return sources
-
-
-def _client(instance: Instance, database: MastodonDatabase, progress: Progress) -> GuardedClient:
-    configuration = instance.configuration
-    keys, why_not = actor_keys(database, configuration.web_domain, instance.variables)
-    actor = next((made for made in (Signer.from_pem(*key) for key in keys) if made is not None), None)
-    if actor is None:
-        progress.note(
-            f"Requests are not signed: {why_not}. Servers in secure mode will not show their posts and actors."
-        )
-    return GuardedClient(
-        f"Mastomend/{__version__} (+https://{configuration.web_domain}/)",
-        configuration.limits.allowed_private_addresses,
-        proxy=http_proxy(instance.variables),
-        signer=actor,
-    )
 
 
 def _findings(instance: Instance, options: RepairOptions, progress: Progress) -> tuple[str, Path, list[str]]:

@@ -16,7 +16,8 @@ from typing import Any
 from mastomend.commands.check import check
 from mastomend.commands.check_report import CheckReport
 from mastomend.commands.instance import open_instance
-from mastomend.commands.repair import RepairOptions, RepairReport, repair
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions, RepairReport
 from mastomend.demo.fediverse import Fediverse, Manners, Origin, fediverse
 from mastomend.demo.instance import SimulatedInstance, simulated_instance
 from mastomend.demo.pictures import picture

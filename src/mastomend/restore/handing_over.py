@@ -11,6 +11,7 @@ import heapq
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from mastomend.actions.run import Run
 from mastomend.actions.trouble import is_everybody_s, trouble
@@ -24,7 +25,8 @@ from mastomend.outcomes import Deferred, Engine, Refreshed, Refused, Source, Ver
 from mastomend.plans.repair import subject
 from mastomend.plans.reset import plan_reset
 from mastomend.reasons import Reason
-from mastomend.restore.case import Case, Fresh, Means
+from mastomend.restore.case import Broken, Case, Fresh, Means
+from mastomend.restore.chain import Chain
 from mastomend.restore.change import BUSY, Changes
 from mastomend.vocabulary import Done, Finding, Target
 
@@ -205,3 +207,49 @@ class HandingOver:
             return 0.0
         heapq.heappush(self._scheduled, at)
         return at
+
+
+def hand_over(
+    chain: Chain, handing: HandingOver, batches: Iterator[list[Broken]], close: Callable[[Done | None], None]
+) -> list[Broken]:
+    """What the storage or a backup has is restored here; for the rest Mastodon is asked to fetch.
+
+    Returns the records that are better repaired directly.
+    """
+    returned: list[Broken] = []
+
+    def hand(case: Case) -> None:
+        taken = chain.attempt(case, lambda: handing.take(case))
+        if not isinstance(taken, bool):
+            close(Done(subject(case.target), taken))
+        elif not taken:
+            returned.append(Broken(case.target.kind, case.target.row.record.id, case.corrupt))
+
+    def restore_stored(case: Case) -> Verdict | bool | None:
+        """The verdict; False if what was stored turned out to be useless."""
+        way = chain.restore(case)
+        try:
+            next(way)
+        except StopIteration as end:
+            verdict: Verdict | None = end.value
+            return verdict
+        way.close()
+        return False
+
+    for batch in batches:
+        items = chain.look(batch)
+        for _ in range(len(batch) - len(items)):
+            close(None)
+        for item in items:
+            if isinstance(item, Done):
+                close(item)
+            elif item.source in (Source.ORIGIN, Source.PAGE):
+                hand(item)
+            else:
+                verdict = chain.attempt(item, partial(restore_stored, item))
+                if isinstance(verdict, bool):
+                    hand(replace(item, source=Source.ORIGIN, copies={}))
+                else:
+                    close(None if verdict is None else Done(subject(item.target), verdict))
+    handing.watch()
+    return returned

@@ -1,0 +1,75 @@
+"""What a repair is told, and what it tells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mastomend.inventory.reports import Report
+from mastomend.outcomes import Engine, Outcome, OutcomeRow, Source
+from mastomend.restore.handing_over import HandOverLimits
+
+OUTCOMES = Report(OutcomeRow, ("kind", "id"))
+
+
+@dataclass(frozen=True, slots=True)
+class RepairOptions:
+    """What to repair. `scan` takes an earlier check's findings instead of making a new check.
+
+    `backups` are other storages to copy from: directories, or files with Mastodon's storage variables. `engine` says
+    who fetches. `deferred` takes up only what was deferred before and is due.
+    """
+
+    kinds: tuple[str, ...] = ()
+    apply: bool = False
+    scan: str | None = None
+    max_missing_percent: float | None = None
+    backups: tuple[Path, ...] = ()
+    engine: Engine = Engine.DIRECT
+    deferred: bool = False
+    hand_over: HandOverLimits = field(default_factory=HandOverLimits)
+
+    @property
+    def scope(self) -> str:
+        """What makes two runs the same work: an interrupted one is continued by the next of the same scope."""
+        kinds = ",".join(sorted(self.kinds)) or "all"
+        kinds = f"deferred of {kinds}" if self.deferred else kinds
+        return kinds if self.engine is Engine.DIRECT else f"{kinds} by {self.engine.value}"
+
+
+@dataclass(slots=True)
+class RepairReport:
+    """The result. `plan` counts records per source, without `--apply` only."""
+
+    run: str
+    applied: bool
+    scan: str
+    records: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    sources: Counter[Source] = field(default_factory=Counter)
+    reasons: Counter[tuple[Outcome, str]] = field(default_factory=Counter)
+    plan: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    duration_s: float = 0.0
+    report: Path = Path()
+    resumed: bool = False
+    recovered: int = 0
+    mass_loss: list[str] = field(default_factory=list)
+
+    def count(self, outcome: OutcomeRow) -> None:
+        """Add one record."""
+        self.records += 1
+        if outcome.outcome is None:
+            self.plan[outcome.source.value if outcome.source else "none"] += 1
+            return
+        self.outcomes[outcome.outcome] += 1
+        self.reasons[outcome.outcome, outcome.reason] += 1
+        if outcome.outcome in (Outcome.RESTORED, Outcome.REFRESHED) and outcome.source:
+            self.sources[outcome.source] += 1
+        self.bytes += outcome.bytes
+
+    @property
+    def undone(self) -> int:
+        """Records that are still broken."""
+        return self.records - self.outcomes[Outcome.RESTORED] - self.outcomes[Outcome.REFRESHED]
