@@ -229,7 +229,7 @@ def test_c14_a_heic_picture(
     record(instance, MEDIA_FILES, picture(2, 640, 480, "jpeg"), origin=origin)
     origin.files["/h"] = (tmp_path / "a.heic").read_bytes()
     if not has_decoder:
-        monkeypatch.setattr("mastomend.commands.repair.decoders", lambda _: ())
+        monkeypatch.setattr("mastomend.commands.parts.decoders", lambda _: ())
     done = outcomes(repair(opened(instance), RepairOptions(apply=True)))[made.id]
     if has_decoder:
         assert done.outcome in (Outcome.RESTORED, Outcome.REFRESHED)

@@ -29,7 +29,7 @@ from mastomend.actions.actions import (
 from mastomend.actions.plan import Plan, Rule
 from mastomend.mastodon.jobs import Job, cache_buster_job
 from mastomend.mastodon.keys import Key
-from mastomend.outcomes import Evicted, Purged
+from mastomend.outcomes import Evicted, Purged, Refused
 from mastomend.reasons import Reason
 from mastomend.storage.bodies import measure
 from mastomend.vocabulary import ObjectAt, RowOf, Serving
@@ -110,6 +110,11 @@ def test_an_action_survives_the_journal(action: Action) -> None:
 def test_what_the_journal_says_and_nobody_understands_is_an_error(document: dict[str, object]) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         from_json(document)
+
+
+def test_what_is_refused_has_nothing_to_be_done() -> None:
+    with pytest.raises(ValueError, match="nothing to be done"):
+        Plan(ObjectAt(KEY), Refused(Reason.CONFLICT, "no"), (Delete(KEY, 1),), Rule.PURGE)
 
 
 def test_a_plan_reads_as_sentences() -> None:

@@ -17,8 +17,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mastomend.actions.actions import Action, SetColumns
-from mastomend.outcomes import Verdict
+from mastomend.outcomes import Gone, Lost, Refused, Verdict
 from mastomend.vocabulary import Subject
+
+#: Verdicts nothing is done for. A deferred one may be: Mastodon was asked to do the rest.
+_LEFT = (Gone, Refused, Lost)
 
 
 class Rule(StrEnum):
@@ -46,6 +49,10 @@ class Plan:
     actions: tuple[Action, ...]
     rule: Rule
     part: int = 0
+
+    def __post_init__(self) -> None:
+        if self.actions and isinstance(self.verdict, _LEFT):
+            raise ValueError(f"{self.subject}: what is {self.verdict.outcome} has nothing to be done")
 
     def __str__(self) -> str:
         return "\n".join([f"{self.subject}: {self.verdict.outcome}", *(f"  {action}" for action in self.actions)])

@@ -73,8 +73,8 @@ class TakingBack:
         try:
             found = [inverse(action, self.run, self.world.key_prefix) for action in kept.performed[::-1]]
             final = [one for one in found if isinstance(one, Irreversible)]
-            actions = [one for one in found if not isinstance(one, Irreversible)]
-            actions = actions if trusting else self._still_possible(kept, actions)
+            possible = [one for one in found if not isinstance(one, Irreversible)]
+            actions = possible if trusting else self._still_possible(kept, possible)
             if final:
                 told = "; ".join(str(one) for one in final)
                 verdict = replace(verdict, detail=told) if actions else Refused(Reason.IRREVERSIBLE, told)
