@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Examples:
 
-  mastomend cleanup                           says what would be removed
+  mastomend cleanup                says what would be removed
 
-  mastomend cleanup --apply                   removes what is older than 30 days
+  mastomend cleanup --apply        removes what is older than 30 days
 
   mastomend cleanup --older-than 7d --apply
 """
