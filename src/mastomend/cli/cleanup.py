@@ -65,19 +65,22 @@ def document(report: CleanupReport) -> dict[str, Any]:
 
 def show(report: CleanupReport, apply_command: str) -> None:
     """What was or would be removed, and what stays and why."""
-    verb = "removed" if report.applied else "would be removed"
-    files = f"{count(report.files, 'file')} ({size(report.bytes)}) of the quarantine"
-    result.print(
-        f"{files}, {count(report.scans, 'scan')} and {count(report.runs, 'report')} of runs "
-        f"{verb}{'' if report.applied else '; files that are purged do not come back'}."
-    )
+    if report.files or report.scans or report.runs:
+        verb = "removed" if report.applied else "would be removed"
+        files = f"{count(report.files, 'file')} ({size(report.bytes)}) of the quarantine"
+        result.print(
+            f"{files}, {count(report.scans, 'scan')} and {count(report.runs, 'report')} of runs "
+            f"{verb}{'' if report.applied else '; files that are purged do not come back'}."
+        )
+    else:
+        result.print("Nothing is old enough to be removed.")
     if report.kept.files:
         result.print(
-            f"{count(report.kept.files, 'file')} of the quarantine stay: their runs are younger, or have not ended."
+            f"In the quarantine {count(report.kept.files, 'file')} of runs that are younger, or have not ended: kept."
         )
     if report.kept.unknown:
         result.print(
-            f"[yellow]{count(report.kept.unknown, 'file')} of the quarantine are of no run in this journal, and stay.[/] "
+            f"[yellow]In the quarantine {count(report.kept.unknown, 'file')} of no run in this journal: kept.[/] "
             "Was another state directory used? Name it with --state."
         )
     for line in report.left[:20]:

@@ -71,31 +71,9 @@ def check(
     configuration, settings = instance.configuration, instance.settings
     if journal_path(instance.state).exists():  # hours later would be late to say that it cannot be read
         Journal(instance.state).close()
-    terms = Terms(
-        options.command,
-        options.kinds,
-        configuration.storage,
-        configuration.database,
-        options.deep,
-        options.listing,
-        options.selection,
-    )
-    begun = take_up(instance.state / "scans", terms, now(), resume=options.resume)
-    if begun.resumed:
-        progress.note(
-            f"Going on with check {begun.scan}, which was cut off; what it has seen since {begun.started_at:%H:%M} UTC is "
-            "not looked at again (--fresh begins anew)."
-        )
+    begun = _begin(instance, options, progress, now())
     with contextlib.ExitStack() as stack:
-        database = stack.enter_context(
-            MastodonDatabase(
-                configuration.database,
-                f"mastomend check {begun.scan}",
-                replica=configuration.replica,
-                timeout_s=settings.statement_timeout_s,
-                note=progress.note,
-            )
-        )
+        database = stack.enter_context(_database(instance, begun, progress))
         if database.version.note:
             progress.note(f"The database's schema is {database.version.note}")
         store = build_store(configuration.storage)
@@ -133,6 +111,36 @@ def check(
             )
     report.duration_s = time.monotonic() - clock
     return report
+
+
+def _begin(instance: Instance, options: CheckOptions, progress: Progress, now: datetime) -> Begun:
+    configuration = instance.configuration
+    terms = Terms(
+        options.command,
+        options.kinds,
+        configuration.storage,
+        configuration.database,
+        options.deep,
+        options.listing,
+        options.selection,
+    )
+    begun = take_up(instance.state / "scans", terms, now, resume=options.resume)
+    if begun.resumed:
+        progress.note(
+            f"Going on with check {begun.scan}, which was cut off; what it has seen since {begun.started_at:%H:%M} UTC is "
+            "not looked at again (--fresh begins anew)."
+        )
+    return begun
+
+
+def _database(instance: Instance, begun: Begun, progress: Progress) -> MastodonDatabase:
+    return MastodonDatabase(
+        instance.configuration.database,
+        f"mastomend check {begun.scan}",
+        replica=instance.configuration.replica,
+        timeout_s=instance.settings.statement_timeout_s,
+        note=progress.note,
+    )
 
 
 def _report(
