@@ -14,7 +14,7 @@ from mastomend.commands.instance import open_instance
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions
 from mastomend.outcomes import Engine
-from mastomend.restore.handing_over import HandOverLimits
+from mastomend.restore.sources.mastodon import HandOverLimits
 
 Journal.commit = around(Journal.commit)  # type: ignore[method-assign]
 run_module.perform = around(run_module.perform)  # type: ignore[attr-defined]

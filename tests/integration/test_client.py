@@ -19,7 +19,8 @@ from cryptography.x509.oid import NameOID
 
 from mastomend.demo.fediverse import Fediverse, Manners, Origin
 from mastomend.demo.pictures import picture
-from mastomend.remote.client import Ask, Failure, Fetched, GuardedClient, NotFetched, TimeLimits
+from mastomend.remote.asking import Ask, Failure, Fetched, NotFetched
+from mastomend.remote.client import GuardedClient, TimeLimits
 from mastomend.retry_after import retry_after
 
 LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]

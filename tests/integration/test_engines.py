@@ -39,7 +39,7 @@ from mastomend.mastodon.jobs import Job, media_lock
 from mastomend.mastodon.keys import Record, partition
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind
 from mastomend.outcomes import Engine
-from mastomend.restore.handing_over import HandOverLimits
+from mastomend.restore.sources.mastodon import HandOverLimits
 
 WORKERS = Path(__file__).with_name("sidekiq_workers.rb")
 needs_sidekiq = pytest.mark.skipif(shutil.which("sidekiq") is None, reason="ruby-sidekiq")

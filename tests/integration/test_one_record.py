@@ -31,8 +31,9 @@ from mastomend.mastodon.keys import Key
 from mastomend.mastodon.kinds import AVATARS, HEADERS, MEDIA_FILES
 from mastomend.outcomes import Engine, Outcome, Refreshed
 from mastomend.reasons import Reason
-from mastomend.restore import handing_over
-from mastomend.restore.chain import Chain
+from mastomend.restore.case import Case, Offers
+from mastomend.restore.sources.mastodon import HandOverLimits, Mastodon
+from mastomend.restore.sources.origin import Origin
 from mastomend.storage.bodies import measure
 from mastomend.storage.build import build
 from mastomend.storage.filesystem import FilesystemStore
@@ -210,26 +211,16 @@ def test_b8_a_defect_in_one_record_is_its_outcome_whatever_the_engine(
     instance = make_instance(redis_port=redis_port)
     origin = network.add("good.example")
     made = [record(instance, HEADERS, origin=origin, damage="missing") for _ in range(5)]
-    place = Chain if engine is Engine.DIRECT else handing_over.HandingOver
-    name = "restore" if engine is Engine.DIRECT else "take"
-    really = getattr(place, name)
+    place = Origin if engine is Engine.DIRECT else Mastodon
+    really = place.offers
 
-    def defective(self: object, case: Any) -> Any:
+    def offers(self: Any, case: Case) -> Offers:
         if case.target.row.record.id == made[2].id:
             raise ZeroDivisionError("a defect of ours")
-        return really(self, case)
+        return (yield from really(self, case))
 
-    if engine is Engine.DIRECT:
-
-        def way(self: object, case: Any) -> Any:
-            if case.target.row.record.id == made[2].id:
-                raise ZeroDivisionError("a defect of ours")
-            return (yield from really(self, case))
-
-        monkeypatch.setattr(place, name, way)
-    else:
-        monkeypatch.setattr(place, name, defective)
-    limits = handing_over.HandOverLimits(wait_s=0.0, rate=0.0)
+    monkeypatch.setattr(place, "offers", offers)
+    limits = HandOverLimits(wait_s=0.0, rate=0.0)
     done = repair(opened(instance), RepairOptions(apply=True, max_missing_percent=100, engine=engine, hand_over=limits))
     found = outcomes(done)
     assert len(found) == 5 and found[made[2].id].reason == "internal_error"

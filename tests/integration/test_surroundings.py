@@ -35,7 +35,8 @@ from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.errors import ConfigurationError
-from mastomend.remote.client import Ask, Failure, GuardedClient, NotFetched, TimeLimits
+from mastomend.remote.asking import Ask, Failure, NotFetched
+from mastomend.remote.client import GuardedClient, TimeLimits
 
 SECRET = "hunter2-never-print-this"
 

@@ -9,6 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mastomend.remote.admission import Admission, Host, Politeness
+from mastomend.remote.asking import Failure, NotFetched
+
+HOST = Host("host.example")
+DOWN = NotFetched(Failure.CONNECT, "refused")
+
+
+def pause_of(seconds: float) -> NotFetched:
+    return NotFetched(Failure.RATE_LIMITED, "HTTP 429", seconds)
+
 
 ANSWERS = st.sampled_from(["ok", "ok", "ok", "fail", "pause", "long"])
 
@@ -27,7 +36,7 @@ def test_limits_hold(
     limits = Politeness(per_host, rate, concurrency, backoff_s=1.0, max_wait_s=10.0, give_up_after=3)
     admission: Admission[int] = Admission(limits, random.Random(seed))
     for number, (n, _, _) in enumerate(items):
-        admission.submit(Host(f"h{n}"), number)
+        admission.submit(Host(f"h{n}"), number, 0.0)
     now, running = 0.0, list[tuple[float, Host, int]]()  # (ends at, host, number)
     starts: dict[Host, list[float]] = {}
     left_alone: dict[Host, float] = {}
@@ -42,7 +51,7 @@ def test_limits_hold(
             running.append((now + items[number][1], host, number))
             assert len(running) == admission.in_flight <= concurrency
             assert Counter(h for _, h, _ in running)[host] <= per_host
-        returned.update(number for _, number in admission.returned())
+        returned.update(number for _, number, _ in admission.returned())
         next_at = admission.next_at()
         ends = min((end for end, _, _ in running), default=None)
         if ends is None and next_at is None:
@@ -55,16 +64,16 @@ def test_limits_hold(
                 case "ok":
                     admission.succeeded(host)
                 case "fail":
-                    given_up = admission.given_up(host)  # by another request that was under way
-                    pause = admission.failed(host, now)
+                    given_up = admission.given_up(host, now)  # by another request that was under way
+                    pause = admission.failed(host, now, DOWN)
                     assert pause >= 0.5 and (given_up or pause <= 4.0), "exponential, jittered"
                     left_alone[host] = max(left_alone.get(host, 0.0), now + pause)
                 case "pause":
-                    assert admission.failed(host, now, 3.0) == 3.0
+                    assert admission.failed(host, now, pause_of(3.0)) == 3.0
                     left_alone[host] = max(left_alone.get(host, 0.0), now + 3.0)
                 case "long":
-                    admission.failed(host, now, 3600.0)
-                    assert admission.given_up(host), "an hour is not waited for"
+                    admission.failed(host, now, pause_of(3600.0))
+                    assert admission.given_up(host, now), "an hour is not waited for"
                     left_alone[host] = float("inf")
     assert set(seen) | set(returned) == set(range(len(items)))
     assert not set(seen) & set(returned)
@@ -79,9 +88,9 @@ def test_a_big_slow_host_never_delays_the_others() -> None:
     limits = Politeness(per_host=2, rate=0, concurrency=4)
     admission: Admission[str] = Admission(limits, random.Random(1))
     for n in range(1000):
-        admission.submit(Host("big"), f"big{n}")
+        admission.submit(Host("big"), f"big{n}", 0.0)
     for n in range(20):
-        admission.submit(Host(f"small{n}"), f"small{n}")
+        admission.submit(Host(f"small{n}"), f"small{n}", 0.0)
     now, running, order = 0.0, list[tuple[float, Host, str]](), list[str]()
     while len(order) < 20:
         while (admitted := admission.admit(now)) is not None:
@@ -95,11 +104,47 @@ def test_a_big_slow_host_never_delays_the_others() -> None:
     assert now <= 1.1, "twenty small hosts were done long before the first answer of the big one"
 
 
-def test_a_given_up_host_takes_nothing_more() -> None:
-    admission: Admission[int] = Admission(Politeness(give_up_after=1), random.Random(1))
-    admission.submit(Host("h"), 1)
-    assert admission.admit(0.0) == ("h", 1)
-    admission.failed(Host("h"), 0.0)
-    admission.submit(Host("h"), 2)
-    assert list(admission.returned()) == [("h", 2)]
+def test_a_given_up_host_takes_nothing_more_until_its_time_has_come() -> None:
+    admission: Admission[int] = Admission(Politeness(give_up_after=2, give_up_s=60.0, backoff_s=1.0), random.Random(1))
+    for number in (1, 2):
+        admission.submit(HOST, number, 0.0)
+        assert admission.admit(10.0 * number) == (HOST, number)
+        admission.failed(HOST, 10.0 * number, DOWN)
+    assert admission.given_up(HOST, 20.0)
+    admission.submit(HOST, 3, 79.9)
+    assert list(admission.returned()) == [(HOST, 3, DOWN)], "with what the host said last"
     assert admission.admit(1e9) is None
+    admission.submit(HOST, 4, 80.0)
+    assert admission.admit(80.0) == (HOST, 4)
+    admission.failed(HOST, 81.0, DOWN)
+    assert admission.given_up(HOST, 81.0), "it has one more try"
+    admission.submit(HOST, 5, 200.0)
+    assert admission.admit(200.0) == (HOST, 5)
+    admission.succeeded(HOST)
+    admission.submit(HOST, 6, 300.0)
+    assert admission.admit(300.0) == (HOST, 6)
+    admission.failed(HOST, 300.0, DOWN)
+    assert not admission.given_up(HOST, 300.0), "it is well again, and has all its tries"
+
+
+def test_a_pause_it_asks_for_is_kept_when_it_is_longer() -> None:
+    admission: Admission[int] = Admission(Politeness(give_up_s=60.0, max_wait_s=20.0), random.Random(1))
+    admission.submit(HOST, 1, 0.0)
+    assert admission.admit(0.0) is not None
+    admission.failed(HOST, 0.0, pause_of(3600.0))
+    assert admission.given_up(HOST, 3599.0) and not admission.given_up(HOST, 3600.0)
+
+
+def test_nothing_grows_for_ever() -> None:
+    """A service asks for years: hosts that are well are forgotten, one that was given up is not."""
+    admission: Admission[int] = Admission(Politeness(give_up_after=1, give_up_s=1e6), random.Random(1))
+    admission.submit(HOST, 0, 0.0)
+    assert admission.admit(0.0) is not None
+    admission.failed(HOST, 0.0, DOWN)
+    for number in range(20_000):
+        host, now = Host(f"h{number}.example"), float(number)
+        admission.submit(host, number, now)
+        assert admission.admit(now) == (host, number)
+        admission.succeeded(host)
+        assert admission.hosts <= 1_001
+    assert admission.given_up(HOST, 20_000.0)

@@ -14,8 +14,8 @@ import pytest
 from mastomend.mastodon.keys import is_private
 from mastomend.mastodon.urls import same_address
 from mastomend.remote.documents import Attached, Document, Picture, actor_picture, attachments, usable_url
-from mastomend.restore.sources.note import find_attachment
-from mastomend.restore.sources.page import _oembed_xml, parse, parse_oembed, text
+from mastomend.restore.sources.document import find_attachment
+from mastomend.restore.sources.page_html import _oembed_xml, parse, parse_oembed, text
 from mastomend.vocabulary import Place
 
 CASES = Path(__file__).parents[1] / "cases"

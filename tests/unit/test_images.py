@@ -27,7 +27,7 @@ from mastomend.mastodon.processing import image_rules
 from mastomend.mastodon.versions import Version
 from mastomend.outcomes import Deferred, Source
 from mastomend.reasons import Reason
-from mastomend.restore.sources.origin import verdict_of_image
+from mastomend.restore.answers import verdict_of_image
 
 V45, V42 = Version("4.5", ""), Version("4.2", "")
 

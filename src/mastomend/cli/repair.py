@@ -71,7 +71,7 @@ def repair_command(
     """Restore what is broken, from wherever it still is."""
     from mastomend.commands.repair import repair
     from mastomend.commands.repair_report import RepairOptions
-    from mastomend.restore.handing_over import HandOverLimits
+    from mastomend.restore.sources.mastodon import HandOverLimits
 
     given = cli_context.options(ctx)
     instance = cli_context.instance(ctx)

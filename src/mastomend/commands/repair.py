@@ -30,14 +30,15 @@ from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.inventory.work_list import WorkList, work_list
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
-from mastomend.outcomes import Engine, OutcomeRow
+from mastomend.outcomes import OutcomeRow, Source
 from mastomend.plans.repair import subject
 from mastomend.progress import Progress, Silent
 from mastomend.remote.client import GuardedClient
-from mastomend.restore.case import Broken, Case, intention
+from mastomend.restore.case import Broken, Case, Way
+from mastomend.restore.chain import Chain, Intended
+from mastomend.restore.closing import Closing
 from mastomend.restore.desk import Desk, workers_for
-from mastomend.restore.handing_over import HandingOver, hand_over, resettable
-from mastomend.vocabulary import Done, RowOf
+from mastomend.vocabulary import Done
 
 _BATCH = 250
 
@@ -85,7 +86,7 @@ def _dry_run(
         def rows() -> Iterator[OutcomeRow]:
             for batch in _batches(records, work.kinds):
                 for item in work.chain.look(batch):
-                    row = _intended(item, options.engine)
+                    row = _intended(item, work.chain)
                     report.count(row)
                     yield row
 
@@ -93,14 +94,19 @@ def _dry_run(
     return report
 
 
-def _intended(item: Done | Case, engine: Engine) -> OutcomeRow:
+def _intended(item: Done | Case, chain: Chain) -> OutcomeRow:
     """A dry run's row: where the record would be restored from. Nothing is decided before it is tried."""
     if isinstance(item, Done):
         return replace(item.row(), outcome=None)
+    intended = chain.preview(item)
     about = subject(item.target)
-    source = None if engine is Engine.RESET and not resettable(item) else item.source
-    said = intention(item)
-    return OutcomeRow(about.kind, about.id, about.is_local, about.domain, about.remote_url, None, source, "", said)
+    if not isinstance(intended, Intended):
+        return replace(Done(about, intended).row(), outcome=None)
+    # the actor and the note are asked at the origin
+    source = Source.ORIGIN if intended.source in (Source.ACTOR, Source.NOTE) else intended.source
+    return OutcomeRow(
+        about.kind, about.id, about.is_local, about.domain, about.remote_url, None, source, "", intended.said
+    )
 
 
 def _applied(
@@ -115,7 +121,8 @@ def _applied(
     ledger = Ledger(journal, instance.settings.deferral)
     # also a run that goes on is checked first: what was true when it was cut off need not be true now
     scan, findings, _ = _findings(instance, options, progress)
-    with changing_parts(instance) as parts, restoration(instance, options, parts, current, progress) as work:
+    closing = Closing(current, ledger, now, progress.advance)
+    with changing_parts(instance) as parts, restoration(instance, options, parts, closing, progress) as work:
         current.begin(parts.world(), scan=scan)
         if current.resumed:
             progress.note(f"Going on with run {current.id}, which was cut off.")
@@ -129,21 +136,11 @@ def _applied(
                 records.keep(ledger.due(now()))
             records.leave_out(journal.decided(report.run))
             progress.start("repair", len(records))
-
-            def close(done: Done | None) -> None:
-                if done is not None:
-                    assert isinstance(done.subject, RowOf)
-                    current.close(replace(done, verdict=ledger.settle(done.subject, done.verdict, now())))
-                progress.advance(1)
-
-            handed = [k for k in work.kinds if HandingOver.takes(options.engine, k)]
-            handing = HandingOver(options.engine, current, work.means, work.changes, options.hand_over, close)
-            returned = hand_over(work.chain, handing, _batches(records, handed), close) if handed else []
-            rest = _batches(records, [k for k in work.kinds if k not in handed])
-            direct = itertools.chain(rest, _batched(returned))
             own = client or client_of(instance, parts.database, progress)
-            workers = workers_for(parts.store)
-            asyncio.run(Desk(work.chain, own, instance.settings.politeness, direct, close, workers).run())
+            desk = Desk(own, instance.settings.politeness, workers_for(parts.store))
+            asyncio.run(_restored(desk, (work.chain.ways(batch, closing) for batch in _batches(records, work.kinds))))
+            if work.mastodon is not None:
+                work.mastodon.watch()
         for done in journal.outcomes(report.run):
             report.count(done.row())
         OUTCOMES.write(report.report, (done.row() for done in journal.outcomes(report.run)), budget)
@@ -151,9 +148,10 @@ def _applied(
     return report
 
 
-def _batched(records: list[Broken]) -> Iterator[list[Broken]]:
-    for start in range(0, len(records), _BATCH):
-        yield records[start : start + _BATCH]
+async def _restored(desk: Desk, batches: Iterator[list[Way]]) -> None:
+    async with desk:
+        async for _ in desk.all(batches):
+            pass  # each is recorded at the end of its way
 
 
 def _findings(instance: Instance, options: RepairOptions, progress: Progress) -> tuple[str, Path, list[str]]:

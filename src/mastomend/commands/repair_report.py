@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mastomend.inventory.reports import Report
 from mastomend.outcomes import Engine, Outcome, OutcomeRow, Source
-from mastomend.restore.handing_over import HandOverLimits
+from mastomend.restore.sources.mastodon import HandOverLimits
 
 OUTCOMES = Report(OutcomeRow, ("kind", "id"))
 

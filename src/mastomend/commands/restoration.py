@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mastomend import __version__
-from mastomend.actions.run import Run
 from mastomend.commands.instance import Instance
 from mastomend.commands.parts import Parts, named_storage
 from mastomend.commands.repair_report import RepairOptions
@@ -21,11 +20,13 @@ from mastomend.outcomes import Engine
 from mastomend.progress import Progress
 from mastomend.remote.client import GuardedClient
 from mastomend.remote.signatures import Signer
-from mastomend.restore.case import Means
 from mastomend.restore.chain import Chain
 from mastomend.restore.change import Changes
+from mastomend.restore.closing import Closing
+from mastomend.restore.order import usual
 from mastomend.restore.policy import Policy
-from mastomend.restore.sources.copies import Backup, CopySource, Elsewhere
+from mastomend.restore.sources.copies import Backup, Elsewhere, Place
+from mastomend.restore.sources.mastodon import Mastodon
 from mastomend.restore.workshop import Workshop
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
@@ -38,46 +39,49 @@ _NO_REDIS = (
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
-    """What restores records in one run; without a run nothing can be changed."""
+    """What restores records in one run. `kinds` in the order in which they are worked on; `mastodon` where it is to fetch."""
 
-    means: Means
-    changes: Changes
     chain: Chain
     kinds: tuple[Kind, ...]
+    mastodon: Mastodon | None
 
 
 @contextlib.contextmanager
 def restoration(
-    instance: Instance, options: RepairOptions, parts: Parts, current: Run | None, progress: Progress
+    instance: Instance, options: RepairOptions, parts: Parts, closing: Closing | None, progress: Progress
 ) -> Iterator[Restoration]:
-    """Everything a repair works with, as its options say.
+    """Everything a repair works with, as its options say. Without `closing` nothing can be changed.
 
     Raises:
         ConfigurationError: a kind or a backup that is not there. SourceError: Redis does not answer, and is needed.
     """
     with contextlib.ExitStack() as stack:
         kinds = choose_kinds(options.kinds, kinds_of(parts.database))
-        caches_answer = current is not None and parts.caches.reachable()
-        if current is not None and not caches_answer:
+        caches_answer = closing is not None and parts.caches.reachable()
+        if closing is not None and not caches_answer:
             progress.note(_NO_REDIS)
             if options.engine is Engine.SIDEKIQ:
                 parts.sidekiq.waiting()  # says what is wrong
         means = parts.means(caches_answer=caches_answer)
         policy = Policy(parts.database, instance.configuration, kinds)
-        changes = Changes(current, means, policy, Workshop(means, policy))
+        changes = Changes(None if closing is None else closing.run, means, policy, Workshop(means, policy))
         stack.callback(changes.close)
-        sources = _copy_sources(instance, options, parts.store, stack, progress)
-        chain = Chain(means, policy, changes, sources, others_convert=options.engine is not Engine.DIRECT)
-        yield Restoration(means, changes, chain, kinds)
+        sources = usual(means, policy, _places(instance, options, parts.store, stack, progress))
+        mastodon = None
+        if options.engine is not Engine.DIRECT:
+            mastodon = Mastodon(options.engine, means, options.hand_over, closing)
+            sources = sources.before_strangers(mastodon)
+            kinds = tuple(sorted(kinds, key=lambda kind: not mastodon.serves(kind)))  # its workers begin while we go on
+        yield Restoration(Chain(means, policy, changes, sources), kinds, mastodon)
 
 
-def _copy_sources(
+def _places(
     instance: Instance, options: RepairOptions, store: Store, stack: contextlib.ExitStack, progress: Progress
-) -> list[CopySource]:
+) -> list[Place]:
     elsewhere = Elsewhere(store, instance.key_prefix)
     if elsewhere.hidden:
         progress.note(elsewhere.hidden)
-    sources: list[CopySource] = [elsewhere]
+    places: list[Place] = [elsewhere]
     for path in options.backups:
         settings = named_storage(path)
         if str(settings) == str(instance.configuration.storage):
@@ -86,8 +90,8 @@ def _copy_sources(
         stack.callback(backup.close)
         if not backup.probe():
             raise ConfigurationError(f"{settings}, named by {path}, is empty.", hint="Is the backup mounted?")
-        sources.append(Backup(backup, settings.key_prefix, instance.key_prefix))
-    return sources
+        places.append(Backup(backup, settings.key_prefix, instance.key_prefix))
+    return places
 
 
 def client_of(instance: Instance, database: MastodonDatabase, progress: Progress) -> GuardedClient:

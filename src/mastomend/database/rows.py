@@ -65,15 +65,16 @@ def read_in_ranges(database: MastodonDatabase, kind: Kind, ranges: Sequence[tupl
     return [_record(row) for row in rows]
 
 
-def read_addresses(database: MastodonDatabase, kind: Kind, record_id: int) -> Addresses:
-    """Where else the record's origin can be asked; all None where there is nothing to ask."""
+def read_addresses(database: MastodonDatabase, kind: Kind, ids: Sequence[int]) -> dict[int, Addresses]:
+    """Where else the records' origins can be asked, by id; a record of whom nothing is known is not in it."""
     query = addresses_sql(kind)
-    rows = database.query(query, [record_id]) if query else []
-    if not rows:
-        return Addresses()
-    row = rows[0]
+    rows = database.query(query, [list(ids)]) if query and ids else []
+    return {row["id"]: _addresses(row) for row in rows}
+
+
+def _addresses(row: Mapping[str, Any]) -> Addresses:
     place = None
-    if "position" in row and row["position"] is not None:
+    if row.get("position") is not None:
         place = Place(row["remote_url"] or "", row["blurhash"], int(row["position"]), int(row["total"]))
     return Addresses(row["document"] or None, row["page"] or None, place)
 

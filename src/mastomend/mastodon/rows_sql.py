@@ -215,6 +215,6 @@ def emptied_sql(kind: Kind) -> str:
 
 
 def addresses_sql(kind: Kind) -> str | None:
-    """Where else the origin of a record (one parameter, its id) can be asked; None where there is nothing to ask."""
+    """Where else the origins of records (one parameter, an array of ids) can be asked; None where there is nothing to ask."""
     file = Path(__file__).with_name("sql") / f"addresses_of_{kind.table}.sql"
     return file.read_text(encoding="utf-8") if file.exists() else None

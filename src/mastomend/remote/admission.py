@@ -3,8 +3,9 @@
 Per host: at most `per_host` requests at once and `rate` starts per second. Over all: at most `concurrency`. Hosts take
 turns, so a big slow host never delays the others. A host that says 429 or 503 is left alone for as long as it says
 (`Retry-After`) or, if it does not say, for an exponentially growing, jittered while; after `give_up_after` failures in
-a row it is left alone for the rest of the run and everything queued for it comes back as deferred. Time and
-randomness are arguments: nothing here sleeps.
+a row it is given up: everything queued for it comes back, and so does what is asked for until `give_up_s` have passed. Then
+it has one more try. Of a host that is well and has nothing to do nothing is remembered. Time and randomness are arguments:
+nothing here sleeps.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, NewType, TypeVar
 
+from mastomend.remote.asking import NotFetched
+
 Host = NewType("Host", str)
+#: From so many on, hosts that are well are forgotten.
+_HOSTS = 1_000
 T = TypeVar("T")
 
 
@@ -30,6 +35,7 @@ class Politeness:
     backoff_s: float = 1.0
     max_wait_s: float = 20.0
     give_up_after: int = 4
+    give_up_s: float = 900.0
     tries: int = 3
 
 
@@ -40,12 +46,18 @@ class _HostState(Generic[T]):
     next_start: float = 0.0
     left_alone_until: float = 0.0
     failures: int = 0
-    given_up: bool = False
+    given_up_until: float = 0.0
+    last: NotFetched | None = None
     listed: bool = False
 
     @property
     def ready_at(self) -> float:
         return max(self.next_start, self.left_alone_until)
+
+    def is_forgotten(self, now: float, limits: Politeness) -> bool:
+        """Whether nothing is lost with it: it has nothing to do, and its last trouble is long over."""
+        trouble = max(self.left_alone_until + limits.max_wait_s if self.failures else 0.0, self.given_up_until)
+        return not self.queue and not self.in_flight and not self.listed and max(self.ready_at, trouble) <= now
 
 
 class Admission(Generic[T]):
@@ -57,16 +69,21 @@ class Admission(Generic[T]):
         self._hosts: dict[Host, _HostState[T]] = {}
         self._ready: list[tuple[float, int, Host]] = []
         self._turn = 0
-        self._returned: deque[tuple[Host, T]] = deque()
+        self._returned: deque[tuple[Host, T, NotFetched]] = deque()
+        self._tidy_at = _HOSTS
         self.in_flight = 0
         self.queued = 0
 
-    def submit(self, host: Host, item: T, *, first: bool = False) -> None:
-        """Queue an item; `first` puts a repeated one before the host's others."""
+    def submit(self, host: Host, item: T, now: float, *, first: bool = False) -> None:
+        """Queue an item; `first` puts it before the host's others: a repeated one, or one somebody waits for."""
+        self._tidy(now)
         state = self._hosts.setdefault(host, _HostState())
-        if state.given_up:
-            self._returned.append((host, item))
+        if now < state.given_up_until:
+            assert state.last is not None
+            self._returned.append((host, item, state.last))
             return
+        if state.given_up_until:
+            state.given_up_until, state.failures = 0.0, self._limits.give_up_after - 1
         if first:
             state.queue.appendleft(item)
         else:
@@ -109,36 +126,50 @@ class Admission(Generic[T]):
         state.failures = 0
         self._list(host, state)
 
-    def failed(self, host: Host, now: float, retry_after_s: float | None = None) -> float:
+    def failed(self, host: Host, now: float, answer: NotFetched) -> float:
         """The request ended and the host is in trouble or wants a pause. Seconds it is now left alone.
 
-        A pause longer than `max_wait_s` is not waited for: the host is given up for this run.
+        A pause longer than `max_wait_s` is not waited for: the host is given up, for at least as long.
         """
         state = self._release(host)
         state.failures += 1
-        if retry_after_s is None:
+        state.last = answer
+        if answer.retry_after_s is None:
             ceiling = self._limits.backoff_s * 2 ** (state.failures - 1)
             pause = self._chance.uniform(ceiling / 2, ceiling)
         else:
-            pause = max(0.0, retry_after_s)
+            pause = max(0.0, answer.retry_after_s)
         state.left_alone_until = max(state.left_alone_until, now + pause)
         if state.failures >= self._limits.give_up_after or pause > self._limits.max_wait_s:
-            state.given_up = True
+            state.given_up_until = max(state.given_up_until, now + max(pause, self._limits.give_up_s))
             self.queued -= len(state.queue)
-            self._returned.extend((host, item) for item in state.queue)
+            self._returned.extend((host, item, answer) for item in state.queue)
             state.queue.clear()
         self._list(host, state)
         return pause
 
-    def returned(self) -> Iterator[tuple[Host, T]]:
-        """Items of hosts that were given up; each comes once."""
+    def returned(self) -> Iterator[tuple[Host, T, NotFetched]]:
+        """Items of hosts that were given up, with the host's last answer; each comes once."""
         while self._returned:
             yield self._returned.popleft()
 
-    def given_up(self, host: Host) -> bool:
-        """Whether that host is left alone for the rest of the run."""
+    def given_up(self, host: Host, now: float) -> bool:
+        """Whether that host is given up at that time."""
         state = self._hosts.get(host)
-        return state is not None and state.given_up
+        return state is not None and now < state.given_up_until
+
+    @property
+    def hosts(self) -> int:
+        """How many hosts are remembered."""
+        return len(self._hosts)
+
+    def _tidy(self, now: float) -> None:
+        """Forget hosts that are well, when many are known: a service may ask for years."""
+        if len(self._hosts) < self._tidy_at:
+            return
+        for host in [host for host, state in self._hosts.items() if state.is_forgotten(now, self._limits)]:
+            del self._hosts[host]
+        self._tidy_at = max(_HOSTS, 2 * len(self._hosts))
 
     def _release(self, host: Host) -> _HostState[T]:
         state = self._hosts[host]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import assert_never
 
 from mastomend.actions.actions import Action, CopyFile, EnqueueJob, ForgetCached, PutFile
 from mastomend.actions.plan import Plan, changes_a_row
@@ -28,8 +29,9 @@ from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS
 from mastomend.mastodon.urls import public_url
 from mastomend.outcomes import Deferred, Source, Verdict
 from mastomend.plans.repair import Naming, Situation, plan_record, plan_stored, put, subject, untouchable
+from mastomend.plans.reset import plan_reset
 from mastomend.reasons import Reason
-from mastomend.restore.case import Case, Fresh, Means
+from mastomend.restore.case import Case, Fresh, Handed, Means, Offer, Received, Stored, StoredCopy
 from mastomend.restore.policy import Policy
 from mastomend.restore.workshop import Scratch, Workshop, copying
 from mastomend.vocabulary import Row, Target
@@ -60,18 +62,37 @@ class Changes:
         with self._run.locked(subject(t)) as free:
             yield free
 
-    def from_storage(self, case: Case) -> Verdict | None:
-        """Restore from what is stored somewhere; what is broken and was not found is made from the original."""
+    def install(self, case: Case, offer: Offer, source: Source) -> Verdict | None:
+        """Take up what a source offers. None if the record is whole by now, or gone.
+
+        Raises:
+            UnusableImage: it is not what the record needs.
+        """
+        match offer:
+            case Stored():
+                return self._from_storage(case, offer.copies, source)
+            case Received():
+                return self._from_bytes(case, offer, source)
+            case Handed():
+                try:
+                    return self._hand_over(case, offer, source)
+                finally:
+                    offer.end()
+            case _:
+                assert_never(offer)
+
+    def _from_storage(self, case: Case, copies: Mapping[str, StoredCopy], source: Source) -> Verdict | None:
+        """What is broken and was not found is made from the original."""
         t = case.target
         with Scratch() as scratch, self.alone(t) as free:
             if not free:
                 return BUSY
-            fresh = self.look_again(case)
+            fresh = self.look_again(case, source)
             if not isinstance(fresh, Fresh):
                 return fresh
             writing: dict[str, PutFile | CopyFile] = {}
             bad = {f.style for f in fresh.broken}
-            for style, copy in case.copies.items():
+            for style, copy in copies.items():
                 if style not in bad:
                     continue
                 key = next(f.key for f in t.files if f.style == style)
@@ -82,7 +103,7 @@ class Changes:
                 return Deferred(Reason.ROW_CHANGED, "the files changed meanwhile")
             if missing:
                 try:
-                    made = self._workshop.derive(case, scratch)
+                    made = self._workshop.derive(t, copies.get(ORIGINAL), source, scratch)
                 except UnusableImage:
                     if not writing:
                         raise
@@ -93,29 +114,38 @@ class Changes:
                     }
                 if not writing:
                     return Deferred(Reason.ROW_CHANGED, "the original is gone meanwhile")
-            plan = plan_stored(t, case.source, writing, self.present(t), self._naming())
+            plan = plan_stored(t, source, writing, self._present(t), self._naming())
             return self._execute(plan, t, case)
 
-    def install(self, case: Case, data: bytes, source: Source, url: str | None) -> Verdict | None:
-        """Make the files from what the origin sent, look again, change, verify. None if the record is whole by now.
-
-        Raises:
-            UnusableImage: what came is not what the record needs.
-        """
+    def _from_bytes(self, case: Case, received: Received, source: Source) -> Verdict | None:
+        """Make the files from what was sent."""
         with Scratch() as scratch:
-            made = self._workshop.make(case.target, data, source, url, scratch)
+            made = self._workshop.make(case.target, received.data, source, received.url, scratch)
             with self.alone(case.target) as free, self._locked(case.target) as held:
                 if not free:
                     return BUSY
                 if not held:
                     return Deferred(Reason.IN_FLIGHT, "Mastodon is downloading it right now", source)
-                fresh = self.look_again(case)
+                fresh = self.look_again(case, source, fetched=True)
                 if not isinstance(fresh, Fresh):
                     return fresh
                 columns = fresh.target.row.columns
-                situation = Situation(self.present(fresh.target), columns)
+                situation = Situation(self._present(fresh.target), columns)
                 plan = plan_record(fresh.target, fresh.broken, made, situation, self._naming())
                 return self._execute(plan, fresh.target, case)
+
+    def _hand_over(self, case: Case, handed: Handed, source: Source) -> Verdict | None:
+        """Empty the record's columns and hand the job over."""
+        assert self._run is not None, "a dry run changes nothing"
+        with self.alone(case.target) as free:
+            if not free:
+                return BUSY
+            fresh = self.look_again(case, source, fetched=True)
+            if not isinstance(fresh, Fresh):
+                return fresh
+            t = fresh.target
+            plan = plan_reset(t, t.row.columns, self._present(t), handed.job, handed.at, self._run.id, self._key_prefix)
+            return self._run.change(plan).verdict
 
     def _locked(self, t: Target) -> contextlib.AbstractContextManager[bool]:
         """The lock Mastodon's media proxy takes, so that nothing is downloaded twice (facts §10)."""
@@ -123,22 +153,24 @@ class Changes:
             return contextlib.nullcontext(True)
         return self._means.caches.lock(media_lock(t.row.record.id))
 
-    def look_again(self, case: Case) -> Verdict | Fresh | None:
-        """The record as it is now; a verdict if it must be left alone, None if it is whole or gone."""
+    def look_again(self, case: Case, source: Source, *, fetched: bool = False) -> Verdict | Fresh | None:
+        """The record as it is now; a verdict if it must be left alone, None if it is whole or gone.
+
+        `fetched`: strangers are asked for it, or were.
+        """
         old = case.target
         row = read_rows(self._database, old.kind, [old.row.record.id], guarded=True).get(old.row.record.id)
         if row is None:
             return None
         t = target(old.kind, row, self._key_prefix)
         if row.in_flight or row.record != old.row.record:
-            return Deferred(Reason.ROW_CHANGED, "Mastodon changed the record meanwhile", case.source)
+            return Deferred(Reason.ROW_CHANGED, "Mastodon changed the record meanwhile", source)
         (broken,) = broken_files([t], self._store, self.deep, {(row.record.id, s) for s in case.corrupt})
         if not broken:
             return None
         if refused := untouchable(t, broken):
             return refused
-        asked = case.source in (Source.ORIGIN, Source.PAGE)
-        if asked and (refused := self._policy.undownloadable(t)):
+        if fetched and (refused := self._policy.undownloadable(t)):
             return refused
         return Fresh(t, broken)
 
@@ -146,7 +178,7 @@ class Changes:
         assert self._run is not None
         return Naming(self._run.id, self._key_prefix, secrets.token_hex(8), datetime.now(UTC))
 
-    def present(self, t: Target) -> dict[str, int]:
+    def _present(self, t: Target) -> dict[str, int]:
         """The record's keys that hold something, with their sizes."""
         sizes = self._store.sizes([f.key for f in t.files])
         return {str(f.key): n for f, n in zip(t.files, sizes, strict=True) if n >= 0}

@@ -17,9 +17,8 @@ from mastomend.mastodon.processing import ImageRules
 from mastomend.outcomes import Source
 from mastomend.plans.repair import NewFiles
 from mastomend.reasons import Reason
-from mastomend.restore.case import Case, Means
+from mastomend.restore.case import Means, StoredCopy
 from mastomend.restore.policy import Policy
-from mastomend.restore.sources.copies import StoredCopy
 from mastomend.storage.bodies import measure
 from mastomend.storage.ports import Store
 from mastomend.vocabulary import Body, Content, Target
@@ -105,14 +104,12 @@ class Workshop:
         except UnusableImage as error:
             raise no_image if error.reason == Reason.NOT_MEDIA else error from None
 
-    def derive(self, case: Case, scratch: Scratch) -> NewFiles | None:
-        """Everything the surviving (or copied) original gives; None if it is gone.
+    def derive(self, t: Target, copy: StoredCopy | None, source: Source, scratch: Scratch) -> NewFiles | None:
+        """Everything the surviving original, or a copy of it, gives; None if it is gone.
 
         Raises:
             UnusableImage: it gives nothing.
         """
-        t = case.target
-        copy = case.copies.get(ORIGINAL)
         key, store = (copy.key, copy.store) if copy else (t.files[0].key, self._store)
         data = store.read(key)
         if data is None:
@@ -120,15 +117,15 @@ class Workshop:
         if self._policy.needs_ffmpeg(t):
             if self._ffmpeg is None:
                 raise UnusableImage(Reason.NEEDS_FFMPEG, "ffmpeg was not found")
-            source = scratch.folder / "stored"
-            source.write_bytes(data)
-            small = self._ffmpeg.poster(source, scratch.folder)
+            film = scratch.folder / "stored"
+            film.write_bytes(data)
+            small = self._ffmpeg.poster(film, scratch.folder)
             files = {ORIGINAL: measure(data), "small": measure(small)}
             return NewFiles(t.row.record.content_type or "video/mp4", files, {}, None, len(data))
         rules = self._policy.rules[t.kind.name]
         if rules is None:
             raise UnusableImage(Reason.NOT_AN_IMAGE, "nothing is made from files of this kind")
-        return self._images(t.kind, rules, data, case.source, None)
+        return self._images(t.kind, rules, data, source, None)
 
     def examine(self, kind: Kind, copy: StoredCopy) -> None:
         """A copy has the right size; an image must also decode."""

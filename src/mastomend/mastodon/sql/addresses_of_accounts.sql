@@ -1,2 +1,2 @@
--- The ActivityPub document of an account. Parameter: the row's id.
-SELECT t.uri AS document, NULL AS page FROM accounts t WHERE t.id = %s
+-- The ActivityPub documents of accounts. Parameter: the rows' ids.
+SELECT t.id, t.uri AS document, NULL AS page FROM accounts t WHERE t.id = ANY(%s)

@@ -1,2 +1,2 @@
--- The ActivityPub document of an emoji. Parameter: the row's id.
-SELECT t.uri AS document, NULL AS page FROM custom_emojis t WHERE t.id = %s
+-- The ActivityPub documents of emoji. Parameter: the rows' ids.
+SELECT t.id, t.uri AS document, NULL AS page FROM custom_emojis t WHERE t.id = ANY(%s)

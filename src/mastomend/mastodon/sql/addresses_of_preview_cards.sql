@@ -1,2 +1,2 @@
--- The page a preview card shows. Parameter: the row's id.
-SELECT NULL AS document, t.url AS page FROM preview_cards t WHERE t.id = %s
+-- The pages preview cards show. Parameter: the rows' ids.
+SELECT t.id, NULL AS document, t.url AS page FROM preview_cards t WHERE t.id = ANY(%s)

@@ -1,4 +1,4 @@
-"""Two sources without network: the same bytes under another key of this storage, or in a backup.
+"""The sources `elsewhere` and `backup`: the same bytes under another key of this storage, or in another one.
 
 Both hold *stored* files, as Mastodon once made them, so every style is looked for and what is found is taken as it is.
 An `original` counts only if its size is the one the row records (facts §0.2). Candidates of many records are asked
@@ -15,7 +15,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Protocol
 from urllib.parse import unquote
@@ -23,8 +23,9 @@ from urllib.parse import unquote
 from mastomend.actions.actions import QUARANTINE_FOLDER, quarantine_key
 from mastomend.errors import ObjectError
 from mastomend.mastodon.keys import ORIGINAL, Key, below
-from mastomend.mastodon.kinds import KINDS
+from mastomend.mastodon.kinds import KINDS, Kind
 from mastomend.outcomes import Source
+from mastomend.restore.case import Case, Found, NoOffer, Offers, Stored, StoredCopy
 from mastomend.storage.ports import MISSING, UNREADABLE, Held, Store, held
 from mastomend.vocabulary import Target
 
@@ -38,20 +39,10 @@ _NAMED = 3
 _LOOKING = 16
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCopy:
-    """One file found under another key of `store`."""
-
-    style: str
-    key: Key
-    size: int
-    store: Store
-
-
-class CopySource(Protocol):
+class Place(Protocol):
     """Where copies of stored files may be."""
 
-    source: Source
+    name: Source
 
     @property
     def store(self) -> Store:
@@ -77,7 +68,7 @@ class Elsewhere:
     `hidden` says why the quarantine is left out, if it is.
     """
 
-    source = Source.ELSEWHERE
+    name = Source.ELSEWHERE
 
     def __init__(self, store: Store, key_prefix: str) -> None:
         self.store = store
@@ -130,7 +121,7 @@ def _quarantined(store: Store, folder: str) -> dict[str, list[Key]]:
 class Backup:
     """Another storage of the same instance: an old directory, a mounted backup, the old bucket."""
 
-    source = Source.BACKUP
+    name = Source.BACKUP
 
     def __init__(self, store: Store, its_prefix: str, own_prefix: str) -> None:
         self.store = store
@@ -158,19 +149,59 @@ def _forms(plain: str) -> Iterator[str]:
     yield plain.removeprefix(_CACHE) if plain.startswith(_CACHE) else _CACHE + plain
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The copies of a record's files by style, and what to tell of what was found and does not count.
+class Copies:
+    """One such place as a source."""
 
-    `may_have_more`: there is a place that cannot be looked into.
+    asks_others = False
+
+    def __init__(self, place: Place, store: Store) -> None:
+        """`store` is the record's own storage."""
+        self.place = place
+        self.name = place.name
+        self._store = store
+
+    def serves(self, kind: Kind) -> bool:
+        """Whatever is stored."""
+        return True
+
+    def offers(self, case: Case) -> Offers:
+        """What was found when many were looked for at once; if it was not among them, or needs its original, too, by now: what
+        is found for it alone.
+        """
+        yield from ()
+        found, bad = case.looked.get(self), case.bad
+        if found is None or case.is_spoiled:
+            files = case.target.files
+            sizes = self._store.sizes([f.key for f in files])
+            bad |= {f.style for f, size in zip(files, sizes, strict=True) if size <= 0}
+            (found,) = find(self.place, [(case.target, bad)])
+            (found,) = find_beside(self.place, [(case.target, bad, found)])
+        return Stored(found.copies) if found.mends(bad) else NoOffer()
+
+
+def look_up(sources: Sequence[Copies], cases: Sequence[Case]) -> list[Case]:
+    """The same cases with what those sources have for them: a place is asked for all of them at once, and the next one only for
+    what the first has not.
     """
+    looked: list[dict[object, Found]] = [{} for _ in cases]
+    left = list(range(len(cases)))
+    for beside in (False, True):  # last and seldom: a folder is a request for each
+        for source in sources:
+            asked = [(cases[n].target, cases[n].bad) for n in left]
+            if not asked:
+                break
+            if beside:
+                before = [looked[n][source] for n in left]
+                found = find_beside(source.place, [(*one, so_far) for one, so_far in zip(asked, before, strict=True)])
+            else:
+                found = find(source.place, asked)
+            for n, answer in zip(left, found, strict=True):
+                looked[n][source] = answer
+            left = [n for n in left if not looked[n][source].mends(cases[n].bad)]
+    return [replace(case, looked=found) for case, found in zip(cases, looked, strict=True)]
 
-    copies: dict[str, StoredCopy]
-    told: tuple[str, ...] = ()
-    may_have_more: bool = False
 
-
-def find(source: CopySource, broken: Sequence[tuple[Target, Set[str]]]) -> list[Found]:
+def find(place: Place, broken: Sequence[tuple[Target, Set[str]]]) -> list[Found]:
     """For each record, given with its broken styles, the copies of those files; one bulk look-up for all.
 
     Raises:
@@ -180,8 +211,8 @@ def find(source: CopySource, broken: Sequence[tuple[Target, Set[str]]]) -> list[
     for number, (target, bad) in enumerate(broken):
         for file in target.files:
             if file.style in bad:
-                asked += [(number, file.style, file.size, key) for key in source.candidates(file.key)]
-    sizes = source.store.sizes([key for *_, key in asked])
+                asked += [(number, file.style, file.size, key) for key in place.candidates(file.key)]
+    sizes = place.store.sizes([key for *_, key in asked])
     copies: list[dict[str, StoredCopy]] = [{} for _ in broken]
     best: dict[int, tuple[int, int]] = {}
     hidden = [False] * len(broken)
@@ -192,10 +223,10 @@ def find(source: CopySource, broken: Sequence[tuple[Target, Set[str]]]) -> list[
         if size < 0 or style in copies[number]:
             continue
         if size == expected or (expected is None and size > 0):
-            copies[number][style] = StoredCopy(style, key, size, source.store)
+            copies[number][style] = StoredCopy(style, key, size, place.store)
     answer = []
     for number, found in enumerate(copies):
-        told = "" if ORIGINAL in found or number not in best else source.told(*best[number])
+        told = "" if ORIGINAL in found or number not in best else place.told(*best[number])
         answer.append(Found(found, (told,) if told else (), hidden[number] and ORIGINAL not in found))
     return answer
 
@@ -206,7 +237,7 @@ def _rank(found: tuple[int, int]) -> tuple[bool, int]:
     return size != MISSING, size
 
 
-def find_beside(source: CopySource, broken: Sequence[tuple[Target, Set[str], Found]]) -> list[Found]:
+def find_beside(place: Place, broken: Sequence[tuple[Target, Set[str], Found]]) -> list[Found]:
     """For each record, given with what `find` found there, also what lies beside its place, and what else lies there.
 
     A folder is a request, so this is for what nothing else has; many are looked into at once.
@@ -215,17 +246,17 @@ def find_beside(source: CopySource, broken: Sequence[tuple[Target, Set[str], Fou
         StorageError: that storage does not answer.
     """
     with ThreadPoolExecutor(_LOOKING, thread_name_prefix="beside") as threads:
-        return list(threads.map(lambda one: _from_beside(source, *one), broken))
+        return list(threads.map(lambda one: _from_beside(place, *one), broken))
 
 
-def _from_beside(source: CopySource, target: Target, bad: Set[str], found: Found) -> Found:
+def _from_beside(place: Place, target: Target, bad: Set[str], found: Found) -> Found:
     if not bad - found.copies.keys():
         return found
     copies, others = dict(found.copies), []
-    for one in source.beside(target):
+    for one in place.beside(target):
         file = next((f for f in target.files if is_same_name(one.key, f.key) and f.size == one.size), None)
         if file is not None and file.style in bad:
-            copies.setdefault(file.style, StoredCopy(file.style, Key(one.key), one.size, source.store))
+            copies.setdefault(file.style, StoredCopy(file.style, Key(one.key), one.size, place.store))
         elif file is None:
             others.append(f"{one.key.rpartition('/')[2]} ({one.size:,} bytes)")
     told = (f"beside it lies {', '.join(others[:_NAMED])}, which is not used",) if others else ()
