@@ -490,7 +490,7 @@ def test_a1_every_kind_in_a_database_of_another_encoding(
     report = check(opened(instance))
     assert report.broken == len(made)
     done = repair(opened(instance), RepairOptions(apply=True, max_missing_percent=100))
-    assert done.outcomes == {"restored": len(made)}
+    assert done.outcomes == {"restored": len(made)}, done.reasons
 
 
 def test_a2_what_could_not_be_judged_is_not_called_whole(make_instance: MakeInstance) -> None:

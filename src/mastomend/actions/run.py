@@ -51,6 +51,10 @@ class Hold(Enum):
     SHARED = "any number, beside each other and beside an exclusive one"
 
 
+#: Nobody waits for a record that somebody else is at.
+BUSY = Deferred(Reason.IN_FLIGHT, "another Mastomend is changing it right now")
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """Where runs happen. `open_world` gives what is changed, for settling; `note` hears what a person should know."""
@@ -163,7 +167,7 @@ class Run:
                 results = [
                     (Done(plan.subject, one.verdict(), plan.part), [one.number])
                     if one is not None
-                    else (Done(plan.subject, _busy(), plan.part), [])
+                    else (Done(plan.subject, BUSY, plan.part), [])
                     for plan, one in zip(some, going, strict=True)
                 ]
                 self._ground.journal.outcome(self.id, *results)
@@ -199,7 +203,7 @@ class Run:
         """
         if record_name(plan.subject) not in self._names():
             with self.locked(plan.subject) as free:
-                return self.change(plan) if free else Done(plan.subject, _busy(), plan.part)
+                return self.change(plan) if free else Done(plan.subject, BUSY, plan.part)
         going = _Going(self._number(plan), plan)
         with self._opening:
             self._open.setdefault(plan.subject, []).append(going.number)
@@ -272,10 +276,6 @@ class _Going:
 def record_name(subject: Subject) -> str:
     """What two plans share that may not be carried out at once: the row, whatever of it they are about, or the object."""
     return f"{subject.table} {subject.id}" if isinstance(subject, RowOf) else str(subject)
-
-
-def _busy() -> Verdict:
-    return Deferred(Reason.IN_FLIGHT, "another Mastomend is changing it right now")
 
 
 def _settle(ground: Ground) -> int:

@@ -1,14 +1,13 @@
 """`repair`: restore what is broken, record by record, from the kindest source that has it.
 
-A run is a fresh check, then every broken record on its way through its sources (`restoring`), politely (`fetching`),
-each change journaled. A run that was cut off is gone on with.
+A run is a fresh check, then every broken record on its way through its sources (`restore.chain`), politely
+(`restore.desk`), each change journaled. A run that was cut off is gone on with.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -24,8 +23,6 @@ from mastomend.commands.losses import refuse
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.commands.repair_report import OUTCOMES, RepairOptions, RepairReport
 from mastomend.commands.restoration import client_of, restoration
-from mastomend.database.reader import MastodonDatabase
-from mastomend.database.rows import read_emptied
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.inventory.work_list import WorkList, work_list
@@ -36,7 +33,7 @@ from mastomend.progress import Progress, Silent
 from mastomend.remote.client import GuardedClient
 from mastomend.restore.case import Broken, Case, Way
 from mastomend.restore.chain import Chain, Intended
-from mastomend.restore.closing import Closing
+from mastomend.restore.closing import Closing, forget_whole
 from mastomend.restore.desk import Desk, workers_for
 from mastomend.vocabulary import Done
 
@@ -131,7 +128,7 @@ def _applied(
         budget = memory_for_records(instance.settings.memory_bytes)
         with work_list(report.report.parent, budget, findings, [kind.name for kind in work.kinds]) as records:
             if options.scan is None:
-                _forget_whole(records, ledger, parts.database)
+                forget_whole(records, ledger, parts.database)
             if options.deferred:
                 records.keep(ledger.due(now()))
             records.leave_out(journal.decided(report.run))
@@ -186,18 +183,6 @@ def _check_options(options: RepairOptions) -> CheckOptions:
 def memory_for_records(budget: int) -> int:
     """What part of the memory budget the list of broken records, and later the report, may have: pictures need the rest."""
     return budget // 4
-
-
-def _forget_whole(records: WorkList, ledger: Ledger, database: MastodonDatabase) -> None:
-    """After a check: what it no longer found broken is whole, or gone from the database, and leaves the ledger.
-
-    But for records that were handed to Mastodon and that it has not filled: a check cannot see them.
-    """
-    ledger.forget(records.sound(ledger.records(handed_over=False)))
-    for kind, group in itertools.groupby(records.sound(ledger.records(handed_over=True)), key=lambda record: record[0]):
-        while ids := [record_id for _, record_id in itertools.islice(group, _BATCH)]:
-            filled = set(ids).difference(read_emptied(database, KIND_BY_NAME[kind], ids))
-            ledger.forget((kind, record_id) for record_id in filled)
 
 
 def _batches(records: WorkList, kinds: Sequence[Kind]) -> Iterator[list[Broken]]:

@@ -116,7 +116,7 @@ class Chain:
     def preview(self, case: Case) -> Intended | Verdict:
         """What would be tried first; a verdict if nothing would."""
         for source in self._sources.of(case.target.kind):
-            if refused := self._refused(source, case):
+            if source.asks_others and (refused := self._refused(case)):
                 return refused
             offers = source.offers(case)
             try:
@@ -161,7 +161,7 @@ class Chain:
         """The chain itself: what became of the record, None if it turned out to be whole, or gone."""
         tried = case.tried
         for source in self._sources.of(case.target.kind):
-            if refused := self._refused(source, case):
+            if source.asks_others and (refused := self._refused(case)):
                 return tried.on(refused)
             tried.source = source.name
             ended = yield from self._try(source, case)
@@ -190,9 +190,9 @@ class Chain:
                 offer = yield from offer.otherwise
         return offer
 
-    def _refused(self, source: Source, case: Case) -> Verdict | None:
+    def _refused(self, case: Case) -> Verdict | None:
         """Why nobody may be asked for that record; of a local one what is known besides."""
-        refused = self._policy.undownloadable(case.target) if source.asks_others else None
+        refused = self._policy.undownloadable(case.target)
         if not isinstance(refused, Lost):
             return refused
         told = [one for found in case.looked.values() for one in found.told]
@@ -201,7 +201,11 @@ class Chain:
         return Refused(UnreadableError.reason, detail) if hidden else replace(refused, detail=detail)
 
     def _nothing_left(self, case: Case) -> Verdict:
-        return case.tried.verdict or Lost(Reason.NO_URL, "the database knows no address it came from")
+        return (
+            case.tried.verdict
+            or self._refused(case)
+            or Lost(Reason.NO_URL, "the database knows no address it came from")
+        )
 
 
 #: What was stored is useless: its original must come from somewhere else.

@@ -14,29 +14,27 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import assert_never
 
-from mastomend.actions.actions import Action, CopyFile, EnqueueJob, ForgetCached, PutFile
+from mastomend.actions.actions import CopyFile, PutFile
 from mastomend.actions.plan import Plan, changes_a_row
-from mastomend.actions.run import Run
-from mastomend.database.rows import read_cached_under, read_rows
+from mastomend.actions.run import BUSY, Run
+from mastomend.database.rows import read_rows
 from mastomend.images.decode import UnusableImage
 from mastomend.images.ffmpeg_paths import find_ffprobe
 from mastomend.inventory.deep import DeepReader
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.inventory.sample import Sample
-from mastomend.mastodon.jobs import busted_address, cache_buster_job, media_lock
+from mastomend.mastodon.jobs import media_lock
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS
-from mastomend.mastodon.urls import public_url
 from mastomend.outcomes import Deferred, Source, Verdict
-from mastomend.plans.repair import Naming, Situation, plan_record, plan_stored, put, subject, untouchable
+from mastomend.plans.repair import Naming, Situation, plan_record, plan_stored, subject, untouchable
 from mastomend.plans.reset import plan_reset
 from mastomend.reasons import Reason
 from mastomend.restore.case import Case, Fresh, Handed, Means, Offer, Received, Stored, StoredCopy
 from mastomend.restore.policy import Policy
+from mastomend.restore.told import told
 from mastomend.restore.workshop import Scratch, Workshop, copying
 from mastomend.vocabulary import Row, Target
-
-BUSY = Deferred(Reason.IN_FLIGHT, "another Mastomend is changing it right now")
 
 
 class Changes:
@@ -90,32 +88,30 @@ class Changes:
             fresh = self.look_again(case, source)
             if not isinstance(fresh, Fresh):
                 return fresh
-            writing: dict[str, PutFile | CopyFile] = {}
             bad = {f.style for f in fresh.broken}
-            for style, copy in copies.items():
-                if style not in bad:
-                    continue
-                key = next(f.key for f in t.files if f.style == style)
-                self._workshop.examine(t.kind, copy)
-                writing[style] = copying(copy, key, t, self._store, scratch)
+            writing = self._copied(t, copies, bad, scratch)
             missing = bad - writing.keys()
             if ORIGINAL in missing:
                 return Deferred(Reason.ROW_CHANGED, "the files changed meanwhile")
             if missing:
                 try:
-                    made = self._workshop.derive(t, copies.get(ORIGINAL), source, scratch)
+                    writing |= self._workshop.derive(t, copies.get(ORIGINAL), missing, scratch)
                 except UnusableImage:
-                    if not writing:
+                    if not writing:  # else what was found is restored all the same; the record then stays deferred
                         raise
-                    made = None  # what was found is restored all the same; the record then stays deferred
-                if made is not None:
-                    writing |= {
-                        f.style: put(t.kind, f, made) for f in t.files if f.style in missing & made.files.keys()
-                    }
                 if not writing:
                     return Deferred(Reason.ROW_CHANGED, "the original is gone meanwhile")
             plan = plan_stored(t, source, writing, self._present(t), self._naming())
             return self._execute(plan, t, case)
+
+    def _copied(
+        self, t: Target, copies: Mapping[str, StoredCopy], bad: set[str], scratch: Scratch
+    ) -> dict[str, PutFile | CopyFile]:
+        for copy in copies.values():
+            if copy.style in bad:
+                self._workshop.examine(t.kind, copy)
+        keys = {f.style: f.key for f in t.files}
+        return {s: copying(copy, keys[s], t, self._store, scratch) for s, copy in copies.items() if s in bad}
 
     def _from_bytes(self, case: Case, received: Received, source: Source) -> Verdict | None:
         """Make the files from what was sent."""
@@ -185,7 +181,9 @@ class Changes:
 
     def _execute(self, plan: Plan, t: Target, case: Case) -> Verdict:
         assert self._run is not None, "a dry run changes nothing"
-        verdict = self._run.change(replace(plan, actions=(*plan.actions, *self._told(plan, t)))).verdict
+        verdict = self._run.change(
+            replace(plan, actions=(*plan.actions, *told(plan, t, self._means, self._run.id)))
+        ).verdict
         if verdict.outcome is not plan.verdict.outcome:
             return verdict
         row: Row | None = t.row  # read right before; unless we have changed it, it expects what it expected then
@@ -198,20 +196,3 @@ class Changes:
                 said = f"{still[0].key} is {still[0].state}"
                 return Deferred(Reason.VERIFY_FAILED, said, plan.verdict.source)
         return verdict
-
-    def _told(self, plan: Plan, t: Target) -> list[Action]:
-        """What Mastodon's caches and the CDN must hear about a change (facts §10)."""
-        if not self._means.caches_answer or self._run is None:
-            return []
-        actions: list[Action] = []
-        if changes_a_row(plan.actions):
-            keys = read_cached_under(self._database, t.kind, t.row.record.id)
-            actions += [ForgetCached(keys)] if keys else []
-        variables, configuration = self._means.variables, self._means.configuration
-        if variables.get("CACHE_BUSTER_ENABLED") == "true":
-            for action in plan.actions:
-                if isinstance(action, PutFile | CopyFile):
-                    url = public_url(action.key, configuration, variables)
-                    address = busted_address(action.key, url, configuration.storage, self._database.version)
-                    actions.append(EnqueueJob(cache_buster_job(address, self._run.id)))
-        return actions

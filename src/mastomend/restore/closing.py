@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,8 +10,15 @@ from datetime import datetime
 
 from mastomend.actions.ledger import Ledger
 from mastomend.actions.run import Run
+from mastomend.database.reader import MastodonDatabase
+from mastomend.database.rows import read_emptied
+from mastomend.inventory.work_list import WorkList
+from mastomend.mastodon.kinds import KIND_BY_NAME
 from mastomend.reasons import Reason
 from mastomend.vocabulary import Done, RowOf
+
+#: Records that are asked about together.
+_TOGETHER = 250
 
 
 class Closing:
@@ -60,3 +68,15 @@ class Closing:
         with self._lock:
             rows = list(self._handed) if row is None else [row]
             return [self._handed.pop(one) for one in rows if one in self._handed]
+
+
+def forget_whole(records: WorkList, ledger: Ledger, database: MastodonDatabase) -> None:
+    """After a check: what it no longer found broken is whole, or gone from the database, and leaves the ledger.
+
+    But for records that were handed to Mastodon and that it has not filled: a check cannot see them.
+    """
+    ledger.forget(records.sound(ledger.records(handed_over=False)))
+    for kind, group in itertools.groupby(records.sound(ledger.records(handed_over=True)), key=lambda record: record[0]):
+        while ids := [record_id for _, record_id in itertools.islice(group, _TOGETHER)]:
+            filled = set(ids).difference(read_emptied(database, KIND_BY_NAME[kind], ids))
+            ledger.forget((kind, record_id) for record_id in filled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Set
 from pathlib import Path
 
 from mastomend.actions.actions import CopyFile, PutFile
@@ -15,7 +16,7 @@ from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, Kind
 from mastomend.mastodon.media_types import IMAGE
 from mastomend.mastodon.processing import ImageRules
 from mastomend.outcomes import Source
-from mastomend.plans.repair import NewFiles
+from mastomend.plans.repair import NewFiles, put
 from mastomend.reasons import Reason
 from mastomend.restore.case import Means, StoredCopy
 from mastomend.restore.policy import Policy
@@ -104,8 +105,8 @@ class Workshop:
         except UnusableImage as error:
             raise no_image if error.reason == Reason.NOT_MEDIA else error from None
 
-    def derive(self, t: Target, copy: StoredCopy | None, source: Source, scratch: Scratch) -> NewFiles | None:
-        """Everything the surviving original, or a copy of it, gives; None if it is gone.
+    def derive(self, t: Target, copy: StoredCopy | None, wanted: Set[str], scratch: Scratch) -> dict[str, PutFile]:
+        """The wanted styles that the surviving original, or a copy of it, gives; nothing if it is gone.
 
         Raises:
             UnusableImage: it gives nothing.
@@ -113,7 +114,11 @@ class Workshop:
         key, store = (copy.key, copy.store) if copy else (t.files[0].key, self._store)
         data = store.read(key)
         if data is None:
-            return None
+            return {}
+        made = self._derived(t, data, scratch)
+        return {f.style: put(t.kind, f, made) for f in t.files if f.style in wanted & made.files.keys()}
+
+    def _derived(self, t: Target, data: bytes, scratch: Scratch) -> NewFiles:
         if self._policy.needs_ffmpeg(t):
             if self._ffmpeg is None:
                 raise UnusableImage(Reason.NEEDS_FFMPEG, "ffmpeg was not found")
@@ -125,7 +130,7 @@ class Workshop:
         rules = self._policy.rules[t.kind.name]
         if rules is None:
             raise UnusableImage(Reason.NOT_AN_IMAGE, "nothing is made from files of this kind")
-        return self._images(t.kind, rules, data, source, None)
+        return self._images(t.kind, rules, data, Source.ORIGINAL, None)
 
     def examine(self, kind: Kind, copy: StoredCopy) -> None:
         """A copy has the right size; an image must also decode."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from mastomend.actions.deferral import UNREACHABLE
 from mastomend.mastodon.configuration import origin_host
-from mastomend.mastodon.kinds import EMOJIS, MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind
+from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, MEDIA_THUMBNAILS, Kind
 from mastomend.mastodon.urls import same_address
 from mastomend.outcomes import Deferred, Gone, Source, Verdict
 from mastomend.reasons import Reason
@@ -38,9 +38,8 @@ class Document:
         self._policy = policy
 
     def serves(self, kind: Kind) -> bool:
-        """Media come with posts, the other pictures with their actor; a card's page is no document."""
-        is_medium = kind in (MEDIA_FILES, MEDIA_THUMBNAILS)
-        return kind is not PREVIEW_CARDS and is_medium == (self.name is Source.NOTE)
+        """Media come with posts; actors and emoji have documents of their own."""
+        return kind in ((MEDIA_FILES, MEDIA_THUMBNAILS) if self.name is Source.NOTE else (AVATARS, HEADERS, EMOJIS))
 
     def offers(self, case: Case) -> Offers:
         """The picture that the document names, if it is another one than the row's."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mastomend.images.decode import UnusableImage
 from mastomend.images.moving import Ffmpeg
-from mastomend.mastodon.kinds import MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, is_blank
+from mastomend.mastodon.kinds import MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, RemoteRule, is_blank
 from mastomend.mastodon.media_types import AUDIO
 from mastomend.outcomes import Deferred, Gone, Lost, Source
 from mastomend.reasons import Reason
@@ -35,8 +35,8 @@ class Origin:
         self._ffmpeg = ffmpeg
 
     def serves(self, kind: Kind) -> bool:
-        """Everything but what a page shows, of which no address is stored."""
-        return kind is not PREVIEW_CARDS
+        """What may come from elsewhere, but for what a page shows, of which no address is stored."""
+        return kind is not PREVIEW_CARDS and kind.remote is not RemoteRule.NEVER
 
     def offers(self, case: Case) -> Offers:
         """What that address answers."""
