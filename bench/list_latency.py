@@ -17,7 +17,8 @@ from arro3.core import RecordBatch
 from measure import report
 from slow_bucket import PAGE, PREFIX, key, slow_bucket
 
-from mastomend.mastodon.configuration import S3Storage, Secret
+from mastomend.mastodon.storage_settings import S3Storage
+from mastomend.mastodon.values import Secret
 from mastomend.storage.objects import S3ObjectStore
 from mastomend.storage.ranges import cut, list_in_ranges
 

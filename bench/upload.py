@@ -21,8 +21,9 @@ from measure import report
 from slow_bucket import key
 
 from mastomend.demo.services import s3_server
-from mastomend.mastodon.configuration import S3Storage, Secret
 from mastomend.mastodon.keys import Key
+from mastomend.mastodon.storage_settings import S3Storage
+from mastomend.mastodon.values import Secret
 from mastomend.storage.objects import S3ObjectStore
 
 

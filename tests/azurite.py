@@ -22,7 +22,8 @@ from obstore.store import AzureStore
 
 from mastomend.demo.instance import Media
 from mastomend.demo.services import free_ports
-from mastomend.mastodon.configuration import AzureStorage, Secret
+from mastomend.mastodon.storage_settings import AzureStorage
+from mastomend.mastodon.values import Secret
 
 #: Azurite's well-known account; it is no secret.
 ACCOUNT = "devstoreaccount1"

@@ -17,9 +17,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from bucket_proxy import BucketProxy, bucket_proxy
 
 from mastomend.mastodon.bucket import bucket_address
-from mastomend.mastodon.configuration import S3Storage, storage
 from mastomend.mastodon.keys import Key, Record, expected_files, parse_key
 from mastomend.mastodon.kinds import AVATARS
+from mastomend.mastodon.storage_settings import S3Storage, storage
 from mastomend.storage.objects import S3ObjectStore
 from mastomend.storage.ports import Requests
 from mastomend.storage.s3_bucket import S3Bucket

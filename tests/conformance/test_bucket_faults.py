@@ -28,8 +28,9 @@ from mastomend.demo.services import S3Server
 from mastomend.errors import ConfigurationError, HiddenError, ObjectError, SourceError, StorageError, UnreadableError
 from mastomend.inventory.findings import load
 from mastomend.inventory.sample import Sample
-from mastomend.mastodon.configuration import AzureStorage, S3Storage, Secret, storage
 from mastomend.mastodon.keys import Key
+from mastomend.mastodon.storage_settings import AzureStorage, S3Storage, storage
+from mastomend.mastodon.values import Secret
 from mastomend.storage.azure import AzureObjectStore
 from mastomend.storage.objects import S3ObjectStore
 from mastomend.storage.ports import MISSING, UNREADABLE, held

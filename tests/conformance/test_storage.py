@@ -15,8 +15,9 @@ from azurite import container
 
 from mastomend.demo.services import S3Server
 from mastomend.errors import ConfigurationError, ObjectError, StorageError
-from mastomend.mastodon.configuration import FilesystemStorage, S3Storage, Secret
 from mastomend.mastodon.keys import Key
+from mastomend.mastodon.storage_settings import FilesystemStorage, S3Storage
+from mastomend.mastodon.values import Secret
 from mastomend.storage.build import build
 from mastomend.storage.memory import MemoryStore
 from mastomend.storage.objects import S3ObjectStore

@@ -25,8 +25,9 @@ from mastomend.inventory import expected
 from mastomend.inventory.findings import load
 from mastomend.inventory.taking_up import identity
 from mastomend.inventory.workspace import unfinished
-from mastomend.mastodon.configuration import S3Storage, Secret
 from mastomend.mastodon.kinds import AVATARS
+from mastomend.mastodon.storage_settings import S3Storage
+from mastomend.mastodon.values import Secret
 from mastomend.progress import Silent
 
 DRIVER = Path(__file__).with_name("killed_check.py")

@@ -26,9 +26,9 @@ from mastomend.demo.pictures import picture
 from mastomend.errors import ObjectError, StorageError
 from mastomend.inventory.findings import load
 from mastomend.inventory.sample import Sample
-from mastomend.mastodon.configuration import FilesystemStorage
 from mastomend.mastodon.keys import Key
 from mastomend.mastodon.kinds import AVATARS, HEADERS, MEDIA_FILES
+from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.outcomes import Engine, Outcome, Refreshed
 from mastomend.reasons import Reason
 from mastomend.restore.case import Case, Offers

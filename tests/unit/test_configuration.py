@@ -9,19 +9,11 @@ from typing import Any
 import pytest
 
 from mastomend.errors import ConfigurationError
-from mastomend.mastodon.configuration import (
-    AzureStorage,
-    FilesystemStorage,
-    S3Storage,
-    Secret,
-    configuration,
-    http_proxy,
-    redact,
-    redis_group,
-    split_url,
-)
+from mastomend.mastodon.configuration import configuration, http_proxy, redis_group
 from mastomend.mastodon.environment import parse
 from mastomend.mastodon.moderation import DomainBlock, Moderation
+from mastomend.mastodon.storage_settings import AzureStorage, FilesystemStorage, S3Storage
+from mastomend.mastodon.values import Secret, redact, split_url
 from mastomend.mastodon.versions import version
 
 BASE = {"LOCAL_DOMAIN": "example.social"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mastomend.errors import MastomendError, ObjectError
-from mastomend.mastodon.configuration import redact
+from mastomend.mastodon.values import redact
 from mastomend.outcomes import Deferred, Refused, Source, Verdict
 from mastomend.reasons import Reason
 

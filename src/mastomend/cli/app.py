@@ -31,7 +31,7 @@ from mastomend.cli.output import (
     show_error,
 )
 from mastomend.errors import MastomendError, OutputError
-from mastomend.mastodon.configuration import redact
+from mastomend.mastodon.values import redact
 
 INTERRUPTED = 130
 DEFECT = 70

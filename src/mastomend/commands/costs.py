@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from mastomend.commands.instance import Instance
 from mastomend.errors import ConfigurationError
-from mastomend.mastodon.configuration import S3Storage
+from mastomend.mastodon.storage_settings import S3Storage
 from mastomend.plans import prices
 from mastomend.plans.prices import Price
 

@@ -23,8 +23,9 @@ from mastomend.images.elsewhere import decoders
 from mastomend.images.moving import Ffmpeg
 from mastomend.jobs.caches import Caches
 from mastomend.jobs.sidekiq import Sidekiq
-from mastomend.mastodon.configuration import FilesystemStorage, Storage, redis_group, storage
+from mastomend.mastodon.configuration import redis_group
 from mastomend.mastodon.kinds import KINDS
+from mastomend.mastodon.storage_settings import FilesystemStorage, Storage, storage
 from mastomend.restore.case import Means
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store

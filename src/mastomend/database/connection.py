@@ -19,7 +19,8 @@ from psycopg_pool import ConnectionPool
 
 from mastomend.database.visibility import as_text, cannot_read
 from mastomend.errors import ConfigurationError, DatabaseError, MastomendError
-from mastomend.mastodon.configuration import Database, redact
+from mastomend.mastodon.database_settings import Database
+from mastomend.mastodon.values import redact
 
 Connection = psycopg.Connection[dict[str, Any]]
 #: Connections that may write.

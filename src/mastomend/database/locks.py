@@ -22,7 +22,7 @@ from psycopg.pq import TransactionStatus
 
 from mastomend.database.connection import connect, is_pooled
 from mastomend.errors import DatabaseError, SafetyStop
-from mastomend.mastodon.configuration import Database
+from mastomend.mastodon.database_settings import Database
 
 #: "mastomend" as a number, the same for every installation: the lock of the whole instance.
 LOCK_ID = 0x6D617374_6F6D656E & 0x7FFFFFFFFFFFFFFF

@@ -22,7 +22,7 @@ from arro3.core import RecordBatch, RecordBatchReader
 from mastomend.database.connection import connect, connection_failure, conninfo, failure, is_pooled
 from mastomend.database.visibility import Table, find_tables, invisible, keeps_bytes
 from mastomend.errors import ConfigurationError, DatabaseError
-from mastomend.mastodon.configuration import Database
+from mastomend.mastodon.database_settings import Database
 from mastomend.mastodon.moderation import DomainBlock, Moderation, normalize_domain
 from mastomend.mastodon.versions import Version, version
 

@@ -24,7 +24,7 @@ from mastomend.errors import ConfigurationError
 from mastomend.inventory.expected import Expected
 from mastomend.inventory.workspace import Workspace
 from mastomend.mastodon.columnar import quote
-from mastomend.mastodon.configuration import FilesystemStorage, S3Storage, Storage
+from mastomend.mastodon.storage_settings import FilesystemStorage, S3Storage, Storage
 
 _SAMPLE = 50
 _KEY_NAMES = ("key", "path", "name")

@@ -25,9 +25,9 @@ from mastomend.inventory.expected import Expected, KindCount, expected
 from mastomend.inventory.findings import FINDINGS, TABLE
 from mastomend.inventory.sample import Sample
 from mastomend.inventory.workspace import Workspace
-from mastomend.mastodon.configuration import Storage
 from mastomend.mastodon.kinds import Kind
 from mastomend.mastodon.selection import EVERYTHING, Selection
+from mastomend.mastodon.storage_settings import Storage
 from mastomend.progress import Progress
 from mastomend.storage.ports import BulkLookup, Store
 from mastomend.vocabulary import Finding, State

@@ -19,8 +19,9 @@ from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.inventory.sample import Sample
 from mastomend.inventory.workspace import Scope, unfinished
-from mastomend.mastodon.configuration import Database, FilesystemStorage, Storage
+from mastomend.mastodon.database_settings import Database
 from mastomend.mastodon.selection import EVERYTHING, Selection
+from mastomend.mastodon.storage_settings import FilesystemStorage, Storage
 
 
 @dataclass(frozen=True, slots=True)

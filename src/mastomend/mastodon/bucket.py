@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from mastomend.mastodon.configuration import S3Storage
+from mastomend.mastodon.storage_settings import S3Storage
 
 #: What a key may keep in a URL's path; everything else is percent-encoded, once.
 _SAFE = "/-_.~"

@@ -6,8 +6,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from mastomend.mastodon.configuration import FilesystemStorage, Storage
 from mastomend.mastodon.kinds import AVATARS, HEADERS, MEDIA_FILES, MEDIA_THUMBNAILS, Kind
+from mastomend.mastodon.storage_settings import FilesystemStorage, Storage
 from mastomend.mastodon.versions import Version
 
 QUEUE = "pull"

@@ -1,4 +1,4 @@
-"""From a key to its public address (facts §5.1), and whether two addresses are one (§13.6). Pure."""
+"""From a key to its public address (facts §5.1), whether two addresses are one (§13.6), and whose one is. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 import idna
 
-from mastomend.mastodon.configuration import AzureStorage, Configuration, FilesystemStorage, S3Storage
+from mastomend.mastodon.configuration import Configuration
+from mastomend.mastodon.storage_settings import AzureStorage, FilesystemStorage, S3Storage
 
 
 def public_url(key: str, configuration: Configuration, variables: Mapping[str, str]) -> str:
@@ -64,3 +65,11 @@ def _ascii(host: str) -> str:
         return idna.encode(host, uts46=True).decode("ascii")
     except idna.IDNAError:
         return host
+
+
+def origin_host(url: str) -> str:
+    """The host of a remote URL in lower case, '' when it has none."""
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""

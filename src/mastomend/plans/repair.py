@@ -23,12 +23,12 @@ from mastomend.actions.actions import (
     quarantine_key,
 )
 from mastomend.actions.plan import Plan, Rule
-from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.keys import ORIGINAL, ExpectedFile, expected_files, is_safe_name, split_name, styles
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, RemoteRule
 from mastomend.mastodon.media_types import GIFV, IMAGE, LINK_CARD, VIDEO
 from mastomend.mastodon.moderation import Moderation
 from mastomend.mastodon.processing import EXTENSIONS, ImageRules
+from mastomend.mastodon.urls import origin_host
 from mastomend.outcomes import Deferred, Lost, Refreshed, Refused, Restored, Source, Verdict
 from mastomend.reasons import Reason
 from mastomend.vocabulary import Body, Finding, RowOf, State, Target

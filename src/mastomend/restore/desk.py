@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from mastomend.mastodon.configuration import origin_host
+from mastomend.mastodon.urls import origin_host
 from mastomend.remote.admission import Admission, Host, Politeness
 from mastomend.remote.asking import Ask, Failure, Fetched, NotFetched
 from mastomend.remote.client import GuardedClient

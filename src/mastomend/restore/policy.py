@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from mastomend.database.reader import MastodonDatabase
-from mastomend.mastodon.configuration import Configuration, origin_host
+from mastomend.mastodon.configuration import Configuration
 from mastomend.mastodon.kinds import MEDIA_FILES, Kind
 from mastomend.mastodon.media_types import IMAGE, is_moving
 from mastomend.mastodon.moderation import Moderation
 from mastomend.mastodon.processing import MovingRules, image_rules, moving_rules
+from mastomend.mastodon.urls import origin_host
 from mastomend.outcomes import Refused, Source, Verdict
 from mastomend.plans.repair import undownloadable
 from mastomend.reasons import Reason

@@ -13,8 +13,8 @@ from typing import Any
 from arro3.core import DataType, RecordBatch
 
 from mastomend.errors import ConfigurationError, MastomendError, ObjectError, StorageError
-from mastomend.mastodon.configuration import AzureStorage
 from mastomend.mastodon.keys import Key
+from mastomend.mastodon.storage_settings import AzureStorage
 from mastomend.storage.obstacles import Obstacles
 from mastomend.storage.ports import MISSING, UNREADABLE, Requests
 from mastomend.storage.trouble import AZURE, Refusal, code_of, failure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from mastomend.mastodon.configuration import AzureStorage, FilesystemStorage, S3Storage, Storage
+from mastomend.mastodon.storage_settings import AzureStorage, FilesystemStorage, S3Storage, Storage
 from mastomend.storage.filesystem import FilesystemStore
 from mastomend.storage.ports import Store
 

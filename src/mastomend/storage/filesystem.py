@@ -18,6 +18,7 @@ from arro3.core import RecordBatch
 
 from mastomend.errors import ObjectError, StorageError, UnreadableError
 from mastomend.mastodon.keys import Key
+from mastomend.storage import in_the_way
 from mastomend.storage.durable import DurableFolders, look_like, pour, temporary, write_beside
 from mastomend.storage.lookup import LookupPool
 from mastomend.storage.ports import MISSING, UNREADABLE, Requests
@@ -38,10 +39,8 @@ _LOST_DISK = frozenset(
     }
 )
 _MANY_IO_ERRORS = 20
-_NAME_MAX = 255
 #: The folder of the quarantine: where it is, a disk is mounted.
 _OURS = ".mastomend"
-_LEFT_ON_AN_EMPTY_DISK = frozenset({"lost+found", ".keep", ".gitkeep"})
 
 
 class FilesystemStore:
@@ -97,67 +96,13 @@ class FilesystemStore:
         return found.st_size if stat.S_ISREG(found.st_mode) else MISSING
 
     def obstacle(self, key: str) -> str:
-        above = self.root
-        for below in (*reversed(Path(key).parents[:-1]), Path(key)):
-            try:
-                (self.root / below).stat()
-            except PermissionError:
-                return f"{above} may not be entered by this user (run Mastomend as the user that runs Mastodon)"
-            except OSError as error:
-                return f"{'the file' if below == Path(key) else self.root / below} cannot be read: {error.strerror}"
-            above = self.root / below
-        return "it could not be looked at a moment ago"
+        return in_the_way.obstacle(self.root, key)
 
     def in_the_way(self, key: str) -> str:
-        path = self.root / key
-        if any(len(os.fsencode(part)) > _NAME_MAX for part in Path(key).parts):
-            return f"a name of more than {_NAME_MAX} bytes, which no disk takes"
-        try:
-            status = path.lstat()
-        except OSError:
-            return self._above(path)
-        if stat.S_ISDIR(status.st_mode):
-            return "a directory is in its place"
-        if stat.S_ISLNK(status.st_mode):
-            return f"a link is in its place, to {os.readlink(path)}"  # noqa: PTH115
-        return "" if stat.S_ISREG(status.st_mode) else "something that is no file is in its place"
-
-    def _above(self, path: Path) -> str:
-        """What is wrong with the nearest folder above that is there."""
-        for folder in path.parents:
-            try:
-                status = folder.stat()
-            except FileNotFoundError:
-                if folder.is_symlink():
-                    return f"{folder} is a link to {os.readlink(folder)}, which does not exist"  # noqa: PTH115
-                continue
-            except NotADirectoryError:
-                continue
-            except OSError as error:
-                return f"{folder}: {error.strerror}"
-            if not stat.S_ISDIR(status.st_mode):
-                return f"{folder} is a file, not a directory"
-            return "" if os.access(folder, os.W_OK | os.X_OK) else f"this user may not write into {folder}"
-        return ""
+        return in_the_way.of(self.root, key)
 
     def hole(self, prefix: str) -> str | None:
-        path = self.root
-        for part in ("", *prefix.strip("/").split("/")):
-            path = path / part
-            try:
-                with os.scandir(path) as entries:
-                    holds_something = any(entry.name not in _LEFT_ON_AN_EMPTY_DISK for entry in entries)
-            except FileNotFoundError:
-                if path.is_symlink():
-                    return f"{path} is a link to {os.readlink(path)}, which does not exist"  # noqa: PTH115
-                return f"{path} does not exist"
-            except NotADirectoryError:
-                return f"{path} is not a directory"
-            except OSError:
-                return None  # it is not known to be empty
-            if not holds_something:
-                return f"{path} is {'an empty mount point' if path.is_mount() else 'empty'}"
-        return None
+        return in_the_way.hole(self.root, prefix)
 
     def may_be_damage(self, prefix: str) -> bool:
         path = self.root / prefix.rstrip("/")

@@ -18,8 +18,8 @@ from arro3.core import RecordBatch
 
 from mastomend.errors import ConfigurationError, HiddenError, MastomendError, ObjectError
 from mastomend.mastodon.bucket import bucket_address
-from mastomend.mastodon.configuration import S3Storage
 from mastomend.mastodon.keys import Key, is_private
+from mastomend.mastodon.storage_settings import S3Storage
 from mastomend.storage.obstacles import Obstacles
 from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Requests, batch
 from mastomend.storage.s3_answers import Page

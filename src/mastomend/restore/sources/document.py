@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mastomend.actions.deferral import UNREACHABLE
-from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, MEDIA_THUMBNAILS, Kind
-from mastomend.mastodon.urls import same_address
+from mastomend.mastodon.urls import origin_host, same_address
 from mastomend.outcomes import Deferred, Gone, Source, Verdict
 from mastomend.reasons import Reason
 from mastomend.remote import documents

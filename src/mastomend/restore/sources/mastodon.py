@@ -19,9 +19,9 @@ from mastomend.actions.trouble import is_everybody_s, trouble
 from mastomend.database.rows import read_rows
 from mastomend.inventory.inspect import broken_files, target
 from mastomend.mastodon.clearing import OCCASIONS
-from mastomend.mastodon.configuration import origin_host
 from mastomend.mastodon.jobs import redownload_job
 from mastomend.mastodon.kinds import KIND_BY_NAME, MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind
+from mastomend.mastodon.urls import origin_host
 from mastomend.outcomes import Deferred, Engine, Refreshed, Refused, Source, Verdict
 from mastomend.reasons import Reason
 from mastomend.restore.case import Case, Handed, Means, NoOffer, Offers, Wait
