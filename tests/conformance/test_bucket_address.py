@@ -152,7 +152,7 @@ def test_e19_every_verb_goes_to_the_same_place(
         return Credentials("K", "S")
 
     client = S3Client(
-        bucket_address(found), "s3://x", "us-east-1", credentials, Requests(), connect_s=5, silence_s=5, connections=4,
+        bucket_address(found), "s3://x", "us-east-1", credentials, Requests(), connections=4,
         connector=lambda: aiohttp.TCPConnector(resolver=Here()),
     )  # fmt: skip
     asked = S3Bucket(client, bucket)

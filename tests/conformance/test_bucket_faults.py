@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -340,7 +341,7 @@ def test_h45_an_upload_nobody_takes_ends(monkeypatch: pytest.MonkeyPatch) -> Non
             None, None, "", 5, 5, 15_000_000,
         )  # fmt: skip
         store = S3ObjectStore(settings, HURRIED)
-        store._client._silence_s = 0.2
+        store._client._patience = replace(HURRIED, silence_s=0.2)
         monkeypatch.setattr("mastomend.storage.s3_client.ASIDE_S", 0.5)
         began = time.monotonic()
         try:

@@ -19,6 +19,8 @@ from mastomend.errors import JournalError
 from mastomend.state_files import make_private_file, private_folder
 
 Statement = tuple[str, Sequence[object]]
+#: Statements, and who waits for them to be durable.
+_Handed = tuple[Sequence[Statement], "Future[None] | None"]
 #: Rows that are read together where there may be millions.
 PAGE = 1_000
 
@@ -56,7 +58,7 @@ class JournalFile:
         self.written = 0  # how many of those handed in are in the file: see `note`
         self._handed_in = 0
         self._handing_in = threading.Lock()
-        self._inbox: queue.SimpleQueue[tuple[Sequence[Statement], Future[None] | None] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Handed | None] = queue.SimpleQueue()
         self._failure: JournalError | None = None
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
         self._writer.start()
@@ -118,32 +120,13 @@ class JournalFile:
             return self._handed_in
 
     def _write(self) -> None:
-        stop = False
-        while not stop:
-            item = self._inbox.get()
-            batch = []
-            while item is not None:
-                batch.append(item)
-                if self._inbox.empty():
-                    break
-                item = self._inbox.get()
-            stop = item is None
+        goes_on = True
+        while goes_on:
+            batch, goes_on = self._next_batch()
             if not batch:
                 continue
             try:
-                if self._failure is not None:
-                    raise self._failure
-                with self._lock:
-                    self._db.execute("BEGIN IMMEDIATE")
-                    try:
-                        for statements, _ in batch:
-                            for sql, parameters in statements:
-                                self._db.execute(sql, tuple(parameters))
-                        self._db.execute("COMMIT")
-                    except BaseException:
-                        if self._db.in_transaction:
-                            self._db.execute("ROLLBACK")
-                        raise
+                self._commit(batch)
             except BaseException as error:
                 failure = self._failure or trouble(self._path, error)
                 if any(done is None for _, done in batch):
@@ -156,6 +139,32 @@ class JournalFile:
                 for _, done in batch:
                     if done is not None:
                         done.set_result(None)
+
+    def _next_batch(self) -> tuple[list[_Handed], bool]:
+        """Everything that waits to be written, at least one thing; and whether more may come."""
+        batch: list[_Handed] = []
+        item = self._inbox.get()
+        while item is not None:
+            batch.append(item)
+            if self._inbox.empty():
+                break
+            item = self._inbox.get()
+        return batch, item is not None
+
+    def _commit(self, batch: Sequence[_Handed]) -> None:
+        if self._failure is not None:
+            raise self._failure
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for statements, _ in batch:
+                    for sql, parameters in statements:
+                        self._db.execute(sql, tuple(parameters))
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
 
     # --- reading --------------------------------------------------------------------------------------------------
 

@@ -168,17 +168,7 @@ def show(report: CheckReport, next_command: str, without_limit: str) -> None:
     """
     note = f" ({escape(report.version.note)})" if report.version.note else ""
     result.print(f"{escape(report.domain)}, Mastodon {report.version.name}{note}, media in {escape(report.storage)}")
-    states = [s for s in State if any(k.states[s] for k in report.kinds)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("kind")
-    for name in ("records", "broken", "files", *(s.value for s in states)):
-        table.add_column(name, justify="right")
-    for kind in report.kinds:
-        if kind.expected:
-            style = "red" if kind.records_broken else None
-            cells = [kind.records, kind.records_broken, kind.expected, *(kind.states[s] for s in states)]
-            table.add_row(kind.kind, *(f"{n:,}" if n else "·" for n in cells), style=style)
-    result.print(table)
+    result.print(_table(report))
     for reason in report.mass_loss:
         result.print(f"[bold red]{escape(reason)}[/]")
     if report.mass_loss:
@@ -199,6 +189,25 @@ def show(report: CheckReport, next_command: str, without_limit: str) -> None:
         )
     if not report.is_whole:
         result.print(f"Details: {escape(str(report.findings))}")
+    _show_next(report, next_command, without_limit)
+
+
+def _table(report: CheckReport) -> Table:
+    states = [s for s in State if any(k.states[s] for k in report.kinds)]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("kind")
+    for name in ("records", "broken", "files", *(s.value for s in states)):
+        table.add_column(name, justify="right")
+    for kind in report.kinds:
+        if kind.expected:
+            style = "red" if kind.records_broken else None
+            cells = [kind.records, kind.records_broken, kind.expected, *(kind.states[s] for s in states)]
+            table.add_row(kind.kind, *(f"{n:,}" if n else "·" for n in cells), style=style)
+    return table
+
+
+def _show_next(report: CheckReport, next_command: str, without_limit: str) -> None:
+    """The one command to run next."""
     if report.mass_loss:
         result.print(f"If the files really are gone: [bold]{escape(without_limit)}[/]")
     elif report.new:

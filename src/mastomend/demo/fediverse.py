@@ -139,7 +139,7 @@ class Fediverse:
         finally:
             origin.active -= 1
 
-    async def _behave(self, origin: Origin, request: web.Request) -> web.StreamResponse:
+    async def _behave(self, origin: Origin, request: web.Request) -> web.StreamResponse:  # noqa: C901 - an arm a sort of manners
         body = origin.files.get(request.path)
         match origin.manners:
             case Manners.GONE:

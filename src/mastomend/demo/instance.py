@@ -259,7 +259,6 @@ def simulated_instance(
     name: str = "mastodon_production",
     bucket: str = BUCKET,
     key_prefix: str = "",
-    domain: str = "example.social",
     redis_port: int | None = None,
 ) -> Iterator[SimulatedInstance]:
     """A fresh, empty instance of that version in `folder`; its database and files stay after the block."""
@@ -267,7 +266,7 @@ def simulated_instance(
     create_database(socket_dir, name, version)
     lines = [
         "# The simulated instance's settings, in Mastodon's own words.",
-        f"LOCAL_DOMAIN={domain}",
+        "LOCAL_DOMAIN=example.social",
         f"DB_HOST={socket_dir}",
         "DB_USER=postgres",
         f"DB_NAME={name}",

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,12 @@ class S3ObjectStore:
             settings.region,
             _credentials(settings),
             self.requests,
-            connect_s=max(settings.open_timeout_s, 1.0),
-            silence_s=max(settings.read_timeout_s, _SILENCE_S),
             connections=_CONCURRENCY,
-            patience=patience,
+            patience=replace(
+                patience,
+                connect_s=max(settings.open_timeout_s, 1.0),
+                silence_s=max(settings.read_timeout_s, _SILENCE_S),
+            ),
         )
         self._bucket = S3Bucket(self._client, settings.bucket)
 

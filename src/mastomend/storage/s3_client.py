@@ -45,10 +45,12 @@ Query = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds: how long one request is repeated; how long for one object while others succeed; how long where nothing was
-    ever reached; the first pause, which doubles up to the longest.
+    """Seconds: how long connecting may take, and silence; how long one request is repeated; how long for one object while
+    others succeed; how long where nothing was ever reached; the first pause, which doubles up to the longest.
     """
 
+    connect_s: float = 5.0
+    silence_s: float = 30.0
     whole_s: float = 240.0
     one_object_s: float = 45.0
     first_contact_s: float = 10.0
@@ -81,8 +83,6 @@ class S3Client:
         credentials: Callable[[], Awaitable[Credentials]],
         requests: Requests,
         *,
-        connect_s: float,
-        silence_s: float,
         connections: int,
         patience: Patience = Patience(),
         connector: Callable[[], aiohttp.BaseConnector] = lambda: aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
@@ -93,8 +93,7 @@ class S3Client:
         self.region = region
         self._credentials = credentials
         self._requests = requests
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=silence_s)
-        self._silence_s = silence_s
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=patience.connect_s, sock_read=patience.silence_s)
         self._connections = connections
         self._patience = patience
         self._successes = 0
@@ -282,7 +281,7 @@ class S3Client:
         self._requests.head += method == "HEAD"
         async with (
             self._room if key else contextlib.nullcontext(),
-            asyncio.timeout(None if not body else self._silence_s + len(body) / _SLOWEST),
+            asyncio.timeout(None if not body else self._patience.silence_s + len(body) / _SLOWEST),
             self._session.request(
                 method,
                 URL(url, encoded=True),

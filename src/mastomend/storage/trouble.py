@@ -89,7 +89,7 @@ def code_of(body: bytes) -> str:
     return match[1].decode() if match else ""
 
 
-def failure(
+def failure(  # noqa: C901 - one case after another, most telling first
     name: str, refusal: Refusal, *, method: str, key: str = "", region: str = "", advice: Advice = Advice()
 ) -> MastomendError:
     """The refusal in words that say what to do."""
