@@ -7,12 +7,24 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mastomend.actions.actions import quarantine_key
+from mastomend.actions.actions import CopyFile, PutFile, quarantine_key
 from mastomend.inventory.inspect import target
-from mastomend.mastodon.keys import Record
+from mastomend.mastodon.jobs import redownload_job
+from mastomend.mastodon.keys import Key, Record
 from mastomend.mastodon.kinds import AVATARS, PREVIEW_CARDS, SITE_UPLOADS, Kind
 from mastomend.mastodon.moderation import Moderation
-from mastomend.plans.repair import Naming, NewFiles, Situation, plan_record, undownloadable, untouchable
+from mastomend.outcomes import Source
+from mastomend.plans.cleanup import Kept, no_longer_needed, purge
+from mastomend.plans.repair import (
+    Naming,
+    NewFiles,
+    Situation,
+    plan_record,
+    plan_stored,
+    undownloadable,
+    untouchable,
+)
+from mastomend.plans.reset import plan_reset
 from mastomend.storage.bodies import measure
 from mastomend.vocabulary import Finding, Row, State, Target
 
@@ -115,6 +127,59 @@ def test_own_domain_is_never_asked() -> None:
     row = Row(Record(1, False, "a.png", "image/png", 1, 1), "own.example", "https://own.example/a", False, False)
     found = undownloadable(target(AVATARS, row, ""), Moderation(), frozenset({"own.example"}))
     assert found is not None and found.reason == "own_domain"
+
+
+def test_what_was_stored_once_is_put_back_and_the_rest_is_made_of_it() -> None:
+    """The row is not touched; what is overwritten is kept first."""
+    record = Record(7, False, "aaaa.gif", "image/gif", 5, 1)
+    t = target(AVATARS, Row(record, "s.example", "https://s.example/a", False, False), "")
+    original, static = f"{BASE}/original/aaaa.gif", f"{BASE}/static/aaaa.png"
+    found = Key("accounts/avatars/000/000/007/original/aaaa.gif")
+    writing: dict[str, PutFile | CopyFile] = {
+        "static": PutFile.of(Key(static), measure(b"123"), "image/png"),
+        "original": CopyFile(Key(original), found, 5, "0" * 64),
+    }
+    made = plan_stored(t, Source.ELSEWHERE, writing, {static: 0}, Naming("run", "", "f" * 16, NOW))
+    assert str(made) == (
+        "accounts/avatars 7: restored\n"
+        f"  copy 5 bytes from {found} to {original}\n"
+        f"  keep a copy of {static} in the quarantine\n"
+        f"  put 3 bytes (image/png) at {static}"
+    )
+
+
+def test_a_record_is_handed_to_mastodon_by_emptying_exactly_what_it_empties() -> None:
+    t = avatar()
+    key = f"{BASE}/original/aaaa.png"
+    columns = {
+        "avatar_file_name": "aaaa.png", "avatar_content_type": "image/png", "avatar_file_size": "5",
+        "avatar_updated_at": "2026-01-01 00:00:00", "updated_at": "2026-01-01 00:00:00", "avatar_remote_url": "https://x",
+    }  # fmt: skip
+    emptied = (
+        "  set in accounts 7: avatar_file_name aaaa.png → NULL, avatar_content_type image/png → NULL, "
+        "avatar_file_size 5 → NULL, avatar_updated_at 2026-01-01 00:00:00 → NULL"
+    )
+    job = redownload_job(AVATARS, 7, "run")
+    assert job is not None
+    assert str(plan_reset(t, columns, {key: 5}, job, 0.0, "run", "")) == (
+        "accounts/avatars 7: deferred\n"
+        f"{emptied}\n"
+        f"  move {key} to the quarantine\n"
+        "  hand RedownloadAvatarWorker(7) to Sidekiq"
+    )
+    assert str(plan_reset(t, columns, {}, None, 0.0, "run", "")) == f"accounts/avatars 7: deferred\n{emptied}"
+
+
+def test_of_the_quarantine_only_what_no_undo_needs_is_deleted() -> None:
+    """An undo keeps the quarantine of the run it is about; what no run of this journal put there is not understood."""
+    old, young = "2026-01-01T00:00:00+00:00", "2026-11-01T00:00:00+00:00"
+    runs = [("one", None, old), ("two", None, old), ("undo-of-two", "two", young), ("three", None, None)]
+    objects = [(quarantine_key(run, Key("a/b.png")), 9) for run in ("one", "two", "undo-of-two", "three", "somebody-s")]
+    before = datetime(2026, 6, 1, tzinfo=UTC)
+    kept = Kept()
+    plans = list(purge(objects, no_longer_needed(runs, before), {run for run, _, _ in runs}, kept, ""))
+    assert [str(one) for one in plans] == [f"{objects[0][0]}: purged\n  delete {objects[0][0]} (9 bytes) for good"]
+    assert (kept.files, kept.unknown) == (3, 1)
 
 
 @pytest.mark.parametrize(
