@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from mastomend.actions.actions import (
 )
 from mastomend.actions.journal import Journal
 from mastomend.actions.journal_file import Statement
+from mastomend.actions.owners import owned
 from mastomend.actions.plan import Plan, Rule
 from mastomend.actions.recovery import recover
 from mastomend.actions.run import Hold, preview, run
@@ -35,6 +37,7 @@ from mastomend.commands.parts import ground
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions
 from mastomend.commands.undo import undo
+from mastomend.database.locks import DatabaseLocks
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
@@ -482,3 +485,33 @@ def test_a_run_of_the_same_kind_that_was_cut_off_goes_on(make_instance: MakeInst
 
 def _recently() -> str:
     return datetime.now(UTC).isoformat()
+
+
+def test_a_lock_is_given_back_with_the_last_record(make_instance: MakeInstance) -> None:
+    """Also when nobody asks for another one."""
+    settings = opened(make_instance()).configuration.database
+    with DatabaseLocks(settings, "one") as ours, DatabaseLocks(settings, "two") as theirs:
+        with ours.records(["a 1", "a 2"]) as free:
+            assert free == [True, True]
+            with theirs.records(["a 2", "a 3"]) as there:
+                assert there == [False, True]
+        with theirs.records(["a 1", "a 2", "a 3"]) as free:
+            assert free == [True, True, True]
+
+
+def test_who_opens_a_dead_run_s_file_as_its_owner_ends_does_not_own_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock would be on a file that nobody finds any more: a second one could own the same run."""
+    really = fcntl.flock
+
+    def flock(descriptor: int, how: int) -> None:
+        (tmp_path / "owners" / "run").unlink()  # the owner ends right now
+        really(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with owned(tmp_path, "run") as is_ours:
+        assert not is_ours
+    monkeypatch.undo()
+    with owned(tmp_path, "run") as is_ours, owned(tmp_path, "run") as theirs:
+        assert (is_ours, theirs) == (True, False)
