@@ -26,6 +26,7 @@ class Made:
     id: int
     keys: tuple[str, ...]
     data: bytes
+    name: str = ""
 
     @property
     def key(self) -> str:
@@ -62,7 +63,7 @@ def record(
     elif "domain" in values:
         del values["domain"]
     new, keys = instance.add_image(kind, data, **(values | dict(row or {}) | columns))  # type: ignore[arg-type]
-    made = Made(kind, new, tuple(keys), data)
+    made = Made(kind, new, tuple(keys), data, name)
     if damage is not None:
         break_it(instance, made.key, damage)
     return made

@@ -12,6 +12,11 @@ from enum import StrEnum
 class Reason(StrEnum):
     """Why a subject has its verdict."""
 
+    @property
+    def words(self) -> str:
+        """The same for people."""
+        return _WORDS[self]
+
     # done
     RESTORED = "restored"
     RESTORED_OTHER_BYTES = "restored_other_bytes"
@@ -75,3 +80,65 @@ class Reason(StrEnum):
     IN_THE_WAY = "in_the_way"
     CONFLICT = "conflict"
     IRREVERSIBLE = "irreversible"
+
+
+_WORDS = {
+    Reason.RESTORED: "the same file is back",
+    Reason.RESTORED_OTHER_BYTES: "the picture is back, made anew from its origin",
+    Reason.OTHER_PICTURE: "its origin shows another picture by now; that one was taken",
+    Reason.TYPE_CHANGED: "its origin has it in another format; it was stored under a new name",
+    Reason.UNSAFE_NAME: "its stored name was unsafe; it has a new one",
+    Reason.BY_MASTODON: "Mastodon's workers have fetched it",
+    Reason.UNDONE: "taken back",
+    Reason.EXPIRED: "old enough to be removed",
+    Reason.IN_FLIGHT: "somebody was changing it at that moment",
+    Reason.ROW_CHANGED: "it changed while it was worked on",
+    Reason.VERIFY_FAILED: "it was still broken afterwards",
+    Reason.HANDED_OVER: "Mastodon's workers were asked to fetch it",
+    Reason.RESET: "Mastodon fetches it on its next occasion",
+    Reason.QUEUE_FULL: "Mastodon's queue was full",
+    Reason.NEEDS_FFMPEG: "ffmpeg is needed and was not found",
+    Reason.NEEDS_DECODER: "no program here can read that format",
+    Reason.INTERNAL_ERROR: "a defect of Mastomend; please report it",
+    Reason.NOT_FOUND: "its origin says that it is not there (404)",
+    Reason.GONE: "its origin says that it is gone (410)",
+    Reason.FORBIDDEN: "its origin does not let us have it",
+    Reason.RATE_LIMITED: "its origin asks for a pause",
+    Reason.SERVER_ERROR: "its origin has trouble of its own",
+    Reason.HTTP_STATUS: "its origin gave an answer nobody expects",
+    Reason.DNS: "its origin's name leads nowhere",
+    Reason.CONNECT: "its origin cannot be reached",
+    Reason.TLS: "its origin's certificate is not right",
+    Reason.TIMEOUT: "its origin did not answer in time",
+    Reason.BROKEN_OFF: "its origin broke off in the middle",
+    Reason.TOO_BIG: "it is larger than Mastodon allows",
+    Reason.PRIVATE_ADDRESS: "its address leads into a private network",
+    Reason.TOO_MANY_REDIRECTS: "its address leads in circles",
+    Reason.BAD_URL: "its address cannot be asked for",
+    Reason.BAD_ENCODING: "its origin sent it in a way nobody asked for",
+    Reason.ACTOR_GONE: "its origin says that the account or emoji is gone",
+    Reason.NOTE_GONE: "its origin says that the post is gone",
+    Reason.NO_PICTURE: "its origin shows no picture there any more",
+    Reason.SAME_ADDRESS: "its origin still names the address that does not work",
+    Reason.NO_URL: "no address it came from is known",
+    Reason.GAVE_UP: "it was tried many times in vain",
+    Reason.NOT_AN_IMAGE: "what came is no picture",
+    Reason.NOT_MEDIA: "what came is neither picture nor film nor sound",
+    Reason.BAD_TYPE: "what came is of a type Mastodon does not take",
+    Reason.BROKEN_IMAGE: "what came is broken",
+    Reason.NOT_CONVERTIBLE: "what came cannot be converted",
+    Reason.TOO_FAST: "the film has too many frames a second",
+    Reason.TOO_MANY_FRAMES: "the film is too long",
+    Reason.TOO_MANY_PIXELS: "it has more pixels than Mastodon allows",
+    Reason.LOCAL: "a file of one of your own users: only a backup has it",
+    Reason.SUSPENDED: "the account is suspended",
+    Reason.REJECT_MEDIA: "media of that server are rejected here",
+    Reason.DOMAIN_SUSPENDED: "that server is suspended here",
+    Reason.NOT_ALLOWED: "that server is not on the allow-list",
+    Reason.OWN_DOMAIN: "the row claims to be remote but names this server",
+    Reason.NOTHING_FETCHES: "nothing in Mastodon would ever fetch it again",
+    Reason.UNREADABLE: "this user may not look at it",
+    Reason.IN_THE_WAY: "something is in its place",
+    Reason.CONFLICT: "it was changed since",
+    Reason.IRREVERSIBLE: "nothing takes that back",
+}

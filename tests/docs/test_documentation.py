@@ -17,10 +17,12 @@ from mastomend.cli.cleanup import document as cleanup_document
 from mastomend.cli.history import document as history_document
 from mastomend.cli.history import lost_document, undo_document
 from mastomend.cli.repair import document as repair_document
+from mastomend.cli.show import document as show_document
 from mastomend.commands.check_report import CheckReport, Cost, KindReport
 from mastomend.commands.cleanup import CleanupReport
 from mastomend.commands.history import PastRun
 from mastomend.commands.repair_report import RepairReport
+from mastomend.commands.show import Shown
 from mastomend.commands.undo import UndoReport
 from mastomend.mastodon.versions import Version
 from mastomend.outcomes import OF_RECORDS, Outcome, OutcomeRow
@@ -28,6 +30,7 @@ from mastomend.remote.admission import Politeness
 from mastomend.vocabulary import Finding
 
 ROOT = Path(__file__).parents[2]
+SHOWN = Shown("k", 1, "", "", False, None, "", None, "", "", "", "", "", None, None)
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
@@ -113,6 +116,7 @@ def test_every_json_field_is_documented() -> None:
             lost_document(entry),
         ],
         "undo": [undo_document(UndoReport("u", "r", True))],
+        "show": [{"command": 0, "of": 0, "total": 0, "rows": 0}, show_document(SHOWN)],
         "cleanup": [
             cleanup_document(CleanupReport("c", True)),
             cleanup_document(CleanupReport("c", True))["quarantine"],

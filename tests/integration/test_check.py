@@ -36,6 +36,7 @@ def test_check_is_exact(make_instance: MakeInstance, version: str, storage: str)
     sound = check(opened(instance))
     assert list(load(sound.findings)) == []
     assert sound.broken == 0
+    assert (sound.version.name, sound.version.note) == (version, ""), "the schema is the one that was meant"
     assert sum(k.expected for k in sound.kinds) == len(instance.files)
     assert {k.kind for k in sound.kinds if k.expected} == {k.kind for k in sound.kinds}
     assert ("imports/data" in {k.kind for k in sound.kinds}) == (version in ("4.2", "4.3"))

@@ -14,24 +14,13 @@ from pathlib import Path
 import pytest
 from broken import record
 from conftest import MakeInstance, opened
+from tool import SECRET, run
 
 from mastomend.database.locks import DatabaseLocks
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.mastodon.kinds import AVATARS, BACKUPS, IMPORTS, KINDS
-
-SECRET = "hunter2-never-print-this"
-
-
-def run(env: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """The tool, as from a shell."""
-    command = [sys.executable, "-m", "mastomend", "--env", str(env), "--state", str(env.parent / "state"), *arguments]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(env.parent), **variables}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
-    assert "Traceback" not in done.stderr, done.stderr
-    assert SECRET not in done.stdout + done.stderr
-    return done
 
 
 def one_avatar(instance: SimulatedInstance, network: Fediverse | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,8 +29,10 @@ from mastomend.outcomes import Engine, Source
 from mastomend.progress import Silent
 from mastomend.reasons import Reason
 from mastomend.remote.admission import Politeness
-from mastomend.remote.asking import Ask, Fetched
-from mastomend.restore.case import Broken, Case, NoOffer, Offers, Received, Way
+from mastomend.remote.asking import Ask, Fetched, NotFetched
+from mastomend.remote.client import GuardedClient
+from mastomend.restore.case import Broken, Case, NoOffer, Offers, Received, Wait, Way
+from mastomend.restore.case import Source as Asked
 from mastomend.restore.chain import Chain
 from mastomend.restore.change import Changes
 from mastomend.restore.closing import Closing
@@ -101,7 +104,7 @@ POLITE = Politeness(rate=20.0, per_host=1, backoff_s=0.01)
 
 
 @contextmanager
-def laid(instance: SimulatedInstance, politeness: Politeness = POLITE, peer: Peer | None = None) -> Iterator[Table]:
+def laid(instance: SimulatedInstance, politeness: Politeness = POLITE, peer: Asked | None = None) -> Iterator[Table]:
     """A run, its sources and a desk: what a service would build once."""
     here = opened(instance)
     with a_run(instance) as (run, journal, _), changing_parts(here) as parts:
@@ -201,14 +204,14 @@ def test_the_trouble_of_all_reaches_who_asked_and_ends_the_batch(
     instance = make_instance()
     origin = network.add("good.example")
     made = [record(instance, origin=origin, damage="missing") for _ in range(6)]
-    really = Closing.settle
+    really = Closing.close
 
-    def settle(self: Closing, done: Done) -> Done:
-        if done.subject.id in (made[0].id, made[3].id):  # type: ignore[union-attr]
+    def close(self: Closing, done: Done | None) -> Done | None:
+        if done is not None and done.subject.id in (made[0].id, made[3].id):  # type: ignore[union-attr]
             raise JournalError("the disk is full")
         return really(self, done)
 
-    monkeypatch.setattr(Closing, "settle", settle)
+    monkeypatch.setattr(Closing, "close", close)
     with laid(instance) as table:
 
         async def mended() -> None:
@@ -241,6 +244,153 @@ def test_whoever_waits_may_go_away(make_instance: MakeInstance, network: Fediver
 
         asyncio.run(mended())
     assert [instance.media.read(one.key) is not None for one in made] == [True, True]
+
+
+def test_a_record_is_under_way_once(make_instance: MakeInstance, network: Fediverse) -> None:
+    """Somebody looks at what the batch has queued: it is asked for once, soon, and both hear the same end."""
+    instance = make_instance()
+    origin = network.add("busy.example")
+    many = [record(instance, origin=origin, damage="missing") for _ in range(30)]
+    seen = many[-1]
+
+    async def both(table: Table) -> tuple[list[Done | None], Done | None, int]:
+        ended: list[Done | None] = []
+        async with table.desk as desk:
+
+            async def batch() -> None:
+                async for done in desk.all(iter([table.ways(AVATARS, *(one.id for one in many))])):
+                    ended.append(done)
+
+            under_way = asyncio.create_task(batch())
+            while len(ended) < 3:
+                await asyncio.sleep(0.01)
+            healed = await desk.ask(*table.ways(AVATARS, seen.id))
+            before = len(ended)
+            await under_way
+        return ended, healed, before
+
+    with laid(instance) as table:
+        ended, healed, before = asyncio.run(both(table))
+        assert len(list(table.journal.outcomes("run"))) == 30
+    assert healed is not None and healed in ended and len(ended) == 30 and before < 15
+    asked = [request.path for request in network.requests]
+    assert len(asked) == 30 and asked.count(f"/{seen.name}") == 1 and asked.index(f"/{seen.name}") < 15
+
+
+def test_whoever_waits_when_the_desk_is_closed_hears_so(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    origin = network.add("hanging.example", Manners.HANGING)
+    made = [record(instance, origin=origin, damage="missing") for _ in range(5)]
+    with laid(instance) as table:
+
+        async def left() -> list[object]:
+            async def batch() -> None:
+                async for _ in table.desk.all(iter([table.ways(AVATARS, *(one.id for one in made[1:]))])):
+                    pass
+
+            async with table.desk as desk:
+                waiting = [
+                    asyncio.create_task(desk.ask(*table.ways(AVATARS, made[0].id))),
+                    asyncio.create_task(batch()),
+                ]
+                await asyncio.sleep(0.2)
+            ends: list[object] = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+            (late,) = table.ways(AVATARS, made[0].id)
+            return [*ends, *await asyncio.gather(table.desk.ask(late), return_exceptions=True)]
+
+        ends = asyncio.run(left())
+    assert [type(end) for end in ends] == [asyncio.CancelledError] * 3
+
+
+def test_a_batch_nobody_listens_to_any_more_asks_nobody(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    origin = network.add("busy.example")
+    many = [record(instance, origin=origin, damage="missing") for _ in range(40)]
+    with laid(instance) as table:
+
+        async def some() -> None:
+            async with table.desk as desk:
+                all_of_them = desk.all(iter([table.ways(AVATARS, *(one.id for one in many))]))
+                async for _ in all_of_them:
+                    break
+                await all_of_them.aclose()  # type: ignore[attr-defined]
+                await asyncio.sleep(0.5)  # ten would be asked for
+
+        asyncio.run(some())
+    assert len(network.requests) <= 4
+
+
+@dataclass(eq=False)
+class Turnstile:
+    """Lets a few through each time it is asked, or is broken."""
+
+    each: int
+    patience_s: float
+    poll_s: float = 0.01
+    name: Source = Source.ELSEWHERE
+    asks_others: bool = False
+    asked: int = 0
+    through: list[int] = field(default_factory=list)
+
+    def open_for(self, wanted: int) -> int:
+        self.asked += 1
+        if self.each < 0:
+            raise ZeroDivisionError("a defect of ours")
+        return min(wanted, self.each)
+
+    def serves(self, kind: Kind) -> bool:
+        return True
+
+    def offers(self, case: Case) -> Offers:
+        through = yield Wait(self)
+        if through is True:
+            self.through.append(case.target.row.record.id)
+        return NoOffer("" if through else "closed", is_last=True)
+
+
+@pytest.mark.parametrize("each", [4, 0, -1])
+def test_before_a_gate_everybody_has_a_turn(make_instance: MakeInstance, network: Fediverse, each: int) -> None:
+    """In order, and for as long as anybody gets through; what goes wrong there is each record's outcome."""
+    instance = make_instance()
+    origin = network.add("a.example")
+    many = [record(instance, origin=origin, damage="missing").id for _ in range(20)]
+    gate = Turnstile(each, 0.05)
+    with laid(instance, peer=gate) as table:
+
+        async def all_of_them() -> list[Done | None]:
+            async with table.desk as desk:
+                return [done async for done in desk.all(iter([table.ways(AVATARS, *many)]))]
+
+        ended = asyncio.run(all_of_them())
+    reasons = Counter(done.verdict.reason for done in ended if done is not None)
+    if each > 0:
+        assert (gate.through, gate.asked) == (many, 5) and not network.requests
+    else:
+        assert reasons == {Reason.NO_URL if each == 0 else Reason.INTERNAL_ERROR: 20}
+
+
+def test_a_defect_of_the_client_is_one_record_s_and_the_host_is_asked_on(
+    make_instance: MakeInstance, network: Fediverse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = make_instance()
+    origin = network.add("good.example")
+    made = [record(instance, origin=origin, damage="missing") for _ in range(3)]
+    really = GuardedClient.get
+
+    async def get(self: GuardedClient, ask: Ask) -> Fetched | NotFetched:
+        if ask.url.endswith(f"/{made[0].name}"):
+            raise LookupError("a defect of ours")
+        return await really(self, ask)
+
+    monkeypatch.setattr(GuardedClient, "get", get)
+    with laid(instance) as table:
+
+        async def mended() -> list[Done | None]:
+            async with table.desk as desk:
+                return [await desk.ask(*table.ways(AVATARS, one.id)) for one in made]
+
+        reasons = [done.verdict.reason for done in asyncio.run(mended()) if done is not None]
+    assert reasons == [Reason.INTERNAL_ERROR, Reason.RESTORED, Reason.RESTORED]
 
 
 def test_the_order_of_sources_is_kindness(make_instance: MakeInstance) -> None:

@@ -127,7 +127,7 @@ def test_a_given_up_host_takes_nothing_more_until_its_time_has_come() -> None:
     assert not admission.given_up(HOST, 300.0), "it is well again, and has all its tries"
 
 
-def test_a_pause_it_asks_for_is_kept_when_it_is_longer() -> None:
+def test_a_pause_it_asks_for_is_the_one_it_gets() -> None:
     admission: Admission[int] = Admission(Politeness(give_up_s=60.0, max_wait_s=20.0), random.Random(1))
     admission.submit(HOST, 1, 0.0)
     assert admission.admit(0.0) is not None
@@ -148,3 +148,40 @@ def test_nothing_grows_for_ever() -> None:
         admission.succeeded(host)
         assert admission.hosts <= 1_001
     assert admission.given_up(HOST, 20_000.0)
+
+
+def test_what_somebody_waits_for_goes_first_in_the_order_in_which_it_came() -> None:
+    admission: Admission[str] = Admission(Politeness(rate=0, per_host=1, concurrency=1), random.Random(1))
+    for item in ("a", "b", "c", "d"):
+        admission.submit(HOST, item, 0.0)
+    admission.submit(HOST, "now", 0.0, urgent=True)
+    admission.submit(HOST, "then", 0.0, urgent=True)
+    admission.hurry(HOST, "c")
+    admission.submit(HOST, "again", 0.0, first=True)
+    assert admission.withdraw({"b", "x"}) == ["b"]
+    order = []
+    while (admitted := admission.admit(0.0)) is not None:
+        order.append(admitted[1])
+        admission.succeeded(HOST)
+    assert order == ["now", "then", "c", "again", "a", "d"]
+    assert admission.queued == 0
+
+
+def test_good_news_ends_a_given_up_host_s_time() -> None:
+    """Two were under way: one was refused, the other answered."""
+    admission: Admission[int] = Admission(Politeness(give_up_after=1, per_host=2, rate=0), random.Random(1))
+    for number in (1, 2):
+        admission.submit(HOST, number, 0.0)
+        assert admission.admit(0.0) is not None
+    admission.failed(HOST, 0.0, DOWN)
+    assert admission.given_up(HOST, 0.0)
+    admission.succeeded(HOST)
+    assert not admission.given_up(HOST, 0.0)
+
+
+def test_nobody_is_left_alone_for_years() -> None:
+    admission: Admission[int] = Admission(Politeness(), random.Random(1))
+    admission.submit(HOST, 1, 0.0)
+    assert admission.admit(0.0) is not None
+    admission.failed(HOST, 0.0, pause_of(1e9))
+    assert not admission.given_up(HOST, 24 * 3600.0)

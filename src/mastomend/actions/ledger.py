@@ -110,6 +110,20 @@ class Ledger:
         rows = ask("SELECT * FROM ledger WHERE kind = ? AND id = ?", (kind, record_id))
         return _entry(rows[0]) if rows else None
 
+    def entries(self, records: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Entry]:
+        """The entries of those records that have one."""
+        found: dict[tuple[str, int], Entry] = {}
+        by_kind: dict[str, list[int]] = {}
+        for kind, record_id in records:
+            by_kind.setdefault(kind, []).append(record_id)
+        for kind, ids in by_kind.items():
+            for start in range(0, len(ids), _TOGETHER):
+                some = ids[start : start + _TOGETHER]
+                marks = ", ".join("?" * len(some))
+                rows = self._journal.query(f"SELECT * FROM ledger WHERE kind = ? AND id IN ({marks})", (kind, *some))  # noqa: S608
+                found |= {(entry.kind, entry.id): entry for entry in map(_entry, rows)}
+        return found
+
     def tables(self) -> Iterator[Table]:
         """Every entry's kind, id and outcome, as columns, some thousands at a time."""
         rows = self._journal.stream("SELECT kind, id, outcome FROM ledger")

@@ -17,8 +17,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mastomend import __version__
-from mastomend.cli import check, cleanup, demo, history, repair
+from mastomend.cli import check, cleanup, demo, history, repair, show
 from mastomend.cli.context import GlobalOptions
+from mastomend.cli.help import Command
 from mastomend.cli.output import (
     cannot_write,
     command_line,
@@ -27,9 +28,12 @@ from mastomend.cli.output import (
     flush,
     give_up_stdout,
     log,
+    open_log,
     prepare_streams,
     show_error,
+    write_log,
 )
+from mastomend.cli.words import in_order
 from mastomend.errors import MastomendError, OutputError
 from mastomend.mastodon.values import redact
 
@@ -40,7 +44,8 @@ app = typer.Typer(
     name="mastomend",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 nothing wrong, 1 something is wrong or was left undone, 2 wrong usage or configuration, "
     "3 unreachable, 4 stopped by a safety check, 70 a defect of Mastomend, 130 interrupted (run it again to go on).",
 )
@@ -57,26 +62,40 @@ def _global(
     context: typer.Context,
     env: Annotated[Path | None, typer.Option(metavar="FILE", help="Mastodon's .env.production.")] = None,
     state: Annotated[Path | None, typer.Option(metavar="DIR", help="Where Mastomend keeps its own files.")] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Nothing but the result and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Tell every step, also with --json.")] = False,
+    log_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write steps, notes and errors there, with the time.")
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Find, mend and prevent broken media on a Mastodon server."""
-    context.obj = GlobalOptions(env, state)
+    """Find, mend and prevent broken media on a Mastodon server.
+
+    These options may stand before the command or behind it.
+    """
+    context.obj = GlobalOptions(env, state, quiet, verbose, log_file)
+    if log_file is not None:
+        open_log(log_file)
+        write_log(f"mastomend {__version__} {context.invoked_subcommand}")
 
 
-app.command("check", epilog=check.EXAMPLES)(check.check_command)
-app.command("repair", epilog=repair.EXAMPLES)(repair.repair_command)
-app.command("history", epilog=history.HISTORY_EXAMPLES)(history.history_command)
-app.command("undo", epilog=history.UNDO_EXAMPLES)(history.undo_command)
-app.command("cleanup", epilog=cleanup.EXAMPLES)(cleanup.cleanup_command)
-app.command("demo", epilog=demo.EXAMPLES)(demo.demo_command)
+for _name, _command, _examples in (
+    ("check", check.check_command, check.EXAMPLES),
+    ("show", show.show_command, show.EXAMPLES),
+    ("repair", repair.repair_command, repair.EXAMPLES),
+    ("history", history.history_command, history.HISTORY_EXAMPLES),
+    ("undo", history.undo_command, history.UNDO_EXAMPLES),
+    ("cleanup", cleanup.cleanup_command, cleanup.EXAMPLES),
+    ("demo", demo.demo_command, demo.EXAMPLES),
+):
+    app.command(_name, cls=Command, epilog=_examples)(_command)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit code."""
-    # typer has no options with an optional value: a bare --deep means all of it
-    words = ["--deep=100%" if word == "--deep" else word for word in arguments]
+    words = in_order(arguments)
     try:
         prepare_streams()
         answer: Any = app(list(words), standalone_mode=False)
@@ -96,7 +115,8 @@ def run(arguments: Sequence[str]) -> int:
     except BaseException as error:  # also a panic of an extension module, which is no `Exception`
         return _usage_error(error, words)
     if answer == INTERRUPTED:  # typer turns Ctrl-C into this answer itself
-        log.print("Interrupted. Nothing is lost: the same command goes on from here.")
+        said = "Interrupted. Nothing is lost: the same command goes on from here."
+        return _told(words, said, "Run the same command again.", INTERRUPTED, lambda: log.print(said))
     return answer if isinstance(answer, int) else 0
 
 

@@ -8,37 +8,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mastomend.cli import context as cli_context
-from mastomend.cli.check import Json
-from mastomend.cli.output import command_line, count, emit_json, escape, result, size
-from mastomend.cli.progress import progress
-from mastomend.commands.settings import parse_age
+from mastomend.cli.options import Apply, DryRun, Json, is_applied
 
 if TYPE_CHECKING:
     from mastomend.commands.cleanup import CleanupReport
 
 EXAMPLES = """
 Examples:
-
-  mastomend cleanup                says what would be removed
-
-  mastomend cleanup --apply        removes what is older than 30 days
-
+  mastomend cleanup                   # says what would be removed
+  mastomend cleanup --apply           # removes what is older than 30 days
   mastomend cleanup --older-than 7d --apply
 """
 
 
 def cleanup_command(
     ctx: typer.Context,
-    apply: Annotated[bool, typer.Option("--apply", help="Do it. Without this nothing is changed.")] = False,
+    apply: Apply = False,
+    dry_run: DryRun = False,
     older_than: Annotated[str, typer.Option(metavar="AGE", help="How old what goes must be: 30d, 12h, 2w.")] = "30d",
     json: Json = False,
 ) -> int:
     """Purge the quarantine, old scans and old reports of runs. What is purged does not come back."""
+    from mastomend.cli.output import command_line, emit_json
     from mastomend.commands.cleanup import cleanup
+    from mastomend.commands.settings import parse_age
 
     age = parse_age(older_than, "--older-than")
     given = cli_context.options(ctx)
-    with progress() as observer:
+    apply = is_applied(apply, dry_run)
+    with cli_context.watched(ctx, json=json) as observer:
         report = cleanup(cli_context.instance(ctx), age, apply=apply, progress=observer)
     code = 1 if report.left else 0
     if json:
@@ -65,6 +63,8 @@ def document(report: CleanupReport) -> dict[str, Any]:
 
 def show(report: CleanupReport, apply_command: str) -> None:
     """What was or would be removed, and what stays and why."""
+    from mastomend.cli.output import count, escape, result, size
+
     if report.files or report.scans or report.runs:
         verb = "removed" if report.applied else "would be removed"
         files = f"{count(report.files, 'file')} ({size(report.bytes)}) of the quarantine"

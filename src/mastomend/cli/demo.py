@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
-from mastomend.cli import check as check_cli
-from mastomend.cli import repair as repair_cli
-from mastomend.cli.output import WITHOUT_LIMIT, command_line, escape, result
-from mastomend.cli.progress import progress
 from mastomend.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,21 +15,21 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 Examples:
-
-  mastomend demo                          on a local disk, ends by itself
-
-  mastomend demo --storage s3             the same with a bucket
-
-  mastomend demo --keep-running           leaves the servers up until Ctrl-C, to try commands on
+  mastomend demo                      # on a local disk, ends by itself
+  mastomend demo --storage s3         # the same with a bucket
+  mastomend demo --keep-running       # leaves the servers up until Ctrl-C,
+                                      # to try commands on
 """
 
 
 def demo_command(
-    storage: Annotated[str, typer.Option(help="disk or s3.")] = "disk",
+    storage: Annotated[str, typer.Option(metavar="disk|s3", help="Where its media are.")] = "disk",
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the demo lives.")] = Path("mastomend-demo"),
     keep_running: Annotated[bool, typer.Option("--keep-running", help="Stay up until Ctrl-C.")] = False,
 ) -> int:
     """A whole small instance on this machine: break it, check it, mend it."""
+    from mastomend.cli.output import escape, result
+    from mastomend.cli.progress import progress
     from mastomend.demo.story import Running, story
 
     if storage not in ("disk", "s3"):
@@ -55,6 +51,8 @@ def demo_command(
 
 
 def _show(event: Event) -> None:
+    from mastomend.cli import check_screen, repair_screen
+    from mastomend.cli.output import WITHOUT_LIMIT, command_line, escape, result
     from mastomend.commands.repair_report import RepairOptions
     from mastomend.demo.story import Checked, Repaired, Running, Told
 
@@ -63,13 +61,19 @@ def _show(event: Event) -> None:
             result.print(f"\n[bold cyan]{escape(title)}[/]\n{escape(text)}")
         case Checked(report=report, env=env):
             result.print("\n[bold cyan]check[/]")
-            words = ("repair", f"repair {WITHOUT_LIMIT}")
-            check_cli.show(report, *(command_line(env, env.parent / "state", word) for word in words))
+            words = ("repair", f"repair {WITHOUT_LIMIT}", f"show {report.scan}")
+            check_screen.show(report, *(command_line(env, env.parent / "state", word) for word in words))
         case Repaired(report=report, env=env):
             again = "repair --apply"
-            followers = (again, f"{again} {WITHOUT_LIMIT}", f"{again} --deferred", f"undo {report.run} --apply")
-            commands = repair_cli.Commands(*(command_line(env, env.parent / "state", word) for word in followers))
-            repair_cli.show(report, RepairOptions(apply=True), commands)
+            followers = (
+                again,
+                f"{again} {WITHOUT_LIMIT}",
+                f"{again} --deferred",
+                f"undo {report.run} --apply",
+                f"show {report.run}",
+            )
+            commands = repair_screen.Commands(*(command_line(env, env.parent / "state", word) for word in followers))
+            repair_screen.show(report, RepairOptions(apply=True), commands)
         case Running():
             pass
         case _:
@@ -77,6 +81,8 @@ def _show(event: Event) -> None:
 
 
 def _stay(event: Running) -> None:
+    from mastomend.cli.output import command_line, escape, result
+
     command = command_line(event.env, event.env.parent / "state", "check")
     result.print(f"\nStill running. In another terminal: [bold]{escape(command)}[/]\nCtrl-C ends it.")
     try:

@@ -6,12 +6,10 @@ import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
+from mastomend.cli import completion
 from mastomend.cli import context as cli_context
-from mastomend.cli.check import Json
-from mastomend.cli.output import command_line, count, emit_json, escape, result
-from mastomend.cli.progress import progress
+from mastomend.cli.options import Apply, DryRun, Json, is_applied
 from mastomend.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -21,19 +19,16 @@ if TYPE_CHECKING:
 
 HISTORY_EXAMPLES = """
 Examples:
-
   mastomend history
-
-  mastomend history --lost                what no source has any more: the files of your own users first
-
+  mastomend history --lost            # what no source has any more:
+                                      # the files of your own users first
   mastomend history --json
 """
 UNDO_EXAMPLES = """
 Examples:
-
-  mastomend undo 20261122T200501Z-ab12            says what would be taken back
-
-  mastomend undo 20261122T200501Z-ab12 --apply    takes it back
+  mastomend undo latest               # says what would be taken back
+  mastomend undo 20261122T20 --apply  # takes it back: a run may be named
+                                      # by the beginning of its id
 """
 
 
@@ -45,6 +40,9 @@ def history_command(
     json: Json = False,
 ) -> int:
     """List every run that changed something, and what it did; or what is lost for good."""
+    from rich.table import Table
+
+    from mastomend.cli.output import emit_json, result
     from mastomend.commands.history import history
 
     if lost:
@@ -70,6 +68,9 @@ def history_command(
 
 
 def _show_lost(ctx: typer.Context, *, json: bool) -> int:
+    from rich.table import Table
+
+    from mastomend.cli.output import command_line, count, emit_json, escape, result
     from mastomend.commands.history import lost
 
     entries = lost(cli_context.instance(ctx))
@@ -135,15 +136,25 @@ def document(past: PastRun) -> dict[str, Any]:
 
 def undo_command(
     ctx: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run to take back, as `mastomend history` names it.")],
-    apply: Annotated[bool, typer.Option("--apply", help="Do it. Without this nothing is changed.")] = False,
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="The run to take back: its id, a beginning of it, or latest.",
+            autocompletion=completion.runs,
+        ),
+    ],
+    apply: Apply = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> int:
     """Take a run back: changed rows, written files, quarantined files."""
+    from mastomend.cli.output import command_line, emit_json
     from mastomend.commands.undo import undo
 
     given = cli_context.options(ctx)
-    with progress() as observer:
+    apply = is_applied(apply, dry_run)
+    with cli_context.watched(ctx, json=json) as observer:
         report = undo(cli_context.instance(ctx), run, apply=apply, progress=observer)
     code = 1 if report.conflicts or report.irreversible else 0
     if json:
@@ -170,6 +181,8 @@ def undo_document(report: UndoReport) -> dict[str, Any]:
 
 def show(report: UndoReport, apply_command: str) -> None:
     """What was or would be taken back, what cannot be, and why."""
+    from mastomend.cli.output import count, escape, result
+
     if not report.applied:
         result.print(f"{count(report.reverted, 'record')} would be taken back. Nothing was changed.")
         for plan in report.plans:

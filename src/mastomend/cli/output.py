@@ -14,14 +14,14 @@ import os
 import shlex
 import shutil
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from rich.console import Console as RichConsole
 from rich.text import Text
 
-from mastomend.errors import MastomendError, OutputError
+from mastomend.errors import ConfigurationError, MastomendError, OutputError
 
 #: What means something to rich, and what stands for it meanwhile: characters of private use, which are never shown.
 _HIDDEN = {"[": "\ue000", "\\": "\ue001"}
@@ -148,8 +148,33 @@ def emit_json(document: dict[str, Any], exit_code: int) -> None:
     flush()
 
 
+_log_file: TextIO | None = None
+
+
+def open_log(path: Path) -> None:
+    """From here on everything a person is told, and each step, is also written there, with the time.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    global _log_file
+    try:
+        _log_file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+    except OSError as error:
+        raise ConfigurationError(f"The log file {path} cannot be written: {error.strerror}.") from None
+
+
+def write_log(text: str) -> None:
+    """A line in the log file, if there is one. That it cannot be written is no reason to stop."""
+    if _log_file is not None:
+        plain = " ".join(text.split())
+        with contextlib.suppress(OSError):
+            _log_file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {plain}\n")
+
+
 def show_error(error: MastomendError) -> None:
     """What is wrong and what to do next, without a traceback."""
+    write_log(f"Error: {error.message} Next: {error.hint}")
     log.print(f"[bold red]Error:[/] {escape(error.message)}")
     if error.hint:
         log.print(f"[bold]Next:[/] {escape(error.hint)}")

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from mastomend.cli.output import escape, log
+from mastomend.cli.output import escape, log, write_log
 from mastomend.progress import Progress as Observer
 
 _EVERY_S = 10.0
@@ -31,13 +31,17 @@ class Display(Observer, Protocol):
 class PlainProgress:
     """A line per task every ten seconds: done, rate, time left."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, every_step: bool = False) -> None:
+        self._every_step = every_step
         self._task, self._total, self._done = "", 0, 0
         self._started = self._spoken = time.monotonic()
 
     def start(self, task: str, total: int) -> None:
         self._task, self._total, self._done = task, total, 0
         self._started = time.monotonic()
+        write_log(task)
+        if self._every_step:
+            log.print(f"{escape(task)} …")
 
     def advance(self, n: int) -> None:
         self._done += n
@@ -50,6 +54,7 @@ class PlainProgress:
             log.print(f"{escape(self._task)}: {self._done:,} done, {rate:,.0f}/s{remaining}")
 
     def note(self, text: str) -> None:
+        write_log(text)
         log.print(escape(text))
 
     def put_away(self) -> None:
@@ -66,6 +71,7 @@ class BarProgress:
 
     def start(self, task: str, total: int) -> None:
         self._words, self._total, self._done, self._began = task, total, 0, time.monotonic()
+        write_log(task)
         if self._bars is not None and self._task is not None:
             self._bars.remove_task(self._task)
         self._task = None
@@ -95,6 +101,7 @@ class BarProgress:
         self._task = self._bars.add_task(self._words, total=self._total or None, rate="")
 
     def note(self, text: str) -> None:
+        write_log(text)
         log.print(escape(text))
 
     def put_away(self) -> None:
@@ -103,10 +110,32 @@ class BarProgress:
         self._bars = self._task = None
 
 
+class Unwatched:
+    """Nothing is shown; the log file hears what a person would have been told."""
+
+    def start(self, task: str, total: int) -> None:
+        write_log(task)
+
+    def advance(self, n: int) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        write_log(text)
+
+    def put_away(self) -> None:
+        pass
+
+
 @contextmanager
-def progress(*, quiet: bool = False) -> Iterator[Display]:
+def progress(*, quiet: bool = False, verbose: bool = False) -> Iterator[Display]:
     """The observer that fits the terminal; nothing of it is left on the screen behind the block."""
-    display = PlainProgress() if quiet or not log.is_terminal else BarProgress()
+    display: Display
+    if quiet:
+        display = Unwatched()
+    elif log.is_terminal and not verbose:
+        display = BarProgress()
+    else:
+        display = PlainProgress(every_step=verbose)
     try:
         yield display
     finally:

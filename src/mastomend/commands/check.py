@@ -38,7 +38,7 @@ from mastomend.storage.ports import Store
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """What to check. `kinds` empty means all; `deep` None means sizes only.
+    """What to check. `kinds` empty means all, `but_kinds` are left out; `deep` None means sizes only.
 
     `list_concurrency` is how many connections list a bucket at once; `listing` names files that say what is held.
     `resume` allows to go on with a check that was cut off: what it saw then is not looked at again. `command` is the one this
@@ -53,6 +53,7 @@ class CheckOptions:
     resume: bool = True
     command: str = "check"
     selection: Selection = EVERYTHING
+    but_kinds: tuple[str, ...] = ()
 
 
 def check(
@@ -80,7 +81,7 @@ def check(
         stack.callback(store.close)
         holds_anything = store.probe()
         available = kinds_of(database)
-        chosen = choose_kinds(options.kinds, available)
+        chosen = choose_kinds(options.kinds, available, but=options.but_kinds)
         database.require(must_see(chosen, options.selection))
         refuse_ignored_prefix(instance, database.version)
         report = _report(instance, begun, database, available, store)
@@ -117,7 +118,7 @@ def _begin(instance: Instance, options: CheckOptions, progress: Progress, now: d
     configuration = instance.configuration
     terms = Terms(
         options.command,
-        options.kinds,
+        (*options.kinds, *(f"-{kind}" for kind in options.but_kinds)),
         configuration.storage,
         configuration.database,
         options.deep,

@@ -104,6 +104,11 @@ class CheckReport:
         return self.broken - self.known.total()
 
     @property
+    def is_alarming(self) -> bool:
+        """Whether there is damage no repair knows of yet, or something that could not be seen."""
+        return bool(self.new or self.unseen or self.unsettled or self.mass_loss)
+
+    @property
     def is_whole(self) -> bool:
         """Whether everything was seen and nothing is broken."""
         return not (self.broken or self.unseen or self.unsettled or self.mass_loss)

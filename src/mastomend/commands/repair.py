@@ -21,15 +21,18 @@ from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.instance import Instance
 from mastomend.commands.losses import refuse
 from mastomend.commands.parts import changing_parts, ground
+from mastomend.commands.past import kept_findings
 from mastomend.commands.repair_report import OUTCOMES, RepairOptions, RepairReport
 from mastomend.commands.restoration import client_of, restoration
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.inventory.work_list import WorkList, work_list
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
+from mastomend.mastodon.selection import EVERYTHING
 from mastomend.outcomes import OutcomeRow, Source
 from mastomend.plans.repair import subject
 from mastomend.progress import Progress, Silent
+from mastomend.reasons import Reason
 from mastomend.remote.client import GuardedClient
 from mastomend.restore.case import Broken, Case, Way
 from mastomend.restore.chain import Chain, Intended
@@ -79,6 +82,7 @@ def _dry_run(
         if options.deferred:
             with contextlib.closing(Journal(instance.state)) as journal:
                 records.keep(Ledger(journal, instance.settings.deferral).due(now()))
+        records.limit(options.limit)
 
         def rows() -> Iterator[OutcomeRow]:
             for batch in _batches(records, work.kinds):
@@ -127,15 +131,21 @@ def _applied(
         report.report = instance.state / "runs" / report.run / "outcomes.parquet"
         budget = memory_for_records(instance.settings.memory_bytes)
         with work_list(report.report.parent, budget, findings, [kind.name for kind in work.kinds]) as records:
-            if options.scan is None:
+            if options.scan is None and options.selection == EVERYTHING:  # of the others nothing was looked at
                 forget_whole(records, ledger, parts.database)
             if options.deferred:
                 records.keep(ledger.due(now()))
             records.leave_out(journal.decided(report.run))
+            records.limit(options.limit)
             progress.start("repair", len(records))
             own = client or client_of(instance, parts.database, progress)
             desk = Desk(own, instance.settings.politeness, workers_for(parts.store))
-            asyncio.run(_restored(desk, (work.chain.ways(batch, closing) for batch in _batches(records, work.kinds))))
+            if work.mastodon is not None:
+                closing.take_up(
+                    done for done in journal.outcomes(report.run) if done.verdict.reason is Reason.HANDED_OVER
+                )
+            ways = (work.chain.ways(batch, closing) for batch in _batches(records, work.kinds))
+            asyncio.run(_restored(desk, ways, progress))
             if work.mastodon is not None:
                 work.mastodon.watch()
         for done in journal.outcomes(report.run):
@@ -145,10 +155,11 @@ def _applied(
     return report
 
 
-async def _restored(desk: Desk, batches: Iterator[list[Way]]) -> None:
+async def _restored(desk: Desk, batches: Iterator[list[Way]], progress: Progress) -> None:
     async with desk:
-        async for _ in desk.all(batches):
-            pass  # each is recorded at the end of its way
+        async for done in desk.all(batches):  # each is recorded at the end of its way
+            if done is None or done.verdict.reason is not Reason.HANDED_OVER:
+                progress.advance(1)
 
 
 def _findings(instance: Instance, options: RepairOptions, progress: Progress) -> tuple[str, Path, list[str]]:
@@ -160,23 +171,29 @@ def _findings(instance: Instance, options: RepairOptions, progress: Progress) ->
         SafetyStop: the check looks like mass loss.
     """
     if options.scan is not None:
-        path = instance.state / "scans" / options.scan / "findings.parquet"
-        if not path.is_file() or "/" in options.scan:
+        if options.selection != EVERYTHING:
             raise ConfigurationError(
-                f"There is no scan {options.scan!r}.", hint="See the scans in the state directory."
+                "--scan takes the findings of that check as they are.",
+                hint="Leave out --scan, or what selects records.",
             )
+        scan, path = kept_findings(instance, options.scan)
     report = check(instance, _check_options(options), progress)
     if options.apply:
         refuse(report.mass_loss)
     if options.scan is not None:
-        return options.scan, path, report.mass_loss
+        return scan, path, report.mass_loss
     return report.scan, report.findings, report.mass_loss
 
 
 def _check_options(options: RepairOptions) -> CheckOptions:
     """What is about to be changed is looked at now: what an older check saw is no safety."""
     return CheckOptions(
-        kinds=options.kinds, max_missing_percent=options.max_missing_percent, resume=False, command="repair"
+        kinds=options.kinds,
+        but_kinds=options.but_kinds,
+        selection=options.selection,
+        max_missing_percent=options.max_missing_percent,
+        resume=False,
+        command="repair",
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mastomend.inventory.reports import Report
+from mastomend.mastodon.selection import EVERYTHING, Selection
 from mastomend.outcomes import Engine, Outcome, OutcomeRow, Source
 from mastomend.restore.sources.mastodon import HandOverLimits
 
@@ -15,10 +16,11 @@ OUTCOMES = Report(OutcomeRow, ("kind", "id"))
 
 @dataclass(frozen=True, slots=True)
 class RepairOptions:
-    """What to repair. `scan` takes an earlier check's findings instead of making a new check.
+    """What to repair: `kinds` without `but_kinds`, of what is selected, at most `limit` records.
 
-    `backups` are other storages to copy from: directories, or files with Mastodon's storage variables. `engine` says
-    who fetches. `deferred` takes up only what was deferred before and is due.
+    `scan` takes an earlier check's findings instead of making a new check. `backups` are other storages to copy from:
+    directories, or files with Mastodon's storage variables. `engine` says who fetches. `deferred` takes up only what was
+    deferred before and is due.
     """
 
     kinds: tuple[str, ...] = ()
@@ -29,11 +31,16 @@ class RepairOptions:
     engine: Engine = Engine.DIRECT
     deferred: bool = False
     hand_over: HandOverLimits = field(default_factory=HandOverLimits)
+    but_kinds: tuple[str, ...] = ()
+    selection: Selection = EVERYTHING
+    limit: int | None = None
 
     @property
     def scope(self) -> str:
         """What makes two runs the same work: an interrupted one is continued by the next of the same scope."""
         kinds = ",".join(sorted(self.kinds)) or "all"
+        kinds = f"{kinds} but {','.join(sorted(self.but_kinds))}" if self.but_kinds else kinds
+        kinds = f"{kinds} of {self.selection}" if self.selection != EVERYTHING else kinds
         kinds = f"deferred of {kinds}" if self.deferred else kinds
         return kinds if self.engine is Engine.DIRECT else f"{kinds} by {self.engine.value}"
 

@@ -25,7 +25,7 @@ from mastomend.restore.change import Changes
 from mastomend.restore.closing import Closing
 from mastomend.restore.order import usual
 from mastomend.restore.policy import Policy
-from mastomend.restore.sources.copies import Backup, Elsewhere, Place
+from mastomend.restore.sources.copies import Backup, Elsewhere, Shelf
 from mastomend.restore.sources.mastodon import Mastodon
 from mastomend.restore.workshop import Workshop
 from mastomend.storage.build import build as build_store
@@ -56,7 +56,7 @@ def restoration(
         ConfigurationError: a kind or a backup that is not there. SourceError: Redis does not answer, and is needed.
     """
     with contextlib.ExitStack() as stack:
-        kinds = choose_kinds(options.kinds, kinds_of(parts.database))
+        kinds = choose_kinds(options.kinds, kinds_of(parts.database), but=options.but_kinds)
         caches_answer = closing is not None and parts.caches.reachable()
         if closing is not None and not caches_answer:
             progress.note(_NO_REDIS)
@@ -77,11 +77,11 @@ def restoration(
 
 def _places(
     instance: Instance, options: RepairOptions, store: Store, stack: contextlib.ExitStack, progress: Progress
-) -> list[Place]:
+) -> list[Shelf]:
     elsewhere = Elsewhere(store, instance.key_prefix)
     if elsewhere.hidden:
         progress.note(elsewhere.hidden)
-    places: list[Place] = [elsewhere]
+    places: list[Shelf] = [elsewhere]
     for path in options.backups:
         settings = named_storage(path)
         if str(settings) == str(instance.configuration.storage):

@@ -6,6 +6,7 @@ that is silently ignored is worse than none.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
@@ -13,13 +14,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mastomend.actions.deferral import Deferral
-from mastomend.database.reader import STATEMENT_TIMEOUT_S
 from mastomend.errors import ConfigurationError
-from mastomend.inventory.workspace import default_budget
 from mastomend.remote.admission import Politeness
 
 _MOST = 1_000_000_000
 _SIZES = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
+
+
+def default_budget() -> int:
+    """Bytes: a quarter of the machine's memory, at most 512 MiB."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(machine // 4, 512 * 1024**2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class Settings:
 
     memory_bytes: int = field(default_factory=default_budget)
     settle_s: float = 2.0
-    statement_timeout_s: float = STATEMENT_TIMEOUT_S
+    statement_timeout_s: float = 600.0
     max_missing_percent: float = 25.0
     politeness: Politeness = field(default_factory=Politeness)
     deferral: Deferral = field(default_factory=Deferral)

@@ -20,7 +20,7 @@ from mastomend.actions.taking_back import TakingBack, of_different_rows
 from mastomend.commands.instance import Instance
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.errors import ConfigurationError, SafetyStop
-from mastomend.ids import new_id
+from mastomend.ids import chosen, new_id
 from mastomend.progress import Progress, Silent
 from mastomend.reasons import Reason
 from mastomend.vocabulary import Done
@@ -122,9 +122,8 @@ def _unreversed(journal: Journal, undone: JournaledRun, progress: Progress) -> I
 
 def _find(journal: Journal, run_id: str) -> JournaledRun:
     runs = journal.runs()
-    found = next((r for r in runs if r.id == run_id), None)
-    if found is None:
-        raise ConfigurationError(f"There is no run {run_id!r}.", hint="See them with: mastomend history")
+    run_id = chosen(run_id, (r.id for r in runs), "run", "See them with: mastomend history")
+    found = next(r for r in runs if r.id == run_id)
     whole = [r for r in runs if r.undoes and r.finished_at and not r.summary.get("conflicts")]
     holding = [r for r in whole if r.id not in {undo.undoes for undo in whole}]  # was that undo itself taken back?
     taken_back = next((r for r in holding if r.undoes == found.id), None)

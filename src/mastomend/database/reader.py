@@ -26,7 +26,6 @@ from mastomend.mastodon.database_settings import Database
 from mastomend.mastodon.moderation import DomainBlock, Moderation, normalize_domain
 from mastomend.mastodon.versions import Version, version
 
-STATEMENT_TIMEOUT_S = 600.0
 _LOCK_MS = "10000"
 _MIGRATIONS = "schema_migrations"
 _BATCH_BYTES = 6 * 1024 * 1024  # small enough to begin working on early, large enough to plan rarely
@@ -41,7 +40,7 @@ class MastodonDatabase:
         application: str = "mastomend",
         *,
         replica: Database | None = None,
-        timeout_s: float = STATEMENT_TIMEOUT_S,
+        timeout_s: float = 600.0,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Connect. `timeout_s` is how long one statement may take; `note` hears when the replica cannot serve."""

@@ -9,7 +9,7 @@ from mastomend.database.reader import MastodonDatabase
 from mastomend.mastodon.jobs import emoji_cache_key, status_cache_keys
 from mastomend.mastodon.keys import Record
 from mastomend.mastodon.kinds import EMOJIS, IMPORTS, KINDS, Kind
-from mastomend.mastodon.rows_sql import GUARDED, Schema, addresses_sql, detail_sql, emptied_sql, near_sql
+from mastomend.mastodon.rows_sql import GUARDED, Schema, addresses_sql, detail_sql, emptied_sql, names_sql, near_sql
 from mastomend.vocabulary import Addresses, Place, Row
 
 
@@ -77,6 +77,13 @@ def _addresses(row: Mapping[str, Any]) -> Addresses:
     if row.get("position") is not None:
         place = Place(row["remote_url"] or "", row["blurhash"], int(row["position"]), int(row["total"]))
     return Addresses(row["document"] or None, row["page"] or None, place)
+
+
+def read_names(database: MastodonDatabase, kind: Kind, ids: Sequence[int]) -> dict[int, tuple[str, str | None]]:
+    """What people call the records, and where they are seen, by id; a record that is gone is not in it."""
+    query = names_sql(kind)
+    rows = database.query(query, [list(ids)]) if query and ids else []
+    return {row["id"]: (row["name"], row["address"]) for row in rows if row["name"]}
 
 
 def read_cached_under(database: MastodonDatabase, kind: Kind, record_id: int) -> tuple[str, ...]:

@@ -22,9 +22,9 @@ from mastomend.mastodon.configuration import Limits
 from mastomend.mastodon.keys import ORIGINAL, Record, expected_files
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, Kind, is_blank
 from mastomend.mastodon.processing import EXTENSIONS, image_rules
-from mastomend.mastodon.versions import Version
+from mastomend.mastodon.versions import RELEASES, Version
 
-VERSIONS = ("4.2", "4.3", "4.4", "4.5", "4.6", "4.7")
+VERSIONS = tuple(release.name for release in RELEASES)
 _SCHEMA = Path(__file__).with_name("schema")
 BUCKET = "mastodon-media"
 

@@ -65,6 +65,13 @@ class WorkList:
         self._take(records)
         self._connection.execute("CREATE OR REPLACE TABLE broken AS FROM broken ANTI JOIN taken USING (kind, id)")
 
+    def limit(self, number: int | None) -> None:
+        """Take up at most so many of what is left, the first of every host first."""
+        if number is not None:
+            self._connection.execute(
+                f"CREATE OR REPLACE TABLE broken AS FROM broken ORDER BY position, kind, id LIMIT {int(number)}"
+            )
+
     def sound(self, records: Iterable[Record]) -> Iterator[Record]:
         """Those of the records that are of these kinds and not broken, kind by kind. Ask before anything is left out."""
         self._take(records)

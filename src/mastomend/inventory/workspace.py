@@ -37,12 +37,6 @@ MAX_AGE = timedelta(hours=12)
 Scope = Mapping[str, object]
 
 
-def default_budget() -> int:
-    """Bytes: a quarter of the machine's memory, at most 512 MiB."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(machine // 4, 512 * MEBIBYTE)
-
-
 @dataclass(frozen=True, slots=True)
 class Unfinished:
     """A scan that was cut off."""

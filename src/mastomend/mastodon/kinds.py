@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
 
 from mastomend.errors import ConfigurationError
@@ -176,23 +177,45 @@ KINDS: tuple[Kind, ...] = (
 KIND_BY_NAME = {kind.name: kind for kind in KINDS}
 
 
-def choose_kinds(names: Sequence[str], available: Sequence[Kind]) -> tuple[Kind, ...]:
-    """The kinds to work on; a class name such as `accounts` stands for all its kinds.
+def names_of(kind: Kind, among: Iterable[Kind]) -> list[str]:
+    """What that kind may be called: its name, its class (for all of it), and what is behind the slash, if that is clear."""
+    group, _, short = kind.name.partition("/")
+    is_clear = sum(other.name.partition("/")[2] == short for other in among) == 1
+    return [kind.name, group, *([short] if is_clear else [])]
+
+
+def choose_kinds(names: Sequence[str], available: Sequence[Kind], *, but: Sequence[str] = ()) -> tuple[Kind, ...]:
+    """The kinds to work on: `accounts/avatars`, `avatars`, or a class such as `accounts` for all its kinds; without those of
+    `but`.
 
     Raises:
-        ConfigurationError: a name this instance does not have.
+        ConfigurationError: a name this instance does not have, or that may be one of several.
     """
+    left_out = choose_kinds(but, available) if but else ()
     if not names:
-        return tuple(available)
-    chosen = []
+        return tuple(kind for kind in available if kind not in left_out)
+    chosen: list[Kind] = []
     for name in names:
-        found = [k for k in available if name.strip("/") in (k.name, k.name.split("/")[0])]
+        plain = name.strip("/").lower()
+        found = [k for k in available if plain in names_of(k, KINDS)]
         if not found:
-            known = ", ".join(k.name for k in available)
-            absent = " This version of Mastodon does not have it." if name in KIND_BY_NAME else ""
-            raise ConfigurationError(f"There is no kind {name!r}.{absent}", hint=f"Kinds here: {known}")
-        chosen += [k for k in found if k not in chosen]
+            raise _no_kind(name, plain, available)
+        chosen += [k for k in found if k not in chosen and k not in left_out]
     return tuple(chosen)
+
+
+def _no_kind(name: str, plain: str, available: Sequence[Kind]) -> ConfigurationError:
+    known = ", ".join(k.name for k in available)
+    several = [k.name for k in available if k.name.partition("/")[2] == plain]
+    if len(several) > 1:
+        return ConfigurationError(f"{name!r} may be {' or '.join(several)}.", hint="Name it in full.")
+    if any(plain in names_of(k, KINDS) for k in KINDS):
+        said = f"There is no kind {name!r}. This version of Mastodon does not have it."
+        return ConfigurationError(said, hint=f"Kinds here: {known}")
+    offered = [one for k in available for one in names_of(k, KINDS)]
+    near = get_close_matches(plain, offered, n=1, cutoff=0.6)
+    meant = f" Did you mean {near[0]}?" if near else ""
+    return ConfigurationError(f"There is no kind {name!r}.{meant}", hint=f"Kinds here: {known}")
 
 
 def by_table(kinds: Iterable[Kind]) -> list[tuple[Kind, ...]]:

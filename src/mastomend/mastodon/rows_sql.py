@@ -216,5 +216,14 @@ def emptied_sql(kind: Kind) -> str:
 
 def addresses_sql(kind: Kind) -> str | None:
     """Where else the origins of records (one parameter, an array of ids) can be asked; None where there is nothing to ask."""
-    file = Path(__file__).with_name("sql") / f"addresses_of_{kind.table}.sql"
+    return _statement(f"addresses_of_{kind.table}")
+
+
+def names_sql(kind: Kind) -> str | None:
+    """What people call records (one parameter, an array of ids), and where they are seen; None: nothing."""
+    return _statement(f"names_of_{kind.table}")
+
+
+def _statement(name: str) -> str | None:
+    file = Path(__file__).with_name("sql") / f"{name}.sql"
     return file.read_text(encoding="utf-8") if file.exists() else None

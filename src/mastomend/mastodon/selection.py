@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.kinds import PREVIEW_CARDS, Kind, Owner
+from mastomend.mastodon.moderation import normalize_domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,12 @@ class Selection:
     statuses: tuple[str, ...] = ()
     local: bool | None = None
     without_domains: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        said = [*(f"@{a.username}@{a.domain}" if a.domain else f"@{a.username}" for a in self.accounts), *self.domains]
+        said += [*self.statuses, *(f"not {domain}" for domain in self.without_domains)]
+        said += [] if self.local is None else ["local" if self.local else "remote"]
+        return ", ".join(said) or "everything"
 
     def scope(self) -> Mapping[str, object]:
         """What tells one selection from another, as plain values."""
@@ -66,6 +73,30 @@ def parse_account(text: str, own_domains: Iterable[str]) -> Account:
         )
     is_own = not domain or domain.lower() in {own.lower() for own in own_domains}
     return Account(username.lower(), None if is_own else domain.lower())
+
+
+def parse_domain(text: str) -> str:
+    """A server's name as Mastodon stores it.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    domain = normalize_domain(text.strip().removeprefix("@").removeprefix("*."))
+    if not domain or any(c.isspace() or c in "/@:,%" for c in domain):
+        raise ConfigurationError(f"{text!r} is no server's name.", hint="Write it as in example.social.")
+    return domain
+
+
+def parse_status(text: str) -> str:
+    """A post's id, its URI or its address.
+
+    Raises:
+        ConfigurationError: it is none of them.
+    """
+    status = text.strip()
+    if not status.isdecimal() and not status.startswith(("https://", "http://")):
+        raise ConfigurationError(f"{text!r} is no post.", hint="Give its address (https://…) or its id.")
+    return status
 
 
 def conditions(kind: Kind, selection: Selection, literal: Callable[[str], str], is_local: str) -> list[str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from typing import Generic, NewType, TypeVar
 
@@ -22,6 +22,8 @@ from mastomend.remote.asking import NotFetched
 Host = NewType("Host", str)
 #: From so many on, hosts that are well are forgotten.
 _HOSTS = 1_000
+#: Whatever a host asks for, it is tried again after that.
+_LONGEST_S = 24 * 3600.0
 T = TypeVar("T")
 
 
@@ -41,6 +43,7 @@ class Politeness:
 
 @dataclass(slots=True)
 class _HostState(Generic[T]):
+    urgent: deque[T] = field(default_factory=deque)
     queue: deque[T] = field(default_factory=deque)
     in_flight: int = 0
     next_start: float = 0.0
@@ -54,10 +57,17 @@ class _HostState(Generic[T]):
     def ready_at(self) -> float:
         return max(self.next_start, self.left_alone_until)
 
+    @property
+    def waiting(self) -> int:
+        return len(self.urgent) + len(self.queue)
+
+    def take(self) -> T:
+        return (self.urgent or self.queue).popleft()
+
     def is_forgotten(self, now: float, limits: Politeness) -> bool:
         """Whether nothing is lost with it: it has nothing to do, and its last trouble is long over."""
         trouble = max(self.left_alone_until + limits.max_wait_s if self.failures else 0.0, self.given_up_until)
-        return not self.queue and not self.in_flight and not self.listed and max(self.ready_at, trouble) <= now
+        return not self.waiting and not self.in_flight and not self.listed and max(self.ready_at, trouble) <= now
 
 
 class Admission(Generic[T]):
@@ -74,8 +84,10 @@ class Admission(Generic[T]):
         self.in_flight = 0
         self.queued = 0
 
-    def submit(self, host: Host, item: T, now: float, *, first: bool = False) -> None:
-        """Queue an item; `first` puts it before the host's others: a repeated one, or one somebody waits for."""
+    def submit(self, host: Host, item: T, now: float, *, first: bool = False, urgent: bool = False) -> None:
+        """Queue an item. What is `urgent`, because somebody waits for it, goes before the host's others; `first` puts a
+        repeated one before its like.
+        """
         self._tidy(now)
         state = self._hosts.setdefault(host, _HostState())
         if now < state.given_up_until:
@@ -83,16 +95,19 @@ class Admission(Generic[T]):
             self._returned.append((host, item, state.last))
             return
         if state.given_up_until:
-            state.given_up_until, state.failures = 0.0, self._limits.give_up_after - 1
+            asked_for_a_pause = state.last is not None and state.last.retry_after_s is not None
+            state.given_up_until = 0.0
+            state.failures = 0 if asked_for_a_pause else self._limits.give_up_after - 1
+        queue = state.urgent if urgent else state.queue
         if first:
-            state.queue.appendleft(item)
+            queue.appendleft(item)
         else:
-            state.queue.append(item)
+            queue.append(item)
         self.queued += 1
         self._list(host, state)
 
     def admit(self, now: float) -> tuple[Host, T] | None:
-        """The next item that may start now; it counts as in flight until `finished`. None: nothing may start yet."""
+        """The next item that may start now; it counts as in flight until it `succeeded` or `failed`. None: not yet."""
         while self._ready and self.in_flight < self._limits.concurrency:
             ready_at, _, host = self._ready[0]
             if ready_at > now:
@@ -100,12 +115,12 @@ class Admission(Generic[T]):
             heapq.heappop(self._ready)
             state = self._hosts[host]
             state.listed = False
-            if not state.queue or state.in_flight >= self._limits.per_host:
+            if not state.waiting or state.in_flight >= self._limits.per_host:
                 continue
             if state.ready_at > now:  # it was told to wait after it had been listed
                 self._list(host, state)
                 continue
-            item = state.queue.popleft()
+            item = state.take()
             state.in_flight += 1
             state.next_start = now + 1 / self._limits.rate if self._limits.rate else now
             self.in_flight += 1
@@ -123,13 +138,13 @@ class Admission(Generic[T]):
     def succeeded(self, host: Host) -> None:
         """The request ended and the host answered, whatever it said about that one file."""
         state = self._release(host)
-        state.failures = 0
+        state.failures, state.given_up_until = 0, 0.0  # whatever another request under way met meanwhile
         self._list(host, state)
 
     def failed(self, host: Host, now: float, answer: NotFetched) -> float:
         """The request ended and the host is in trouble or wants a pause. Seconds it is now left alone.
 
-        A pause longer than `max_wait_s` is not waited for: the host is given up, for at least as long.
+        A pause longer than `max_wait_s` is not waited for: the host is given up, for as long as it asked (at most a day).
         """
         state = self._release(host)
         state.failures += 1
@@ -138,12 +153,14 @@ class Admission(Generic[T]):
             ceiling = self._limits.backoff_s * 2 ** (state.failures - 1)
             pause = self._chance.uniform(ceiling / 2, ceiling)
         else:
-            pause = max(0.0, answer.retry_after_s)
+            pause = min(max(0.0, answer.retry_after_s), _LONGEST_S)
         state.left_alone_until = max(state.left_alone_until, now + pause)
         if state.failures >= self._limits.give_up_after or pause > self._limits.max_wait_s:
-            state.given_up_until = max(state.given_up_until, now + max(pause, self._limits.give_up_s))
-            self.queued -= len(state.queue)
-            self._returned.extend((host, item, answer) for item in state.queue)
+            away = self._limits.give_up_s if answer.retry_after_s is None else pause
+            state.given_up_until = max(state.given_up_until, now + away)
+            self.queued -= state.waiting
+            self._returned.extend((host, item, answer) for item in (*state.urgent, *state.queue))
+            state.urgent.clear()
             state.queue.clear()
         self._list(host, state)
         return pause
@@ -152,6 +169,28 @@ class Admission(Generic[T]):
         """Items of hosts that were given up, with the host's last answer; each comes once."""
         while self._returned:
             yield self._returned.popleft()
+
+    def hurry(self, host: Host, item: T) -> None:
+        """Somebody waits for a queued item now."""
+        state = self._hosts.get(host)
+        if state is not None and item in state.queue:
+            state.queue.remove(item)
+            state.urgent.append(item)
+
+    def withdraw(self, items: Set[T]) -> list[T]:
+        """Those of the items that are queued are so no more."""
+        gone: list[T] = []
+        if not items:
+            return gone
+        for state in self._hosts.values():
+            for queue in (state.urgent, state.queue):
+                if found := [item for item in queue if item in items]:
+                    kept = [item for item in queue if item not in items]
+                    queue.clear()
+                    queue.extend(kept)
+                    gone += found
+        self.queued -= len(gone)
+        return gone
 
     def given_up(self, host: Host, now: float) -> bool:
         """Whether that host is given up at that time."""
@@ -179,7 +218,7 @@ class Admission(Generic[T]):
 
     def _list(self, host: Host, state: _HostState[T]) -> None:
         """One entry per host that could start something, ordered by when it may; equal times take turns."""
-        if state.listed or not state.queue or state.in_flight >= self._limits.per_host:
+        if state.listed or not state.waiting or state.in_flight >= self._limits.per_host:
             return
         self._turn += 1
         state.listed = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from mastomend.database.reader import MastodonDatabase
 from mastomend.images.moving import Ffmpeg
@@ -141,17 +141,29 @@ class Fresh:
 # --- what a source asks and offers ------------------------------------------------------------------------------------
 
 
+class Gate(Protocol):
+    """Something of this server's own that lets only so many through, such as Mastodon's queue."""
+
+    @property
+    def patience_s(self) -> float:
+        """How long is waited when nobody gets through."""
+        ...
+
+    @property
+    def poll_s(self) -> float:
+        """How often it is asked while somebody waits."""
+        ...
+
+    def open_for(self, wanted: int) -> int:
+        """How many of so many may go through now; each that does has taken a place. Called from one thread at a time."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Something of this server's own that is not ready yet: it is asked again until it says yes, or time is up.
+    """To stand before a gate, behind those that came earlier. The answer is whether it let us through."""
 
-    The answer is whether it said yes. `is_ready` is called from threads.
-    """
-
-    is_ready: Callable[[], bool]
-    patience_s: float
-    said: str
-    poll_s: float = 1.0
+    gate: Gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +171,6 @@ class Stored:
     """Files that lie in a storage, by style; what is broken besides is made from the original. None at all: all of it is."""
 
     copies: Mapping[str, StoredCopy]
-
-    is_fetched: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +184,6 @@ class Received:
     url: str | None = None
     otherwise: Offers | None = None
 
-    is_fetched: ClassVar[bool] = True
-
 
 @dataclass(frozen=True, slots=True)
 class Handed:
@@ -187,8 +195,6 @@ class Handed:
     job: Job | None
     at: float = 0.0
     end: Callable[[], None] = lambda: None
-
-    is_fetched: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +213,14 @@ Offer = Stored | Received | Handed
 Step = Ask | Wait
 Answer = Fetched | NotFetched | bool
 Offers = Generator[Step, Answer, "Offer | NoOffer"]
-#: A record's path through its sources. It ends with what became of it; None if it turned out to be whole, or gone.
-Way = Generator[Step, Answer, "Done | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A record's path through its sources. It ends with what became of it; None if it turned out to be whole, or gone."""
+
+    about: tuple[str, int]
+    steps: Generator[Step, Answer, Done | None]
 
 
 class Source(Protocol):

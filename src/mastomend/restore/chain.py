@@ -30,6 +30,7 @@ from mastomend.restore.case import (
     Means,
     NoOffer,
     Offer,
+    Offers,
     Received,
     Source,
     Step,
@@ -134,11 +135,15 @@ class Chain:
 
     def ways(self, batch: Sequence[Broken], closing: Closing) -> list[Way]:
         """A way for each record of a batch, looked at now. A record that needs none has one without a step."""
-        items: list[Done | Case | None] = [*self.look(batch)]
-        items += [None] * (len(batch) - len(items))
-        return [self.way(item, closing) for item in items]
+        items: dict[tuple[str, int], Done | Case] = {}
+        for item in self.look(batch):
+            about = item.subject if isinstance(item, Done) else subject(item.target)
+            assert isinstance(about, RowOf)
+            items[about.kind, about.id] = item
+        names = [(one.kind.name, one.id) for one in batch]
+        return [Way(name, self._steps(items.get(name), closing)) for name in names]
 
-    def way(self, item: Done | Case | None, closing: Closing) -> Way:
+    def _steps(self, item: Done | Case | None, closing: Closing) -> Generator[Step, Answer, Done | None]:
         """One record's way through its sources, up to its outcome, which is recorded.
 
         Whatever goes wrong with the record is its verdict.
@@ -165,30 +170,39 @@ class Chain:
                 return tried.on(refused)
             tried.source = source.name
             ended = yield from self._try(source, case)
+            if isinstance(ended, _Spoiled):
+                case = case.spoiled(read_addresses(self._database, case.target.kind, [case.target.row.record.id]))
+                continue
             if not isinstance(ended, NoOffer):
                 return tried.on(ended)
             tried.add(source.name, ended.said, ended.verdict)
             if ended.is_last:
                 break
-            if ended is _SPOILED:
-                case = case.spoiled(read_addresses(self._database, case.target.kind, [case.target.row.record.id]))
         return tried.on(self._nothing_left(case))
 
-    def _try(self, source: Source, case: Case) -> Generator[Step, Answer, Verdict | NoOffer | None]:
+    def _try(self, source: Source, case: Case) -> Generator[Step, Answer, Verdict | NoOffer | _Spoiled | None]:
         """One source: what it offers is installed; should that not help, what it offers otherwise."""
-        offer = yield from source.offers(case)
-        while not isinstance(offer, NoOffer):
-            try:
-                return self._changes.install(case, offer, source.name)
-            except UnusableImage as error:
-                if not isinstance(offer, Received):
-                    case.tried.add(source.name, f"{error.reason} ({error})")
-                    return _SPOILED
-                case.tried.add(source.name, error.reason, verdict_of_image(error, source.name))
-                if offer.otherwise is None:
-                    return NoOffer(is_last=error.reason not in NO_PICTURE)
-                offer = yield from offer.otherwise
-        return offer
+        offers: Offers | None = source.offers(case)
+        ended: Verdict | NoOffer | _Spoiled | None = NoOffer()
+        while offers is not None:  # nothing of the offer before is kept while the next one is asked for
+            ended, offers = self._install(source, case, (yield from offers))
+        return ended
+
+    def _install(
+        self, source: Source, case: Case, offer: Offer | NoOffer
+    ) -> tuple[Verdict | NoOffer | _Spoiled | None, Offers | None]:
+        """What became of an offer, and what the source offers otherwise."""
+        if isinstance(offer, NoOffer):
+            return offer, None
+        try:
+            return self._changes.install(case, offer, source.name), None
+        except UnusableImage as error:
+            if isinstance(offer, Stored):
+                case.tried.add(source.name, f"{error.reason} ({error})")
+                return _Spoiled(), None
+            case.tried.add(source.name, error.reason, verdict_of_image(error, source.name))
+            otherwise = offer.otherwise if isinstance(offer, Received) else None
+            return NoOffer(is_last=otherwise is None and error.reason not in NO_PICTURE), otherwise
 
     def _refused(self, case: Case) -> Verdict | None:
         """Why nobody may be asked for that record; of a local one what is known besides."""
@@ -208,8 +222,9 @@ class Chain:
         )
 
 
-#: What was stored is useless: its original must come from somewhere else.
-_SPOILED = NoOffer()
+@dataclass(frozen=True, slots=True)
+class _Spoiled:
+    """What was stored is useless: its original must come from somewhere else."""
 
 
 def _intention(step: Step | Offer, case: Case) -> str:
@@ -217,7 +232,7 @@ def _intention(step: Step | Offer, case: Case) -> str:
         case Ask():
             return f"ask for {step.url}"
         case Wait():
-            return f"hand it to Mastodon's workers when {step.said}"
+            return "hand it to Mastodon's workers, when their queue has room"
         case Received():
             return f"make it from {len(step.data):,} bytes"
         case Stored(copies) if copies:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -22,40 +22,44 @@ _TOGETHER = 250
 
 
 class Closing:
-    """Closes records; used from several threads. `advance` hears of each that is decided.
+    """Closes records; used from several threads. `later` hears of each that was handed to Mastodon and is decided now.
 
-    Of those that Mastodon was asked for the run's journal knows; their outcome is still to come.
+    What was handed over is known to journal and ledger at once; its outcome is still to come.
     """
 
     def __init__(
-        self, run: Run, ledger: Ledger, now: Callable[[], datetime], advance: Callable[[int], None] = lambda _: None
+        self, run: Run, ledger: Ledger, now: Callable[[], datetime], later: Callable[[int], None] = lambda _: None
     ) -> None:
         self.run = run
         self._handed: dict[RowOf, Done] = {}
         self._ledger = ledger
         self._now = now
-        self._advance = advance
+        self._later = later
         self._lock = threading.Lock()
 
     def close(self, done: Done | None) -> Done | None:
-        """Record an outcome, or that a record needs none (None): it is whole by now, or gone from the database."""
+        """Record an outcome. A record that is whole by now, or gone from the database, needs none (None)."""
         if done is None:
-            self._advance(1)
             return None
-        if done.verdict.reason is not Reason.HANDED_OVER:
-            return self.settle(done)
-        assert isinstance(done.subject, RowOf)
-        self.run.close(done)  # should we be cut off while Mastodon is at it, this is what is known
-        with self._lock:
-            self._handed[done.subject] = done
-        return done
+        closed = self._record(done)
+        if done.verdict.reason is Reason.HANDED_OVER:
+            self.take_up([done])
+        return closed
 
-    def settle(self, done: Done) -> Done:
-        """Record what is not going to change any more."""
+    def take_up(self, handed: Iterable[Done]) -> None:
+        """Records that were handed over, by this process or by one that was cut off: they have no outcome yet."""
+        with self._lock:
+            self._handed |= {one.subject: one for one in handed if isinstance(one.subject, RowOf)}
+
+    def settle(self, done: Done) -> None:
+        """Record what became of a record that was handed over."""
+        self._record(done)
+        self._later(1)
+
+    def _record(self, done: Done) -> Done:
         assert isinstance(done.subject, RowOf)
         settled = replace(done, verdict=self._ledger.settle(done.subject, done.verdict, self._now()))
         self.run.close(settled)
-        self._advance(1)
         return settled
 
     def waiting(self) -> list[RowOf]:

@@ -9,8 +9,8 @@ from mastomend.mastodon.kinds import Kind
 from mastomend.outcomes import Source as Name
 from mastomend.restore.case import Means, Source
 from mastomend.restore.policy import Policy
-from mastomend.restore.sources.copies import Copies, Place
-from mastomend.restore.sources.document import Document
+from mastomend.restore.sources.copies import Copies, Shelf
+from mastomend.restore.sources.document import FromDocument
 from mastomend.restore.sources.origin import Origin
 from mastomend.restore.sources.original import Original
 from mastomend.restore.sources.page import Page
@@ -34,7 +34,7 @@ class Sources:
         return replace(self, others=(source, *self.others))
 
 
-def usual(means: Means, policy: Policy, places: Sequence[Place]) -> Sources:
+def usual(means: Means, policy: Policy, shelves: Sequence[Shelf]) -> Sources:
     """The order of a repair: what is here, then the address in the row, then the origin's word on where the picture is now.
 
     An address is given up only when there is no other source left: a host that is gone says nothing about the actor, who
@@ -42,6 +42,6 @@ def usual(means: Means, policy: Policy, places: Sequence[Place]) -> Sources:
     """
     return Sources(
         Original(policy, means.ffmpeg),
-        [Copies(place, means.store) for place in places],
-        (Origin(policy, means.ffmpeg), Document(Name.ACTOR, policy), Document(Name.NOTE, policy), Page(policy)),
+        [Copies(shelf, means.store) for shelf in shelves],
+        (Origin(policy, means.ffmpeg), FromDocument(Name.ACTOR, policy), FromDocument(Name.NOTE, policy), Page(policy)),
     )

@@ -8,4 +8,4 @@ ALTER TABLE keypairs ADD COLUMN "local_fragment" varchar;
 ALTER TABLE keypairs ALTER COLUMN "uri" DROP NOT NULL;
 ALTER TABLE keypairs ALTER COLUMN "uri" DROP DEFAULT;
 CREATE UNIQUE INDEX index_keypairs_on_account_id_and_local_fragment ON keypairs ("account_id", "local_fragment");
-INSERT INTO schema_migrations VALUES ('20260805130216');
+INSERT INTO schema_migrations VALUES ('20260618114230'), ('20260805130216');

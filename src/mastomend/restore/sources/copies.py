@@ -37,9 +37,10 @@ _CACHE = "cache/"
 _BESIDE = 200
 _NAMED = 3
 _LOOKING = 16
+_NOTHING = Found()
 
 
-class Place(Protocol):
+class Shelf(Protocol):
     """Where copies of stored files may be."""
 
     name: Source
@@ -150,14 +151,14 @@ def _forms(plain: str) -> Iterator[str]:
 
 
 class Copies:
-    """One such place as a source."""
+    """One such shelf as a source."""
 
     asks_others = False
 
-    def __init__(self, place: Place, store: Store) -> None:
+    def __init__(self, shelf: Shelf, store: Store) -> None:
         """`store` is the record's own storage."""
-        self.place = place
-        self.name = place.name
+        self.shelf = shelf
+        self.name = shelf.name
         self._store = store
 
     def serves(self, kind: Kind) -> bool:
@@ -174,13 +175,13 @@ class Copies:
             files = case.target.files
             sizes = self._store.sizes([f.key for f in files])
             bad |= {f.style for f, size in zip(files, sizes, strict=True) if size <= 0}
-            (found,) = find(self.place, [(case.target, bad)])
-            (found,) = find_beside(self.place, [(case.target, bad, found)])
+            (found,) = find(self.shelf, [(case.target, bad)])
+            (found,) = find_beside(self.shelf, [(case.target, bad, found)])
         return Stored(found.copies) if found.mends(bad) else NoOffer()
 
 
 def look_up(sources: Sequence[Copies], cases: Sequence[Case]) -> list[Case]:
-    """The same cases with what those sources have for them: a place is asked for all of them at once, and the next one only for
+    """The same cases with what those sources have for them: each is asked for all of them at once, and the next one only for
     what the first has not.
     """
     looked: list[dict[object, Found]] = [{} for _ in cases]
@@ -192,16 +193,16 @@ def look_up(sources: Sequence[Copies], cases: Sequence[Case]) -> list[Case]:
                 break
             if beside:
                 before = [looked[n][source] for n in left]
-                found = find_beside(source.place, [(*one, so_far) for one, so_far in zip(asked, before, strict=True)])
+                found = find_beside(source.shelf, [(*one, so_far) for one, so_far in zip(asked, before, strict=True)])
             else:
-                found = find(source.place, asked)
+                found = find(source.shelf, asked)
             for n, answer in zip(left, found, strict=True):
                 looked[n][source] = answer
             left = [n for n in left if not looked[n][source].mends(cases[n].bad)]
     return [replace(case, looked=found) for case, found in zip(cases, looked, strict=True)]
 
 
-def find(place: Place, broken: Sequence[tuple[Target, Set[str]]]) -> list[Found]:
+def find(shelf: Shelf, broken: Sequence[tuple[Target, Set[str]]]) -> list[Found]:
     """For each record, given with its broken styles, the copies of those files; one bulk look-up for all.
 
     Raises:
@@ -211,8 +212,8 @@ def find(place: Place, broken: Sequence[tuple[Target, Set[str]]]) -> list[Found]
     for number, (target, bad) in enumerate(broken):
         for file in target.files:
             if file.style in bad:
-                asked += [(number, file.style, file.size, key) for key in place.candidates(file.key)]
-    sizes = place.store.sizes([key for *_, key in asked])
+                asked += [(number, file.style, file.size, key) for key in shelf.candidates(file.key)]
+    sizes = shelf.store.sizes([key for *_, key in asked])
     copies: list[dict[str, StoredCopy]] = [{} for _ in broken]
     best: dict[int, tuple[int, int]] = {}
     hidden = [False] * len(broken)
@@ -223,11 +224,12 @@ def find(place: Place, broken: Sequence[tuple[Target, Set[str]]]) -> list[Found]
         if size < 0 or style in copies[number]:
             continue
         if size == expected or (expected is None and size > 0):
-            copies[number][style] = StoredCopy(style, key, size, place.store)
+            copies[number][style] = StoredCopy(style, key, size, shelf.store)
     answer = []
     for number, found in enumerate(copies):
-        told = "" if ORIGINAL in found or number not in best else place.told(*best[number])
-        answer.append(Found(found, (told,) if told else (), hidden[number] and ORIGINAL not in found))
+        told = "" if ORIGINAL in found or number not in best else shelf.told(*best[number])
+        is_hidden = hidden[number] and ORIGINAL not in found
+        answer.append(Found(found, (told,) if told else (), is_hidden) if found or told or is_hidden else _NOTHING)
     return answer
 
 
@@ -237,7 +239,7 @@ def _rank(found: tuple[int, int]) -> tuple[bool, int]:
     return size != MISSING, size
 
 
-def find_beside(place: Place, broken: Sequence[tuple[Target, Set[str], Found]]) -> list[Found]:
+def find_beside(shelf: Shelf, broken: Sequence[tuple[Target, Set[str], Found]]) -> list[Found]:
     """For each record, given with what `find` found there, also what lies beside its place, and what else lies there.
 
     A folder is a request, so this is for what nothing else has; many are looked into at once.
@@ -246,17 +248,17 @@ def find_beside(place: Place, broken: Sequence[tuple[Target, Set[str], Found]]) 
         StorageError: that storage does not answer.
     """
     with ThreadPoolExecutor(_LOOKING, thread_name_prefix="beside") as threads:
-        return list(threads.map(lambda one: _from_beside(place, *one), broken))
+        return list(threads.map(lambda one: _from_beside(shelf, *one), broken))
 
 
-def _from_beside(place: Place, target: Target, bad: Set[str], found: Found) -> Found:
+def _from_beside(shelf: Shelf, target: Target, bad: Set[str], found: Found) -> Found:
     if not bad - found.copies.keys():
         return found
     copies, others = dict(found.copies), []
-    for one in place.beside(target):
+    for one in shelf.beside(target):
         file = next((f for f in target.files if is_same_name(one.key, f.key) and f.size == one.size), None)
         if file is not None and file.style in bad:
-            copies.setdefault(file.style, StoredCopy(file.style, Key(one.key), one.size, place.store))
+            copies.setdefault(file.style, StoredCopy(file.style, Key(one.key), one.size, shelf.store))
         elif file is None:
             others.append(f"{one.key.rpartition('/')[2]} ({one.size:,} bytes)")
     told = (f"beside it lies {', '.join(others[:_NAMED])}, which is not used",) if others else ()

@@ -25,7 +25,7 @@ from mastomend.vocabulary import Addresses, Place
 _DEAD = frozenset({Failure.NOT_FOUND, Failure.GONE})
 
 
-class Document:
+class FromDocument:
     """Asks for the actor, emoji or note, then for the address it names now."""
 
     asks_others = True
@@ -53,6 +53,7 @@ class Document:
         if isinstance(answer, NotFetched):
             return self._unanswered(answer, before)
         document = documents.parse(answer.data, answer.content_type, url)
+        del answer  # nothing of it is kept while the picture is waited for
         if isinstance(document, str):
             return NoOffer(document)
         if document.deleted:

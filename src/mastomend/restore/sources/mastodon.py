@@ -8,11 +8,10 @@ repaired directly nothing is offered.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mastomend.actions.trouble import is_everybody_s, trouble
@@ -26,7 +25,7 @@ from mastomend.outcomes import Deferred, Engine, Refreshed, Refused, Source, Ver
 from mastomend.reasons import Reason
 from mastomend.restore.case import Case, Handed, Means, NoOffer, Offers, Wait
 from mastomend.restore.closing import Closing
-from mastomend.vocabulary import Finding, RowOf, Target
+from mastomend.vocabulary import Finding, Row, RowOf, Target
 
 _POLL_S = 1.0
 #: Sidekiq looks at its schedule every few seconds: so long a due job still counts as scheduled.
@@ -44,10 +43,11 @@ class HandOverLimits:
 
 
 class Mastodon:
-    """Offers what Mastodon's own workers will do; `watch` then waits for them."""
+    """Offers what Mastodon's own workers will do; `watch` then waits for them. It is the gate to its queue."""
 
     name = Source.ORIGIN
     asks_others = True
+    poll_s = _POLL_S
 
     def __init__(
         self,
@@ -58,10 +58,11 @@ class Mastodon:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """Without `closing` nothing can be handed over, as in a dry run."""
         self._engine = engine
         self._means = means
         self._limits = limits
-        self._is_closing = closing
+        self._may_close = closing
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
@@ -72,8 +73,13 @@ class Mastodon:
 
     @property
     def _closing(self) -> Closing:
-        assert self._is_closing is not None, "a dry run hands nothing over"
-        return self._is_closing
+        assert self._may_close is not None, "a dry run hands nothing over"
+        return self._may_close
+
+    @property
+    def patience_s(self) -> float:
+        """How long is waited for a place when the queue does not move."""
+        return self._limits.wait_s
 
     def serves(self, kind: Kind) -> bool:
         """What the engine works on; the others are repaired directly."""
@@ -94,15 +100,13 @@ class Mastodon:
             return NoOffer()
         if self._engine is Engine.RESET:
             return Handed(None)
-        if not (yield Wait(self._has_room, self._limits.wait_s, "its queue has room", _POLL_S)):
+        if self._may_close is not None and self._has_sound_sibling(t):  # a dry run asks no question a record
+            return NoOffer()
+        if not (yield Wait(self)):
             detail = f"the queue held {self._limits.max_queue} jobs or more for {self._limits.wait_s:g} s"
             return NoOffer(verdict=Deferred(Reason.QUEUE_FULL, detail), is_last=True)
-        with contextlib.ExitStack() as place:  # it is ours until the job is in the queue
-            place.callback(self._leave)
-            if self._has_sound_sibling(t):
-                return NoOffer()
-            job = redownload_job(t.kind, t.row.record.id, self._closing.run.id)
-            return Handed(job, self._moment(origin_host(t.row.remote_url or "")), place.pop_all().close)
+        job = redownload_job(t.kind, t.row.record.id, self._closing.run.id)
+        return Handed(job, self._moment(origin_host(t.row.remote_url or "")), self._leave)
 
     def _has_sound_sibling(self, t: Target) -> bool:
         sibling = {MEDIA_FILES: MEDIA_THUMBNAILS, MEDIA_THUMBNAILS: MEDIA_FILES}.get(t.kind)
@@ -114,17 +118,17 @@ class Mastodon:
 
     # --- room in the queue --------------------------------------------------------------------------------------------
 
-    def _has_room(self) -> bool:
-        """Whether queue, schedule and what is on its way there hold less than they may; then a place is taken."""
+    def open_for(self, wanted: int) -> int:
+        """How many places there are: queue, schedule and what is on its way there hold less than they may."""
+        if self._closing.waiting():
+            self._look()
         with self._lock:
             while self._scheduled and self._scheduled[0] < self._clock() - _POLLER_S:
                 heapq.heappop(self._scheduled)
-            waiting = self._means.sidekiq.waiting() + len(self._scheduled)
-            if waiting + self._under_way < self._limits.max_queue:
-                self._under_way += 1
-                return True
-        self._look()
-        return False
+            taken = self._means.sidekiq.waiting() + len(self._scheduled) + self._under_way
+            places = min(wanted, max(0, self._limits.max_queue - taken))
+            self._under_way += places
+            return places
 
     def _leave(self) -> None:
         with self._lock:
@@ -162,10 +166,19 @@ class Mastodon:
             kind, rows_of = KIND_BY_NAME[name], [row for row in waiting if row.kind == name]
             for start in range(0, len(rows_of), _ROWS):
                 some = {row.id: row for row in rows_of[start : start + _ROWS]}
-                rows = read_rows(self._means.database, kind, list(some))
+                rows = self._rows(kind, list(some))
                 targets = [target(kind, row, self._means.key_prefix) for row in rows.values() if not row.in_flight]
                 for t, broken in self._judged(targets):
                     self._close(some[t.row.record.id], t, broken)
+
+    def _rows(self, kind: Kind, ids: Sequence[int]) -> Mapping[int, Row]:
+        """Those that Mastodon has filled; where one row cannot be read for a defect of ours, the others."""
+        try:
+            return read_rows(self._means.database, kind, ids)
+        except Exception as error:
+            if is_everybody_s(error):
+                raise
+            return {} if len(ids) == 1 else {k: v for one in ids for k, v in self._rows(kind, [one]).items()}
 
     def _close(self, row: RowOf, t: Target, broken: Sequence[Finding] | Verdict) -> None:
         for done in self._closing.take_handed(row):

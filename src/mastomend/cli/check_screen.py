@@ -1,0 +1,105 @@
+"""What a person reads of a check."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from mastomend.cli.output import count, escape, result
+from mastomend.commands.check_report import CheckReport
+from mastomend.outcomes import Outcome
+from mastomend.vocabulary import State
+
+
+def show(report: CheckReport, next_command: str, without_limit: str, findings: str) -> None:
+    """What a person reads: a table, what is broken, where it came from, and the one command to run next, which is the last
+    one where all looks lost.
+    """
+    note = f" ({escape(report.version.note)})" if report.version.note else ""
+    result.print(f"{escape(report.domain)}, Mastodon {report.version.name}{note}, media in {escape(report.storage)}")
+    result.print(_table(report))
+    for reason in report.mass_loss:
+        result.print(f"[bold red]{escape(reason)}[/]")
+    if report.mass_loss:
+        result.print(
+            "This looks like a disk that is not mounted or a wrong bucket rather than like damage. Is everything mounted "
+            "that should be (`findmnt`, `mount -a`), and is it the right storage? Changing commands stop until it is."
+        )
+    _show_broken(report)
+    if report.unseen:
+        result.print(f"[bold red]{count(report.unseen, 'file')} could not be looked at[/], and may be whole or broken:")
+        for reason, n in report.obstacles:
+            result.print(f"  {n:,}: {escape(reason)}")
+        result.print("Repair leaves them alone until they can be seen.")
+    if report.unsettled:
+        result.print(
+            f"[bold red]{count(report.unsettled, 'record')} kept changing during the scan[/]: somebody holds a transaction "
+            "open. Run check again when it is over."
+        )
+    if not report.is_whole:
+        result.print(f"What it is: [bold]{escape(findings)}[/]")
+    _show_next(report, next_command, without_limit)
+
+
+def _table(report: CheckReport) -> Table:
+    states = [s for s in State if any(k.states[s] for k in report.kinds)]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("kind")
+    for name in ("records", "broken", "files", *(s.value for s in states)):
+        table.add_column(name, justify="right")
+    for kind in report.kinds:
+        if kind.expected:
+            style = "red" if kind.records_broken else None
+            cells = [kind.records, kind.records_broken, kind.expected, *(kind.states[s] for s in states)]
+            table.add_row(kind.kind, *(f"{n:,}" if n else "·" for n in cells), style=style)
+    return table
+
+
+def _show_next(report: CheckReport, next_command: str, without_limit: str) -> None:
+    """The one command to run next."""
+    if report.mass_loss:
+        result.print(f"If the files really are gone: [bold]{escape(without_limit)}[/]")
+    elif report.new:
+        result.print(f"Next: [bold]{escape(next_command)}[/]")
+    elif report.known[Outcome.DEFERRED] and report.next_try is not None:
+        due = f"{report.next_try:%Y-%m-%d %H:%M} UTC"
+        result.print(
+            f"The deferred ones are due from {due} on: [bold]{escape(f'{next_command} --deferred --apply')}[/]"
+        )
+
+
+def _show_broken(report: CheckReport) -> None:
+    """How much is broken, what is known of it, and where it came from."""
+    took = f"({report.duration_s:.1f} s)"
+    unseen = f"; {report.unseen:,} could not be looked at" if report.unseen else ""
+    if not report.broken:
+        if report.is_whole:
+            result.print(f"[green]Nothing is broken.[/] {took}")
+        else:
+            result.print(f"\n[bold]Nothing else is broken{unseen}.[/] {took}")
+        return
+    local = sum(kind.records_broken_local for kind in report.kinds)
+    verb = "is" if report.broken == 1 else "are"
+    result.print(f"\n[bold]{count(report.broken, 'record')} {verb} broken{unseen}.[/] {took}")
+    if local:
+        result.print(
+            f"[bold red]{count(local, 'local record')}[/] among them. What cannot be made from what is still there needs a "
+            "backup: no other server has the original (repair --from)."
+        )
+    if report.known:
+        known = ", ".join(
+            f"{report.known[outcome]:,} {words}" for outcome, words in _KNOWN.items() if report.known[outcome]
+        )
+        may_change = report.new or report.known[Outcome.DEFERRED] or report.known[Outcome.REFUSED]
+        nothing = "" if may_change else ": nothing to do"
+        result.print(f"Tried before: {known}; {report.new:,} new{nothing}.")
+    if report.top_domains:
+        origins = ", ".join(f"{escape(domain)} ({n:,})" for domain, n in report.top_domains)
+        result.print(f"Most come from: {origins}")
+
+
+_KNOWN = {
+    Outcome.GONE: "gone at their origin",
+    Outcome.REFUSED: "refused",
+    Outcome.LOST: "lost",
+    Outcome.DEFERRED: "to be tried again",
+}

@@ -1,0 +1,83 @@
+"""What a person reads of a repair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from mastomend.cli.output import count, escape, result, size
+from mastomend.commands.repair_report import RepairOptions, RepairReport
+from mastomend.outcomes import Engine, Outcome
+
+_SOURCES = {
+    "original": "can be made from their own original",
+    "elsewhere": "are in the storage under another name",
+    "backup": "are in the backup",
+    "origin": "can be asked for at their origin",
+    "page": "can be asked for at the page they show",
+    "none": "have no source left, or must be left alone; the report says why for each",
+}
+
+
+_BY_OTHERS = {
+    Engine.SIDEKIQ: "are emptied and handed to Mastodon's workers, where its kind has one; else asked for directly",
+    Engine.RESET: "are emptied, for Mastodon to fetch on its next occasion",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What may be run next."""
+
+    again: str
+    without_limit: str
+    later: str
+    undo: str
+    show: str
+
+
+def show(report: RepairReport, options: RepairOptions, commands: Commands) -> None:
+    """What a person reads: how much, what became of it and why, what to do next."""
+    if not report.records:
+        result.print("Nothing that was deferred is due." if options.deferred else "[green]Nothing is broken.[/]")
+        return
+    if not report.applied:
+        result.print(f"{count(report.records, 'record')} broken.")
+        for source, words in _SOURCES.items():
+            if found := report.plan[source]:
+                by_others = _BY_OTHERS.get(options.engine) if source in ("origin", "page") else None
+                result.print(f"{found:>9,} {by_others or words}")
+        result.print(f"Record by record: [bold]{escape(commands.show)}[/]")
+        for reason in report.mass_loss:
+            result.print(f"[bold red]{escape(reason)}[/]")
+        if report.mass_loss:
+            result.print("Is everything mounted that should be, and is it the right storage? With --apply this stops.")
+            result.print("Nothing was changed. If the files really are gone:")
+            result.print(f"  [bold]{escape(commands.without_limit)}[/]")
+        else:
+            result.print(f"Nothing was changed. Next: [bold]{escape(commands.again)}[/]")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("outcome")
+    table.add_column("reason")
+    table.add_column("records", justify="right")
+    for (outcome, reason), n in sorted(
+        report.reasons.items(), key=lambda item: (list(Outcome).index(item[0][0]), -item[1])
+    ):
+        style = "green" if outcome in (Outcome.RESTORED, Outcome.REFRESHED) else "yellow"
+        table.add_row(outcome.value, reason, f"{n:,}", style=style)
+    result.print(table)
+    mended = report.records - report.undone
+    result.print(
+        f"\n[bold]{mended:,} of {count(report.records, 'record')} mended[/], {size(report.bytes)} written. "
+        f"({report.duration_s:.1f} s)"
+    )
+    result.print(f"Record by record: [bold]{escape(commands.show)}[/]")
+    if report.outcomes[Outcome.DEFERRED]:
+        result.print(
+            f"{count(report.outcomes[Outcome.DEFERRED], 'record')} may succeed later; when they are due: "
+            f"[bold]{escape(commands.later)}[/]"
+        )
+    if mended:
+        result.print(f"To take this back: [bold]{escape(commands.undo)}[/]")

@@ -1,0 +1,46 @@
+"""What a person reads of findings and outcomes: two lines each, one's own users in red and first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from mastomend.cli.output import count, escape, result
+from mastomend.commands.show import Showing, Shown
+
+_STYLES = {"restored": "green", "refreshed": "green", "deferred": "yellow"}
+
+
+def page(found: Showing) -> None:
+    """Everything, through a pager where it does not fit on the terminal."""
+    lines = [line for row in found.rows for line in _lines(row)]
+    what = "outcome" if found.is_run else "finding"
+    title = f"{count(found.number, what)} of {'run' if found.is_run else 'scan'} {found.of}"
+    shown = sum(1 for line in lines if not line.startswith("   "))
+    more = f" {shown:,} of them are shown; --limit 0 shows all." if shown < found.number else ""
+    lines += [""] if lines else []
+    lines += [f"[bold]{escape(title)}.[/]{more}"]
+    if result.is_terminal and len(lines) >= result.height:
+        os.environ.setdefault("LESS", "FRX")
+        with result.pager(styles=True, links=True):
+            result.print("\n".join(lines))
+        return
+    result.print("\n".join(lines))
+
+
+def _lines(row: Shown) -> Iterator[str]:
+    who = escape(row.who)
+    if row.address:
+        who = f"[link={row.address.replace('[', '%5B').replace(']', '%5D')}]{who}[/link]"
+    style = "bold red" if row.is_local else _STYLES.get(row.word, "bold")
+    whose = " (one of your own users)" if row.is_local else ""
+    what = f"{row.kind}{f' ({row.style})' if row.style else ''}"
+    yield f"{who}{whose}  {escape(what)}  [{style}]{escape(row.word.replace('_', ' '))}[/]"
+    said = [row.said, f"asked: {row.tried}" if row.tried else "", f"earlier: {row.known}" if row.known else ""]
+    if row.next_try is not None:
+        said.append(f"tried again from {row.next_try.astimezone():%Y-%m-%d %H:%M} on")
+    if not row.said and row.key:
+        said.insert(0, row.key)
+    for one in said:
+        if one:
+            yield f"   {escape(one)}"

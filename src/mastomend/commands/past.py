@@ -1,0 +1,39 @@
+"""Scans and runs that are over, by their names: in full, by how they begin, or `latest`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mastomend.commands.instance import Instance
+from mastomend.ids import chosen
+
+
+def kept_findings(instance: Instance, name: str) -> tuple[str, Path]:
+    """That scan's id and its findings.
+
+    Raises:
+        ConfigurationError: there is none of that name, or several may be meant.
+    """
+    scans = _kept(instance, "scans", "findings")
+    scan = chosen(name, scans, "scan", f"Scans are in {instance.state / 'scans'}.")
+    return scan, scans[scan]
+
+
+def either(instance: Instance, name: str) -> tuple[str, Path, bool]:
+    """The scan or the run of that name, its report, and whether it is a run. `latest` is the report written last.
+
+    Raises:
+        ConfigurationError: as above.
+    """
+    scans, runs = _kept(instance, "scans", "findings"), _kept(instance, "runs", "outcomes")
+    where = f"Scans and runs are in {instance.state}."
+    both = scans | runs
+    if name == "latest" and both:
+        name = max(both, key=lambda one: both[one].stat().st_mtime_ns)
+    found = chosen(name, both, "scan or run", where)
+    is_run = found in runs
+    return found, (runs if is_run else scans)[found], is_run
+
+
+def _kept(instance: Instance, folder: str, report: str) -> dict[str, Path]:
+    return {one.parent.name: one for one in (instance.state / folder).glob(f"*/{report}.parquet")}

@@ -1,0 +1,74 @@
+"""Reading a report back: the rows of findings.parquet or outcomes.parquet that are asked for, in order, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mastomend.inventory.workspace import scratch
+
+_BATCH = 500
+#: Ways to sort, each with the columns it means.
+SORTS = {
+    "whose": "is_local DESC, domain NULLS FIRST, kind, id",
+    "kind": "kind, id",
+    "domain": "domain NULLS FIRST, kind, id",
+    "word": "word, is_local DESC, kind, id",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which rows. Empty means all; `words` are states or outcomes, `domains` have their subdomains with them."""
+
+    kinds: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    local: bool | None = None
+    limit: int | None = None
+    sort: str = "whose"
+
+
+def browse(path: Path, wanted: Wanted, budget: int) -> Iterator[list[dict[str, Any]]]:
+    """The rows as columns by name, with `word`: the state of a finding, the outcome of a record."""
+    with scratch(path.parent, budget) as connection:
+        sql, values = _question(path, wanted, _columns(connection, path))
+        result = connection.execute(sql, values)
+        names = [column[0] for column in result.description]
+        while rows := result.fetchmany(_BATCH):
+            yield [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def number_of(path: Path, wanted: Wanted, budget: int) -> int:
+    """How many rows there are, whatever the limit."""
+    with scratch(path.parent, budget) as connection:
+        sql, values = _question(path, wanted, _columns(connection, path), limited=False)
+        ((number,),) = connection.execute(f"SELECT count(*) FROM ({sql})", values).fetchall()
+        return int(number)
+
+
+def _columns(connection: Any, path: Path) -> set[str]:
+    return {row[0] for row in connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()}
+
+
+def _question(path: Path, wanted: Wanted, columns: set[str], *, limited: bool = True) -> tuple[str, Sequence[object]]:
+    word = "state" if "state" in columns else "outcome"
+    values: list[object] = [str(path)]
+    conditions = []
+    for column, chosen in (("kind", wanted.kinds), (word, wanted.words), ("reason", wanted.reasons)):
+        if chosen:
+            conditions.append(f"list_contains(?, {column})" if column in columns else "false")
+            values += [list(chosen)] if column in columns else []
+    if wanted.domains:
+        conditions.append("EXISTS (SELECT 1 FROM unnest(?) AS u(d) WHERE domain = d OR ends_with(domain, '.' || d))")
+        values.append(list(wanted.domains))
+    if wanted.local is not None:
+        conditions.append("is_local" if wanted.local else "NOT is_local")
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    sql = f"SELECT *, {word} AS word FROM read_parquet(?){where}"
+    if limited:
+        sql += f" ORDER BY {SORTS[wanted.sort]}" + ("" if wanted.limit is None else f" LIMIT {int(wanted.limit)}")
+    return sql, values

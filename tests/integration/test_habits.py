@@ -1,0 +1,314 @@
+"""Habits: what hands type without thinking works, what is asked for is what is looked at, and answers can be read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from broken import record
+from conftest import MakeInstance
+from tool import run
+
+from mastomend.cli.words import in_order
+from mastomend.demo.fediverse import Fediverse
+from mastomend.demo.instance import SimulatedInstance
+from mastomend.ids import chosen
+from mastomend.mastodon.kinds import EMOJIS, HEADERS, MEDIA_FILES, PREVIEW_CARDS
+
+
+def tool(*words: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Just the words, no options of ours."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(cwd or "/nonexistent"), **variables}
+    return subprocess.run(
+        [sys.executable, "-m", "mastomend", *words], capture_output=True, text=True, env=environment, timeout=60,
+        check=False, cwd=cwd,
+    )  # fmt: skip
+
+
+# --- words --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["check", "--env", "e", "-q"], ["--env", "e", "-q", "check"]),
+        (["check", "--state=s", "avatars", "--deep"], ["--state=s", "check", "avatars", "--deep=100%"]),
+        (["--env", "e", "check"], ["--env", "e", "check"]),
+        (["check", "--", "--env", "-q"], ["check", "--", "--env", "-q"]),
+        (["check", "--env"], ["--env", "check"]),
+        (["repair", "--version"], ["--version", "repair"]),
+    ],
+)
+def test_global_options_stand_anywhere(given: list[str], meant: list[str]) -> None:
+    assert in_order(given) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("20261125T10-aa", "20261125T10-aa"),
+        ("20261125", None),
+        ("20261125T1", None),
+        ("20261125T10", "20261125T10-aa"),
+        ("2025", "20251125T10-cc"),
+        ("latest", "20261125T11-bb"),
+        ("", None),
+        ("x", None),
+    ],
+)
+def test_ids_by_their_beginning(name: str, found: str | None) -> None:
+    known = ["20251125T10-cc", "20261125T10-aa", "20261125T11-bb"]
+    if found is None:
+        with pytest.raises(Exception, match=r"There is no run|may be any of"):
+            chosen(name, known, "run", "hint")
+    else:
+        assert chosen(name, known, "run", "hint") == found
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("avatrs", "Did you mean avatars?"),
+        ("custom_emoji", "Did you mean custom_emojis?"),
+        ("images", "'images' may be custom_emojis/images or preview_cards/images"),
+        ("imports", "This version of Mastodon does not have it."),
+        ("zzz", "There is no kind 'zzz'."),
+    ],
+)
+def test_a_kind_that_is_none(make_instance: MakeInstance, word: str, said: str) -> None:
+    done = run(make_instance("4.5").env, "check", word)
+    assert done.returncode == 2 and said in done.stderr
+
+
+def test_an_age_and_a_selection_that_cannot_be(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    for words, said in (
+        (["check", "--local", "--remote"], "--local and --remote leave nothing"),
+        (["check", "--domain", "https://a.example/"], "is no server's name"),
+        (["check", "--account", "a b"], "is no account"),
+        (["check", "--status", "nonsense"], "is no post"),
+        (["repair", "--apply", "-n"], "--apply and --dry-run contradict each other"),
+        (["repair", "--scan", "2020"], "There is no scan '2020'"),
+        (["undo", "latest"], "There is no run yet"),
+        (["show"], "There is no scan or run yet"),
+        (["show", "--sort", "size"], "--sort 'size' is none of"),
+        (["check", "--log-file", "/nonexistent/x"], "The log file /nonexistent/x cannot be written"),
+    ):
+        done = run(instance.env, *words)
+        assert done.returncode == 2 and said in done.stderr, (words, done.stderr)
+
+
+# --- quick answers ------------------------------------------------------------------------------------------------------
+
+HEAVY = {"psycopg", "duckdb", "arro3", "aiohttp", "pyvips", "redis", "obstore", "numpy", "rich.progress", "selectolax"}
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["repair", "-h"], ["show", "--help"]])
+def test_what_answers_at_once_imports_little(words: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from mastomend.cli.app import run\n"
+        f"code = run({words!r})\n"
+        f"print('|'.join(sorted(set(sys.modules) & {HEAVY!r})) or 'none', len(sys.modules), code, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    heavy, number, exit_code = done.stderr.strip().rpartition("\n")[2].split(" ")
+    assert (heavy, exit_code) == ("none", "0")
+    assert int(number) < 330, "each module is read before an answer comes"
+
+
+def complete(words: str, cwd: Path) -> set[str]:
+    """What bash would offer behind those words."""
+    asked = {"_MASTOMEND_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    program = Path(sys.executable).with_name("mastomend")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(cwd), **asked}
+    done = subprocess.run([program], capture_output=True, text=True, env=environment, timeout=60, check=False, cwd=cwd)
+    return set(done.stdout.split())
+
+
+def test_tab_offers_kinds_scans_and_runs(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    record(instance, origin=network.add("a.example"), damage="missing")
+    scan = json.loads(run(instance.env, "check", "--json", "--max-missing", "100%").stdout)["scan"]
+    done = json.loads(run(instance.env, "repair", "--json", "--apply", "--max-missing", "100%").stdout)
+    given = f"mastomend --env {instance.env} --state {instance.state}"
+    assert complete("mastomend check ava", instance.folder) == {"avatars"}
+    assert complete("mastomend check accounts/", instance.folder) == {"accounts/avatars", "accounts/headers"}
+    assert {scan, "latest"} <= complete(f"{given} repair --scan ", instance.folder)
+    assert {done["run"], "latest"} == complete(f"{given} undo ", instance.folder)
+    assert done["run"] in complete(f"{given} show {done['run'][:8]}", instance.folder)
+    assert complete("mastomend --env /nonexistent undo ", instance.folder) == set()
+
+
+def test_help_fits_80_columns_and_examples_are_lines() -> None:
+    for command in ("check", "show", "repair", "history", "undo", "cleanup", "demo"):
+        done = tool(command, "--help", COLUMNS="80")
+        assert done.returncode == 0 and "<bool>" not in done.stdout and "<str>" not in done.stdout
+        lines = done.stdout.split("Examples:\n")[1].strip("\n").splitlines()
+        assert len(lines) >= 3 and all(line.startswith("  ") and len(line) <= 79 for line in lines), command
+        for line in lines:
+            if line.startswith("  mastomend"):
+                words = line.partition("#")[0].partition(" > ")[0].split()[1:]
+                assert words[0] == command
+        assert max(len(line) for line in done.stdout.splitlines()) <= 88
+
+
+# --- selections ---------------------------------------------------------------------------------------------------------
+
+
+def broken(instance: SimulatedInstance, *words: str) -> int:
+    done = run(instance.env, "check", "--json", "--max-missing", "100%", *words)
+    return int(json.loads(done.stdout)["totals"]["records_broken"])
+
+
+@pytest.fixture
+def several(make_instance: MakeInstance, network: Fediverse) -> SimulatedInstance:
+    """Two servers, a subdomain of one, somebody who lives here; a post with a picture and a card."""
+    instance = make_instance()
+    for domain in ("a.example", "sub.a.example", "b.example"):
+        origin = network.add(domain)
+        record(instance, origin=origin, damage="missing", name=f"u_{domain[0]}{len(domain)}")
+        record(instance, EMOJIS, origin=origin, damage="missing")
+    record(instance, HEADERS, damage="missing", name="alice")
+    account = instance.db.execute("SELECT id FROM accounts WHERE domain = 'b.example'").fetchone()
+    assert account is not None
+    status = instance.insert(
+        "statuses", uri="https://b.example/s/1", url="https://b.example/@u/1", account_id=account["id"]
+    )
+    record(
+        instance,
+        MEDIA_FILES,
+        origin=network.origins["b.example"],
+        damage="missing",
+        account_id=account["id"],
+        status_id=status,
+    )
+    card = record(instance, PREVIEW_CARDS, damage="missing", url="https://press.example/a")
+    instance.db.execute(
+        "INSERT INTO preview_cards_statuses (preview_card_id, status_id) VALUES (%s, %s)", [card.id, status]
+    )
+    return instance
+
+
+def test_what_is_selected_is_what_is_looked_at(several: SimulatedInstance) -> None:
+    assert broken(several) == 9
+    for words, number in {
+        ("--domain", "a.example"): 4,
+        ("--domain", "A.Example", "--exclude", "custom_emojis"): 2,
+        ("--domain", "a.example", "--domain", "b.example"): 7,
+        ("--exclude", "a.example"): 5,
+        ("--local",): 1,
+        ("--remote",): 8,
+        ("avatars",): 3,
+        ("avatars", "--exclude", "sub.a.example"): 2,
+        ("--status", "https://b.example/@u/1"): 2,
+        ("--account", "@u_b9@b.example"): 2,
+        ("--account", "@alice"): 1,
+        ("--domain", "nowhere.example"): 0,
+    }.items():
+        assert broken(several, *words) == number, words
+
+
+def test_a_repair_of_one_server_leaves_the_others_and_what_is_known_of_them(several: SimulatedInstance) -> None:
+    first = run(several.env, "repair", "--apply", "--max-missing", "100%", "--json", "--local")
+    assert json.loads(first.stdout)["outcomes"]["lost"] == 1
+    words = ("repair", "--domain", "a.example", "--max-missing", "100%")
+    plan = run(several.env, *words)
+    assert "4 records broken" in plan.stdout and "repair --domain a.example --apply" in plan.stdout
+    done = json.loads(run(several.env, *words, "--apply", "--json").stdout)
+    assert done["outcomes"]["restored"] == 4 and broken(several) == 5
+    found = json.loads(run(several.env, "check", "--json", "--max-missing", "100%").stdout)
+    assert found["known"]["lost"] == 1, "the other server's repair has not looked at it: it is known still"
+    few = ("repair", "--remote", "--limit", "1", "--apply", "--json", "--max-missing", "100%")
+    limited = json.loads(run(several.env, *few).stdout)
+    assert limited["records"] == 1
+    refused = run(several.env, "repair", "--scan", "latest", "--domain", "a.example")
+    assert refused.returncode == 2 and "--scan takes the findings of that check as they are" in refused.stderr
+
+
+def test_cron_hears_of_new_damage_only(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    origin = network.add("a.example")
+    record(instance, damage="missing", name="alice")
+    assert run(instance.env, "check", "--new", "--json", "--max-missing", "100%").returncode == 1
+    run(instance.env, "repair", "--apply", "--max-missing", "100%")
+    again = run(instance.env, "check", "--new", "--json", "--max-missing", "100%")
+    assert (again.returncode, again.stderr) == (0, ""), "it is lost, and that is known"
+    assert run(instance.env, "check", "--json", "--max-missing", "100%").returncode == 1
+    record(instance, origin=origin, damage="missing")
+    assert run(instance.env, "check", "--new", "--json", "--max-missing", "100%").returncode == 1
+
+
+# --- show ---------------------------------------------------------------------------------------------------------------
+
+
+def test_show_speaks_as_people_do(several: SimulatedInstance, network: Fediverse) -> None:
+    network.origins["b.example"].files.clear()
+    run(several.env, "check", "--max-missing", "100%")
+    done = run(several.env, "show")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "@alice (one of your own users)  accounts/headers (original)  missing"
+    assert "9 findings of scan" in lines[-1]
+    assert any(line.startswith("https://press.example/a  preview_cards/images") for line in lines)
+    assert any(line.startswith("@u_b9@b.example  media_attachments/files (original)  missing") for line in lines)
+    run(several.env, "repair", "--apply", "--max-missing", "100%")
+    done = run(several.env, "show", "latest", "--outcome", "gone", "--kind", "avatars")
+    assert (
+        done.stdout.splitlines()[:3]
+        == [
+            "@u_b9@b.example  accounts/avatars  gone",
+            "   HTTP 404",
+            "   asked: origin: not_found",
+        ]
+        or "HTTP 404" in done.stdout
+    )
+    rows = json.loads(run(several.env, "show", "--json", "--local").stdout)["rows"]
+    assert [(row["who"], row["outcome"], row["reason"]) for row in rows] == [("@alice", "lost", "local")]
+    assert "only a backup has it" in rows[0]["detail"]
+    table = list(csv.DictReader(io.StringIO(run(several.env, "show", "--csv", "--domain", "a.example").stdout)))
+    assert {row["outcome"] for row in table} == {"restored"} and len(table) == 4
+    assert all(row["who"][0] in "':" for row in table), "no spreadsheet takes @ for a formula"
+    scan = json.loads(run(several.env, "check", "--json", "--max-missing", "100%").stdout)["scan"]
+    known = run(several.env, "show", scan[:20], "--kind", "headers").stdout
+    assert "earlier: lost: a local file" in known
+
+
+def test_show_without_the_database_shows_numbers(several: SimulatedInstance) -> None:
+    run(several.env, "check", "--max-missing", "100%")
+    several.env.write_text(several.env.read_text().replace("DB_HOST=", "DB_HOST=/nonexistent"))
+    done = run(several.env, "show", "--limit", "2")
+    assert done.returncode == 0 and "Without names, by number" in done.stderr
+    assert "2 of them are shown" in done.stdout
+
+
+# --- for machines -------------------------------------------------------------------------------------------------------
+
+
+def test_quiet_and_json_leave_stderr_alone_and_the_log_file_hears(
+    make_instance: MakeInstance, network: Fediverse
+) -> None:
+    instance = make_instance()
+    record(instance, origin=network.add("a.example"), damage="missing")
+    log = instance.folder / "log"
+    words = ("repair", "--apply", "--max-missing", "100%", "--log-file", str(log))
+    done = run(instance.env, *words, "-q")
+    assert (done.returncode, done.stderr) == (0, "") and "1 of 1 record mended" in done.stdout
+    written = log.read_text()
+    assert "mastomend 0.1.0 repair" in written and "Redis cannot be reached" in written and "accounts: files" in written
+    assert all(line[:4].isdecimal() and line[10] == "T" for line in written.splitlines())
+    told = run(instance.env, "check", "--json", "-v")
+    assert "accounts: rows" in told.stderr and json.loads(told.stdout)["exit_code"] == 0
+
+
+def test_usage_errors_are_json_too(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    for words in (["check", "--nonsense", "--json"], ["undo", "--json"], ["check", "avatrs", "--json"]):
+        done = run(instance.env, *words)
+        found = json.loads(done.stdout)
+        assert done.returncode == found["exit_code"] == 2 and found["command"] == words[0] and found["error"]
