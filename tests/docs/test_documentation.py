@@ -123,6 +123,8 @@ def test_every_json_field_is_documented() -> None:
             cleanup_document(CleanupReport("c", True))["kept"],
         ],
     }
+    with_json = {name for name, command in COMMANDS.items() if any("--json" in p.opts for p in command.params)}
+    assert set(documents) == with_json, "a command's JSON belongs into this test and into docs/json.md"
     for name, found in documents.items():
         words = set(re.findall(r"[a-z_]+", section(name)))
         for document in found:

@@ -32,14 +32,15 @@ from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.demo.services import free_ports
-from mastomend.errors import SourceError
+from mastomend.errors import SourceError, StorageError
 from mastomend.jobs.sidekiq import Sidekiq
 from mastomend.mastodon.configuration import redis_group
 from mastomend.mastodon.jobs import Job, media_lock
-from mastomend.mastodon.keys import Record, partition
+from mastomend.mastodon.keys import Record, expected_files, partition
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind
 from mastomend.outcomes import Engine
 from mastomend.restore.sources.mastodon import HandOverLimits
+from mastomend.storage.filesystem import FilesystemStore
 
 WORKERS = Path(__file__).with_name("sidekiq_workers.rb")
 needs_sidekiq = pytest.mark.skipif(shutil.which("sidekiq") is None, reason="ruby-sidekiq")
@@ -187,6 +188,76 @@ def test_killed_between_reset_and_enqueue_a_rerun_enqueues(make_instance: MakeIn
         rows = instance.db.execute("SELECT avatar_file_name AS a, header_file_name AS h FROM accounts").fetchall()
         assert sum(1 for row in rows if row["a"] or row["h"]) == 0
     assert killed >= 8, "the driver did not reach the journal"
+
+
+def test_what_was_handed_over_is_known_whatever_happens_next(
+    make_instance: MakeInstance, network: Fediverse, redis_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row is empty, so no check sees it: the ledger must know of it at once, and the run that goes on watches it."""
+    instance = make_instance("4.5", redis_port=redis_port)
+    new = add(instance, AVATARS, 1)
+    emoji = record(instance, EMOJIS, origin=network.add("s.example"), damage="missing")
+
+    def lost(*_: object) -> None:
+        raise StorageError("the disk is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FilesystemStore, "put", lost)
+        with pytest.raises(StorageError):
+            repair(opened(instance), options(wait_s=0.0))
+    with contextlib.closing(Journal(instance.state)) as journal:
+        known = Ledger(journal, Deferral()).entry(AVATARS.name, new)
+    assert known is not None and known.reason == "handed_over"
+    instance.db.execute(  # what Mastodon's worker does
+        "UPDATE accounts SET avatar_file_name = 'a.png', avatar_content_type = 'image/png', avatar_file_size = 3 WHERE id = %s",
+        [new],
+    )
+    (key,) = {file.key for file in expected_files(AVATARS, Record(new, False, "a.png", "image/png", 3, 1), "")}
+    instance.media.write(key, b"abc")
+    report = repair(opened(instance), options(wait_s=0.0))
+    assert report.resumed and reasons(report) == {"by_mastodon": 1, "restored": 1}
+    assert instance.media.read(emoji.key) is not None
+
+
+def test_a_queue_that_moves_takes_everybody_in_turn(make_instance: MakeInstance, redis_port: int) -> None:
+    """Patience is for a queue that stands still, not for a long line before one that moves."""
+    instance = make_instance("4.5", redis_port=redis_port)
+    for n in range(12):
+        add(instance, AVATARS, n)
+    client = redis.Redis(port=redis_port)
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.wait(0.25):
+            client.rpop("queue:pull")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    report = repair(opened(instance), options(max_queue=3, wait_s=2.0))
+    done.set()
+    worker.join()
+    assert reasons(report) == {"handed_over": 12}
+
+
+def test_what_is_better_repaired_directly_does_not_stand_in_line(
+    make_instance: MakeInstance, network: Fediverse, redis_port: int
+) -> None:
+    """A worker fetches file and thumbnail together and could lose the sound one: whether the queue is full is nothing to it."""
+    instance = make_instance("4.6", redis_port=redis_port)
+    origin = network.add("s.example")
+    medium = record(instance, MEDIA_FILES, origin=origin, damage="missing")
+    instance.media.write(
+        f"cache/media_attachments/thumbnails/{medium.key.split('/files/')[1].rpartition('/original/')[0]}/original/t.png",
+        picture(7),
+    )
+    instance.db.execute(
+        "UPDATE media_attachments SET thumbnail_file_name = 't.png', thumbnail_content_type = 'image/png', "
+        "thumbnail_file_size = %s, thumbnail_storage_schema_version = 1 WHERE id = %s",
+        [len(picture(7)), medium.id],
+    )
+    redis.Redis(port=redis_port).lpush("queue:pull", *(f"{n}" for n in range(5)))
+    report = repair(opened(instance), options(max_queue=5, wait_s=1.0))
+    assert reasons(report) == {"restored": 1}
 
 
 def test_undo_takes_back_what_no_worker_has_begun(make_instance: MakeInstance, redis_port: int) -> None:

@@ -21,10 +21,12 @@ from mastomend.demo.instance import SimulatedInstance
 from mastomend.ids import chosen
 from mastomend.mastodon.kinds import EMOJIS, HEADERS, MEDIA_FILES, PREVIEW_CARDS
 
+INHERITED = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+
 
 def tool(*words: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
     """Just the words, no options of ours."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(cwd or "/nonexistent"), **variables}
+    environment = {**INHERITED, "HOME": str(cwd or "/nonexistent"), **variables}
     return subprocess.run(
         [sys.executable, "-m", "mastomend", *words], capture_output=True, text=True, env=environment, timeout=60,
         check=False, cwd=cwd,
@@ -127,7 +129,7 @@ def complete(words: str, cwd: Path) -> set[str]:
     """What bash would offer behind those words."""
     asked = {"_MASTOMEND_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     program = Path(sys.executable).with_name("mastomend")
-    environment = {"PATH": os.environ["PATH"], "HOME": str(cwd), **asked}
+    environment = {**INHERITED, "HOME": str(cwd), **asked}
     done = subprocess.run([program], capture_output=True, text=True, env=environment, timeout=60, check=False, cwd=cwd)
     return set(done.stdout.split())
 

@@ -10,7 +10,8 @@ from mastomend.cli.output import count, escape, result, size
 from mastomend.commands.repair_report import RepairOptions, RepairReport
 from mastomend.outcomes import Engine, Outcome
 
-_SOURCES = {
+#: What a dry run says of the records that would be restored from each source.
+SOURCES = {
     "original": "can be made from their own original",
     "elsewhere": "are in the storage under another name",
     "backup": "are in the backup",
@@ -44,7 +45,7 @@ def show(report: RepairReport, options: RepairOptions, commands: Commands) -> No
         return
     if not report.applied:
         result.print(f"{count(report.records, 'record')} broken.")
-        for source, words in _SOURCES.items():
+        for source, words in SOURCES.items():
             if found := report.plan[source]:
                 by_others = _BY_OTHERS.get(options.engine) if source in ("origin", "page") else None
                 result.print(f"{found:>9,} {by_others or words}")

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,23 +21,20 @@ from mastomend.commands.instance import Instance
 from mastomend.commands.losses import refuse
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.commands.past import kept_findings
-from mastomend.commands.repair_report import OUTCOMES, RepairOptions, RepairReport
+from mastomend.commands.repair_report import OUTCOMES, RepairOptions, RepairReport, intended
 from mastomend.commands.restoration import client_of, restoration
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.inventory.work_list import WorkList, work_list
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
 from mastomend.mastodon.selection import EVERYTHING
-from mastomend.outcomes import OutcomeRow, Source
-from mastomend.plans.repair import subject
+from mastomend.outcomes import OutcomeRow
 from mastomend.progress import Progress, Silent
 from mastomend.reasons import Reason
 from mastomend.remote.client import GuardedClient
-from mastomend.restore.case import Broken, Case, Way
-from mastomend.restore.chain import Chain, Intended
+from mastomend.restore.case import Broken, Way
 from mastomend.restore.closing import Closing, forget_whole
 from mastomend.restore.desk import Desk, workers_for
-from mastomend.vocabulary import Done
 
 _BATCH = 250
 
@@ -62,7 +58,7 @@ def repair(
     else:
         new = new_id(datetime.now(UTC))
         with ground(instance, new, progress.note) as here, run(here, "repair", options.scope, new) as current:
-            report = _applied(instance, options, progress, here.journal, current, client, now)
+            report = _apply(instance, options, progress, here.journal, current, client, now)
     report.duration_s = time.monotonic() - clock
     return report
 
@@ -87,7 +83,7 @@ def _dry_run(
         def rows() -> Iterator[OutcomeRow]:
             for batch in _batches(records, work.kinds):
                 for item in work.chain.look(batch):
-                    row = _intended(item, work.chain)
+                    row = intended(item, work.chain)
                     report.count(row)
                     yield row
 
@@ -95,22 +91,7 @@ def _dry_run(
     return report
 
 
-def _intended(item: Done | Case, chain: Chain) -> OutcomeRow:
-    """A dry run's row: where the record would be restored from. Nothing is decided before it is tried."""
-    if isinstance(item, Done):
-        return replace(item.row(), outcome=None)
-    intended = chain.preview(item)
-    about = subject(item.target)
-    if not isinstance(intended, Intended):
-        return replace(Done(about, intended).row(), outcome=None)
-    # the actor and the note are asked at the origin
-    source = Source.ORIGIN if intended.source in (Source.ACTOR, Source.NOTE) else intended.source
-    return OutcomeRow(
-        about.kind, about.id, about.is_local, about.domain, about.remote_url, None, source, "", intended.said
-    )
-
-
-def _applied(
+def _apply(
     instance: Instance,
     options: RepairOptions,
     progress: Progress,

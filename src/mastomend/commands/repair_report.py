@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mastomend.inventory.reports import Report
 from mastomend.mastodon.selection import EVERYTHING, Selection
 from mastomend.outcomes import Engine, Outcome, OutcomeRow, Source
+from mastomend.plans.repair import subject
+from mastomend.restore.case import Case
+from mastomend.restore.chain import Chain, Intended
 from mastomend.restore.sources.mastodon import HandOverLimits
+from mastomend.vocabulary import Done
 
 OUTCOMES = Report(OutcomeRow, ("kind", "id"))
 
@@ -80,3 +84,18 @@ class RepairReport:
     def undone(self) -> int:
         """Records that are still broken."""
         return self.records - self.outcomes[Outcome.RESTORED] - self.outcomes[Outcome.REFRESHED]
+
+
+def intended(item: Done | Case, chain: Chain) -> OutcomeRow:
+    """A dry run's row: where the record would be restored from. Nothing is decided before it is tried."""
+    if isinstance(item, Done):
+        return replace(item.row(), outcome=None)
+    intended = chain.preview(item)
+    about = subject(item.target)
+    if not isinstance(intended, Intended):
+        return replace(Done(about, intended).row(), outcome=None)
+    # the actor and the note are asked at the origin
+    source = Source.ORIGIN if intended.source in (Source.ACTOR, Source.NOTE) else intended.source
+    return OutcomeRow(
+        about.kind, about.id, about.is_local, about.domain, about.remote_url, None, source, "", intended.said
+    )
