@@ -131,3 +131,27 @@ def test_the_service_says_what_it_promises() -> None:
     assert values["NoNewPrivileges"] == "yes" and values["ProtectSystem"] == "strict"
     assert values["StateDirectory"] == "mastomend" and "--state" not in values["ExecStart"]
     assert values["ExecStart"].endswith("repair --deferred --apply") and values["SuccessExitStatus"] == "1"
+
+
+def test_what_its_origin_said_no_to_rests_for_a_while(make_instance: MakeInstance, network: Fediverse) -> None:
+    """A repair a minute later, and its dry run, do not promise or ask again what was answered."""
+    instance = make_instance()
+    origin = network.add("a.example")
+    origin.files |= {"/html": b"<!DOCTYPE html><title>no picture</title>"}
+    broken_avatar(instance, origin.url("/gone"), "a.example", "a")
+    broken_avatar(instance, origin.url("/html"), "a.example", "b")
+    broken_avatar(instance, None, None, "local")
+    first = run(instance, 0, deferred=False)
+    assert first.outcomes == {"gone": 1, "refused": 1, "lost": 1}
+    asked = len(network.requests)
+    plan = run(instance, 0.1, deferred=False, apply=False)
+    assert (plan.plan, plan.resting) == ({"none": 1}, 2), "what asks nobody is told as before"
+    again = run(instance, 0.1, deferred=False)
+    assert (again.records, again.resting, again.undone) == (1, 2, 3)
+    assert len(network.requests) == asked
+    asking = RepairOptions(apply=True, max_missing_percent=100, again=True)
+    assert repair(opened(instance), asking, now=lambda: START + timedelta(hours=1)).records == 3
+    assert len(network.requests) > asked
+    origin.files["/gone"] = picture(1)
+    week_later = run(instance, 24 * 7 + 2, deferred=False)
+    assert week_later.outcomes == {"restored": 1, "refused": 1, "lost": 1} and week_later.resting == 0

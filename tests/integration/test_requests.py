@@ -63,7 +63,7 @@ def test_what_a_listing_takes_is_said_before_and_priced_after(
     (instance.folder / "mastomend-prices.toml").write_text(
         f'[[provider]]\nname = "Mine"\nendpoint = "{host}"\nlist = 500.0\nhead = 10.0\nread_on = 2026-11-01\n'
     )
-    code = run(["--env", str(instance.env), "--state", str(instance.state), "check", "accounts", "--json"])
+    code = run(["--env", str(instance.env), "--state", str(instance.state), "check", "accounts", "--json", "-v"])
     said = capsys.readouterr()
     assert code == 0
     assert (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mastomend.outcomes import Deferred, Gone, Verdict
+from mastomend.outcomes import Deferred, Gone, Refused, Source, Verdict
 from mastomend.reasons import Reason
 
 #: Reasons that concern this server and the moment, not the origin.
@@ -27,22 +27,32 @@ OURS = frozenset(
 UNREACHABLE = frozenset(
     {Reason.DNS, Reason.CONNECT, Reason.TLS, Reason.TIMEOUT, Reason.BROKEN_OFF, Reason.SERVER_ERROR}
 )
+_STRANGERS = frozenset({Source.ORIGIN, Source.ACTOR, Source.NOTE, Source.PAGE})
 _HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """How often and how soon: after `first_hours`, then `factor` times longer each time, at most `max_hours`."""
+    """How often and how soon: after `first_hours`, then `factor` times longer each time, at most `max_hours`.
+
+    What its origin says is gone, or sent in a form that is of no use, rests for `again_days`.
+    """
 
     tries: int = 8
     first_hours: float = 1.0
     factor: float = 4.0
     max_hours: float = 168.0
+    again_days: float = 7.0
 
     def wait_s(self, tries: int) -> float:
         """Seconds until the next try after that many."""
         hours = self.first_hours * self.factor ** max(0, tries - 1)
         return min(hours, self.max_hours) * _HOUR_S
+
+
+def rests(verdict: Verdict) -> bool:
+    """Whether asking again soon would only trouble its origin: it has given its answer."""
+    return isinstance(verdict, Gone | Refused) and verdict.source in _STRANGERS
 
 
 def counts(verdict: Verdict) -> bool:

@@ -254,6 +254,15 @@ class Journal(JournalFile):
         )
         return Counter({Outcome(row["name"]): row["n"] for row in rows})
 
+    def reason_counts(self, run: str) -> Counter[tuple[Outcome, str]]:
+        """How many subjects of a run came to which outcome for which reason."""
+        rows = self.query(
+            "SELECT json_extract(verdict, '$.outcome') AS name, json_extract(verdict, '$.reason') AS reason, count(*) AS n "
+            "FROM outcomes WHERE run = ? GROUP BY name, reason",
+            (run,),
+        )
+        return Counter({(Outcome(row["name"]), row["reason"]): row["n"] for row in rows})
+
     def _plans(self, run: str, condition: str, parameters: Sequence[object]) -> list[Kept]:
         """Those plans of a run, in the order they were made, with all their steps."""
         columns = "p.number, p.kind, p.id, p.key, p.subject, p.verdict, p.rule, p.part, s.position, s.action, s.done_at"

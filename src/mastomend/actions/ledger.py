@@ -16,7 +16,7 @@ from itertools import islice
 
 from arro3.core import Array, DataType, Table
 
-from mastomend.actions.deferral import Deferral, counts, is_dead
+from mastomend.actions.deferral import Deferral, counts, is_dead, rests
 from mastomend.actions.journal import Journal
 from mastomend.outcomes import Deferred, Lost, Outcome, Refreshed, Restored, Verdict
 from mastomend.reasons import Reason
@@ -77,6 +77,8 @@ class Ledger:
         due = None
         if isinstance(verdict, Deferred):
             due = now + timedelta(seconds=self._policy.wait_s(max(tries, 1)))
+        elif rests(verdict):
+            due = now + timedelta(days=self._policy.again_days)
         dead = (old.dead_since if old and old.dead_since else now) if is_dead(verdict) else None
         self._write(
             row.kind,
@@ -133,13 +135,21 @@ class Ledger:
 
     def next_try(self, kinds: Sequence[str]) -> datetime | None:
         """When the first deferred record of those kinds is due; None if there is none."""
-        rows = self._journal.query("SELECT kind, min(next_try) AS moment FROM ledger GROUP BY kind")
+        rows = self._journal.query(
+            "SELECT kind, min(next_try) AS moment FROM ledger WHERE outcome = 'deferred' GROUP BY kind"
+        )
         moments = [row["moment"] for row in rows if row["moment"] and row["kind"] in kinds]
         return datetime.fromisoformat(min(moments)) if moments else None
 
     def due(self, now: datetime) -> Iterator[tuple[str, int]]:
         """Deferred records whose time has come."""
-        sql = "SELECT kind, id FROM ledger WHERE next_try IS NOT NULL AND next_try <= ?"
+        sql = "SELECT kind, id FROM ledger WHERE outcome = 'deferred' AND next_try <= ?"
+        for row in self._journal.stream(sql, (_text(now),)):
+            yield row["kind"], row["id"]
+
+    def resting(self, now: datetime) -> Iterator[tuple[str, int]]:
+        """Records whose origin has said no, and is not to be asked again yet."""
+        sql = "SELECT kind, id FROM ledger WHERE outcome IN ('gone', 'refused') AND next_try > ?"
         for row in self._journal.stream(sql, (_text(now),)):
             yield row["kind"], row["id"]
 

@@ -21,6 +21,7 @@ from mastomend.cli.options import (
     Remote,
     Statuses,
 )
+from mastomend.cli.textfile import Textfile, of_check, usable
 from mastomend.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def check_command(
     local: Local = False,
     remote: Remote = False,
     exclude: Exclude = None,
+    textfile: Textfile = None,
     json: Json = False,
 ) -> int:
     """Compare database and storage, and report what is broken. Changes nothing."""
@@ -76,6 +78,7 @@ def check_command(
     from mastomend.commands.settings import parse_percent
     from mastomend.inventory.sample import Sample
 
+    folder = usable(textfile)
     given = cli_context.options(ctx)
     instance = cli_context.instance(ctx)
     chosen = Chosen(
@@ -100,6 +103,8 @@ def check_command(
     )
     with cli_context.watched(ctx, json=json) as observer:
         report = check(instance, options, observer)
+    if folder is not None:
+        of_check(folder, report.domain, report)
     code = 0 if report.is_whole or (new and not report.is_alarming) else 1
     if json:
         emit_json(document(report), code)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 HISTORY_EXAMPLES = """
 Examples:
   mastomend history
+  mastomend history latest            # what the newest run did, and why
   mastomend history --lost            # what no source has any more:
                                       # the files of your own users first
   mastomend history --json
@@ -34,36 +35,44 @@ Examples:
 
 def history_command(
     ctx: typer.Context,
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]",
+            help="Tell more of that run: its id, a beginning of it, or latest.",
+            autocompletion=completion.runs,
+        ),
+    ] = None,
     lost: Annotated[
         bool, typer.Option("--lost", help="List what is lost for good instead: local files first.")
     ] = False,
     json: Json = False,
 ) -> int:
     """List every run that changed something, and what it did; or what is lost for good."""
-    from rich.table import Table
-
-    from mastomend.cli.output import emit_json, result
-    from mastomend.commands.history import history
+    from mastomend.cli.history_screen import show_run, show_runs
+    from mastomend.cli.output import command_line, emit_json
+    from mastomend.commands.history import history, one
 
     if lost:
         return _show_lost(ctx, json=json)
-    runs = history(cli_context.instance(ctx))
+    instance = cli_context.instance(ctx)
+    if run is not None:
+        past, reasons = one(instance, run)
+        if json:
+            told = [
+                {"outcome": outcome.value, "reason": reason, "records": n} for (outcome, reason), n in reasons.items()
+            ]
+            emit_json({"command": "history", "runs": [document(past)], "reasons": told}, 0)
+            return 0
+        given = cli_context.options(ctx)
+        words = (f"show {past.run.id}", f"undo {past.run.id}")
+        show_run(past, reasons, *(command_line(given.env, given.state, word) for word in words))
+        return 0
+    runs = history(instance)
     if json:
-        emit_json({"command": "history", "runs": [document(run) for run in runs]}, 0)
-        return 0
-    if not runs:
-        result.print("Nothing was ever changed here.")
-        return 0
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("run", "command", "started", "state", "records", "rows changed", "files written", "files moved"):
-        right = name in ("rows changed", "files written", "files moved")
-        table.add_column(name, justify="right" if right else "left", min_width=21 if name == "run" else None)
-    for past in runs:
-        outcomes = ", ".join(f"{n:,} {outcome.value}" for outcome, n in past.outcomes.most_common())
-        command = f"undo of {past.run.undoes}" if past.run.undoes else past.run.command
-        numbers = (f"{past.rows_changed:,}", f"{past.files_written:,}", f"{past.files_moved:,}")
-        table.add_row(past.run.id, command, past.run.started_at[:19], past.state, outcomes, *numbers)
-    result.print(table)
+        emit_json({"command": "history", "runs": [document(past) for past in runs]}, 0)
+    else:
+        show_runs(runs)
     return 0
 
 

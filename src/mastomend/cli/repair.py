@@ -26,6 +26,7 @@ from mastomend.cli.options import (
     Statuses,
     is_applied,
 )
+from mastomend.cli.textfile import Textfile, of_repair, usable
 from mastomend.outcomes import OF_RECORDS, Engine
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def repair_command(
     deferred: Annotated[
         bool, typer.Option("--deferred", help="Only what was deferred before and is due; for a timer.")
     ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also what its origin said no to a short while ago.")] = False,
     domains: Domains = None,
     accounts: Accounts = None,
     statuses: Statuses = None,
@@ -91,6 +93,7 @@ def repair_command(
     remote: Remote = False,
     exclude: Exclude = None,
     limit: Limit = None,
+    textfile: Textfile = None,
     json: Json = False,
 ) -> int:
     """Restore what is broken, from wherever it still is."""
@@ -101,6 +104,7 @@ def repair_command(
     from mastomend.commands.settings import parse_percent
     from mastomend.restore.sources.mastodon import HandOverLimits
 
+    folder = usable(textfile)
     given = cli_context.options(ctx)
     instance = cli_context.instance(ctx)
     chosen = Chosen(
@@ -119,9 +123,12 @@ def repair_command(
         chosen.but_kinds,
         chosen.selection(instance),
         limit,
+        again,
     )
     with cli_context.watched(ctx, json=json) as observer:
         report = repair(instance, options, observer)
+    if folder is not None and report.applied:
+        of_repair(folder, instance.configuration.local_domain, report)
     code = 1 if report.undone else 0
     if json:
         emit_json(document(report), code)
@@ -133,15 +140,16 @@ def repair_command(
             words += ["--from", str(path)]
         words += ["--engine", engine.value] if engine is not Engine.DIRECT else []
         words += ["--deferred"] if deferred else []
+        words += ["--again"] if again else []
         words += ["--limit", str(limit)] if limit is not None else []
         undo = command_line(given.env, given.state, f"undo {report.run} --apply")
         words = [word if word.startswith("--") else shlex.quote(word) for word in words]
         later = [*(word for word in words if word != "--deferred"), "--deferred"]
         limited = ["--max-missing", shlex.quote(max_missing)] if max_missing is not None else []
         ways = ([*words, *limited], [*words, WITHOUT_LIMIT], [*later, *limited])
-        again, without_limit, due = (command_line(given.env, given.state, " ".join(way)) for way in ways)
+        rerun, without_limit, due = (command_line(given.env, given.state, " ".join(way)) for way in ways)
         read = command_line(given.env, given.state, f"show {report.run}")
-        show(report, options, Commands(again, without_limit, due, undo, read))
+        show(report, options, Commands(rerun, without_limit, due, undo, read))
     return code
 
 
@@ -163,6 +171,7 @@ def document(report: RepairReport) -> dict[str, Any]:
         "bytes": report.bytes,
         "duration_s": round(report.duration_s, 3),
         "report": report.report,
+        "resting": report.resting,
         "resumed": report.resumed,
         "recovered": report.recovered,
         "mass_loss": report.mass_loss,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-
-from rich.table import Table
 
 from mastomend.cli.output import count, escape, result, size
 from mastomend.commands.repair_report import RepairOptions, RepairReport
 from mastomend.outcomes import Engine, Outcome
+from mastomend.reasons import Reason
 
 #: What a dry run says of the records that would be restored from each source.
 SOURCES = {
@@ -41,7 +41,10 @@ class Commands:
 def show(report: RepairReport, options: RepairOptions, commands: Commands) -> None:
     """What a person reads: how much, what became of it and why, what to do next."""
     if not report.records:
-        result.print("Nothing that was deferred is due." if options.deferred else "[green]Nothing is broken.[/]")
+        if report.resting:
+            _show_resting(report)
+        else:
+            result.print("Nothing that was deferred is due." if options.deferred else "[green]Nothing is broken.[/]")
         return
     if not report.applied:
         result.print(f"{count(report.records, 'record')} broken.")
@@ -49,6 +52,7 @@ def show(report: RepairReport, options: RepairOptions, commands: Commands) -> No
             if found := report.plan[source]:
                 by_others = _BY_OTHERS.get(options.engine) if source in ("origin", "page") else None
                 result.print(f"{found:>9,} {by_others or words}")
+        _show_resting(report)
         result.print(f"Record by record: [bold]{escape(commands.show)}[/]")
         for reason in report.mass_loss:
             result.print(f"[bold red]{escape(reason)}[/]")
@@ -59,21 +63,14 @@ def show(report: RepairReport, options: RepairOptions, commands: Commands) -> No
         else:
             result.print(f"Nothing was changed. Next: [bold]{escape(commands.again)}[/]")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("outcome")
-    table.add_column("reason")
-    table.add_column("records", justify="right")
-    for (outcome, reason), n in sorted(
-        report.reasons.items(), key=lambda item: (list(Outcome).index(item[0][0]), -item[1])
-    ):
-        style = "green" if outcome in (Outcome.RESTORED, Outcome.REFRESHED) else "yellow"
-        table.add_row(outcome.value, reason, f"{n:,}", style=style)
-    result.print(table)
-    mended = report.records - report.undone
+    for line in reason_lines(report.reasons):
+        result.print(line)
+    mended = report.outcomes[Outcome.RESTORED] + report.outcomes[Outcome.REFRESHED]
     result.print(
         f"\n[bold]{mended:,} of {count(report.records, 'record')} mended[/], {size(report.bytes)} written. "
         f"({report.duration_s:.1f} s)"
     )
+    _show_resting(report)
     result.print(f"Record by record: [bold]{escape(commands.show)}[/]")
     if report.outcomes[Outcome.DEFERRED]:
         result.print(
@@ -82,3 +79,21 @@ def show(report: RepairReport, options: RepairOptions, commands: Commands) -> No
         )
     if mended:
         result.print(f"To take this back: [bold]{escape(commands.undo)}[/]")
+
+
+def reason_lines(reasons: Mapping[tuple[Outcome, str], int]) -> Iterator[str]:
+    """What became of records, and why, in words; the best first."""
+    widest = max((len(f"{n:,}") for n in reasons.values()), default=0)
+    for (outcome, reason), n in sorted(reasons.items(), key=lambda item: (list(Outcome).index(item[0][0]), -item[1])):
+        style = "green" if outcome in (Outcome.RESTORED, Outcome.REFRESHED) else "yellow"
+        words = Reason(reason).words if reason in {one.value for one in Reason} else reason
+        yield f"{n:>{widest},} [{style}]{outcome.value.replace('_', ' ')}[/]: {escape(words)}"
+
+
+def _show_resting(report: RepairReport) -> None:
+    if report.resting:
+        what = count(report.resting, "record")
+        said = "is" if report.resting == 1 else "are"
+        result.print(
+            f"{what} {said} not asked for again yet: gone at the origin, or of no use when it came (--again asks all the same)."
+        )

@@ -11,15 +11,25 @@ from mastomend.commands.show import Showing, Shown
 _STYLES = {"restored": "green", "refreshed": "green", "deferred": "yellow"}
 
 
+_FOR_USERS = (
+    "What your own users miss no other server has: look for a backup (repair --from DIR --apply). If there is none, they",
+    "can upload it again. A text for them:",
+    "   A fault on our side has lost files of yours: the picture of your profile, or pictures in posts. If you still have",
+    "   them, please upload them again. We are sorry.",
+)
+
+
 def page(found: Showing) -> None:
     """Everything, through a pager where it does not fit on the terminal."""
-    lines = [line for row in found.rows for line in _lines(row)]
+    rows = list(found.rows)
+    lines = [line for row in rows for line in _lines(row)]
     what = "outcome" if found.is_run else "finding"
     title = f"{count(found.number, what)} of {'run' if found.is_run else 'scan'} {found.of}"
-    shown = sum(1 for line in lines if not line.startswith("   "))
-    more = f" {shown:,} of them are shown; --limit 0 shows all." if shown < found.number else ""
+    more = f" {len(rows):,} of them are shown; --limit 0 shows all." if len(rows) < found.number else ""
     lines += [""] if lines else []
     lines += [f"[bold]{escape(title)}.[/]{more}"]
+    if any(row.is_local and row.word not in ("restored", "refreshed") for row in rows):
+        lines += ["", *_FOR_USERS]
     if result.is_terminal and len(lines) >= result.height:
         os.environ.setdefault("LESS", "FRX")
         with result.pager(styles=True, links=True):

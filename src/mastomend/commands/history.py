@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mastomend.actions.journal import Journal, JournaledRun
 from mastomend.actions.ledger import Entry, Ledger
 from mastomend.commands.instance import Instance
+from mastomend.ids import chosen
 from mastomend.outcomes import Outcome
 
 
@@ -37,6 +38,18 @@ def history(instance: Instance) -> list[PastRun]:
         return [_past(journal, run) for run in journal.runs()]
     finally:
         journal.close()
+
+
+def one(instance: Instance, name: str) -> tuple[PastRun, Counter[tuple[Outcome, str]]]:
+    """One run, and what became of its records for which reasons.
+
+    Raises:
+        ConfigurationError: there is none of that name.
+    """
+    runs = {past.run.id: past for past in history(instance)}
+    found = runs[chosen(name, runs, "run", "See them with: mastomend history")]
+    with contextlib.closing(Journal(instance.state)) as journal:
+        return found, journal.reason_counts(found.run.id)
 
 
 def lost(instance: Instance) -> list[Entry]:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mastomend.actions.journal import Journal
+from mastomend.actions.journal_file import journal_path
 from mastomend.actions.ledger import Ledger
 from mastomend.actions.run import Run, run
 from mastomend.commands.check import CheckOptions, check
@@ -75,9 +76,10 @@ def _dry_run(
         restoration(instance, options, parts, None, progress) as work,
         work_list(report.report.parent, budget, findings, [kind.name for kind in work.kinds]) as records,
     ):
-        if options.deferred:
+        if journal_path(instance.state).exists() or options.deferred:
             with contextlib.closing(Journal(instance.state)) as journal:
-                records.keep(Ledger(journal, instance.settings.deferral).due(now()))
+                ledger = Ledger(journal, instance.settings.deferral)
+                report.resting = _take_up(records, options, ledger, now())
         records.limit(options.limit)
 
         def rows() -> Iterator[OutcomeRow]:
@@ -114,9 +116,8 @@ def _apply(
         with work_list(report.report.parent, budget, findings, [kind.name for kind in work.kinds]) as records:
             if options.scan is None and options.selection == EVERYTHING:  # of the others nothing was looked at
                 forget_whole(records, ledger, parts.database)
-            if options.deferred:
-                records.keep(ledger.due(now()))
             records.leave_out(journal.decided(report.run))
+            report.resting = _take_up(records, options, ledger, now())
             records.limit(options.limit)
             progress.start("repair", len(records))
             own = client or client_of(instance, parts.database, progress)
@@ -134,6 +135,17 @@ def _apply(
         OUTCOMES.write(report.report, (done.row() for done in journal.outcomes(report.run)), budget)
     current.summary = {"outcomes": {o.value: n for o, n in report.outcomes.items()}, "bytes": report.bytes}
     return report
+
+
+def _take_up(records: WorkList, options: RepairOptions, ledger: Ledger, now: datetime) -> int:
+    """Leave in the list what is to be tried now. How many rest."""
+    if options.deferred:
+        records.keep(ledger.due(now))
+        return 0
+    before = len(records)
+    if not options.again:
+        records.leave_out(ledger.resting(now))
+    return before - len(records)
 
 
 async def _restored(desk: Desk, batches: Iterator[list[Way]], progress: Progress) -> None:

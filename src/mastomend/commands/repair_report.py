@@ -24,7 +24,7 @@ class RepairOptions:
 
     `scan` takes an earlier check's findings instead of making a new check. `backups` are other storages to copy from:
     directories, or files with Mastodon's storage variables. `engine` says who fetches. `deferred` takes up only what was
-    deferred before and is due.
+    deferred before and is due; `again` also what rests, because its origin has said no a short while ago.
     """
 
     kinds: tuple[str, ...] = ()
@@ -38,6 +38,7 @@ class RepairOptions:
     but_kinds: tuple[str, ...] = ()
     selection: Selection = EVERYTHING
     limit: int | None = None
+    again: bool = False
 
     @property
     def scope(self) -> str:
@@ -51,7 +52,7 @@ class RepairOptions:
 
 @dataclass(slots=True)
 class RepairReport:
-    """The result. `plan` counts records per source, without `--apply` only."""
+    """The result. `plan` counts records per source, without `--apply` only; `resting` ones were not taken up."""
 
     run: str
     applied: bool
@@ -67,6 +68,7 @@ class RepairReport:
     resumed: bool = False
     recovered: int = 0
     mass_loss: list[str] = field(default_factory=list)
+    resting: int = 0
 
     def count(self, outcome: OutcomeRow) -> None:
         """Add one record."""
@@ -83,7 +85,7 @@ class RepairReport:
     @property
     def undone(self) -> int:
         """Records that are still broken."""
-        return self.records - self.outcomes[Outcome.RESTORED] - self.outcomes[Outcome.REFRESHED]
+        return self.resting + self.records - self.outcomes[Outcome.RESTORED] - self.outcomes[Outcome.REFRESHED]
 
 
 def intended(item: Done | Case, chain: Chain) -> OutcomeRow:

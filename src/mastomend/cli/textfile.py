@@ -1,0 +1,112 @@
+"""`--textfile DIR`: what a check or a repair found, for node_exporter's textfile collector.
+
+Each command has a file of its own, which is replaced at once: the collector never reads half of one. That a check did not end
+shows in its time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mastomend.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mastomend.commands.check_report import CheckReport
+    from mastomend.commands.repair_report import RepairReport
+
+Textfile = Annotated[
+    Path | None,
+    typer.Option("--textfile", metavar="DIR", help="Also write numbers there for Prometheus (textfile collector)."),
+]
+
+
+def usable(folder: Path | None) -> Path | None:
+    """The folder, looked at before hours of work.
+
+    Raises:
+        ConfigurationError: nothing can be written there.
+    """
+    if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise ConfigurationError(
+            f"Nothing can be written into {folder}.", hint="--textfile names the collector's folder."
+        )
+    return folder
+
+
+def of_check(folder: Path, domain: str, report: CheckReport) -> None:
+    """The numbers of a check, as `mastomend_check.prom`."""
+    kinds = {kind.kind: kind for kind in report.kinds}
+    numbers = [
+        _metric("check_timestamp_seconds", "when the last check ended", {(): time.time()}),
+        _metric("check_duration_seconds", "how long it took", {(): report.duration_s}),
+        _metric("broken_records", "broken records", {(("kind", k),): v.records_broken for k, v in kinds.items()}),
+        _metric(
+            "broken_local_records",
+            "those of them that belong to this server's own users",
+            {(("kind", k),): v.records_broken_local for k, v in kinds.items()},
+        ),
+        _metric(
+            "unseen_files", "files that could not be looked at", {(("kind", k),): v.unseen for k, v in kinds.items()}
+        ),
+        _metric("new_records", "broken records no repair knows of yet", {(): report.new}),
+        _metric(
+            "known_records",
+            "broken records by what became of them before",
+            {(("outcome", outcome.value),): n for outcome, n in report.known.items()},
+        ),
+        _metric("mass_loss", "whether it looks like a disk that is not mounted", {(): int(bool(report.mass_loss))}),
+    ]
+    _write(folder / "mastomend_check.prom", domain, numbers)
+
+
+def of_repair(folder: Path, domain: str, report: RepairReport) -> None:
+    """The numbers of a repair that was applied, as `mastomend_repair.prom`."""
+    numbers = [
+        _metric("repair_timestamp_seconds", "when the last repair ended", {(): time.time()}),
+        _metric("repair_duration_seconds", "how long it took", {(): report.duration_s}),
+        _metric(
+            "repair_records",
+            "records of the last repair by outcome",
+            {(("outcome", outcome.value),): n for outcome, n in report.outcomes.items()},
+        ),
+        _metric("repair_resting_records", "broken records that were not taken up", {(): report.resting}),
+        _metric("repair_bytes", "bytes written", {(): report.bytes}),
+    ]
+    _write(folder / "mastomend_repair.prom", domain, numbers)
+
+
+_Labels = tuple[tuple[str, str], ...]
+_Metric = tuple[str, str, Mapping[_Labels, float]]
+
+
+def _metric(name: str, meaning: str, values: Mapping[_Labels, float]) -> _Metric:
+    return f"mastomend_{name}", meaning, values
+
+
+def _lines(domain: str, metrics: list[_Metric]) -> Iterator[str]:
+    for name, meaning, values in metrics:
+        yield f"# HELP {name} {meaning}"
+        yield f"# TYPE {name} gauge"
+        for labels, value in sorted(values.items()):
+            said = ",".join(f'{key}="{_escaped(text)}"' for key, text in (("domain", domain), *labels))
+            yield f"{name}{{{said}}} {value:.3f}".removesuffix(".000")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _write(path: Path, domain: str, metrics: list[_Metric]) -> None:
+    temporary = path.with_suffix(".prom.tmp")
+    try:
+        temporary.write_text("\n".join(_lines(domain, metrics)) + "\n", encoding="utf-8")
+        temporary.chmod(0o644)  # the collector is another user
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
