@@ -173,9 +173,14 @@ def test_wrong_usage(make_instance: MakeInstance, tmp_path: Path) -> None:
         assert done.returncode == 2 and words in done.stderr, settings
 
 
-def test_a_dry_run_says_what_its_engine_would_do(make_instance: MakeInstance, network: Fediverse) -> None:
+def test_a_dry_run_says_what_its_engine_would_do(
+    make_instance: MakeInstance, network: Fediverse, redis_port: int
+) -> None:
     instance = make_instance()
     instance.media.delete(one_avatar(instance, network))
+    without = run(instance.env, "repair", "--engine", "sidekiq")
+    assert without.returncode == 3 and "Redis cannot be used" in without.stderr, "before hours of looking"
+    instance.env.write_text(instance.env.read_text().replace("REDIS_PORT=1\n", f"REDIS_PORT={redis_port}\n"))
     assert "handed to Mastodon's workers" in run(instance.env, "repair", "--engine", "sidekiq").stdout
     assert "on its next occasion" in run(instance.env, "repair", "--engine", "reset").stdout
     assert "Nothing that was deferred is due." in run(instance.env, "repair", "--deferred").stdout

@@ -150,14 +150,14 @@ def test_jobs_for_one_host_are_spread_over_the_schedule(
     instance = make_instance("4.5", redis_port=redis_port)
     for n in range(4):
         add(instance, AVATARS, n, domain="one.example", remote_url=f"https://one.example/{n}")
-    report = repair(opened(instance), options(rate=1.0, wait_s=0.0, max_queue=10))
+    report = repair(opened(instance), options(rate=0.3, wait_s=0.0, max_queue=10))
     assert reasons(report) == {"handed_over": 4}
     client = redis.Redis(port=redis_port)
     scheduled: Any = client.zrange("schedule", 0, -1, withscores=True)
     assert isinstance(scheduled, list)
     assert (client.llen("queue:pull"), len(scheduled)) == (1, 3)
     times = [score for _, score in scheduled]
-    assert [round(b - a, 1) for a, b in zip(times, times[1:], strict=False)] == [1.0, 1.0]
+    assert [round(b - a, 1) for a, b in zip(times, times[1:], strict=False)] == [3.3, 3.3]
     with sidekiq(instance, redis_port, tmp_path / "record"):
         deadline = time.monotonic() + 60
         while check(opened(instance)).kinds[0].records < 4 and time.monotonic() < deadline:

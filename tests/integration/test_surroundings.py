@@ -24,9 +24,9 @@ from conftest import MakeInstance, opened
 from databases import pgbouncer
 
 from mastomend.cli import app
-from mastomend.cli import check as check_cli
 from mastomend.cli.app import run
 from mastomend.cli.output import Console, escape
+from mastomend.commands import check as check_module
 from mastomend.commands.check import check
 from mastomend.commands.instance import open_instance
 from mastomend.commands.repair import repair
@@ -203,7 +203,7 @@ def test_f30_a_defect_is_70_and_shows_no_secret(
     def broken(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(check_cli, "check", broken)
+    monkeypatch.setattr(check_module, "check", broken)
     for words in (["check"], ["check", "--json"]):
         assert run(["--env", str(instance.env), "--state", str(instance.state), *words]) == app.DEFECT == 70
         said = capsys.readouterr()

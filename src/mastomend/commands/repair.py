@@ -67,15 +67,15 @@ def repair(
 def _dry_run(
     instance: Instance, options: RepairOptions, progress: Progress, now: Callable[[], datetime]
 ) -> RepairReport:
-    scan, findings, mass_loss = _findings(instance, options, progress)
-    report = RepairReport(new_id(datetime.now(UTC)), False, scan, mass_loss=mass_loss)
-    report.report = instance.state / "runs" / report.run / "outcomes.parquet"
     budget = memory_for_records(instance.settings.memory_bytes) // 2  # list and report are there together
-    with (
-        changing_parts(instance) as parts,
-        restoration(instance, options, parts, None, progress) as work,
-        work_list(report.report.parent, budget, findings, [kind.name for kind in work.kinds]) as records,
-    ):
+    with contextlib.ExitStack() as stack:  # what would keep it from working is said before hours of looking
+        parts = stack.enter_context(changing_parts(instance))
+        work = stack.enter_context(restoration(instance, options, parts, None, progress))
+        scan, findings, mass_loss = _findings(instance, options, progress)
+        report = RepairReport(new_id(datetime.now(UTC)), False, scan, mass_loss=mass_loss)
+        report.report = instance.state / "runs" / report.run / "outcomes.parquet"
+        kinds = [kind.name for kind in work.kinds]
+        records = stack.enter_context(work_list(report.report.parent, budget, findings, kinds))
         if journal_path(instance.state).exists() or options.deferred:
             with contextlib.closing(Journal(instance.state)) as journal:
                 ledger = Ledger(journal, instance.settings.deferral)
@@ -103,10 +103,10 @@ def _apply(
     now: Callable[[], datetime],
 ) -> RepairReport:
     ledger = Ledger(journal, instance.settings.deferral)
-    # also a run that goes on is checked first: what was true when it was cut off need not be true now
-    scan, findings, _ = _findings(instance, options, progress)
     closing = Closing(current, ledger, now, progress.advance)
     with changing_parts(instance) as parts, restoration(instance, options, parts, closing, progress) as work:
+        # also a run that goes on is checked first: what was true when it was cut off need not be true now
+        scan, findings, _ = _findings(instance, options, progress)
         current.begin(parts.world(), scan=scan)
         if current.resumed:
             progress.note(f"Going on with run {current.id}, which was cut off.")

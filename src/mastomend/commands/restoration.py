@@ -12,7 +12,7 @@ from mastomend.commands.parts import Parts, named_storage
 from mastomend.commands.repair_report import RepairOptions
 from mastomend.database.instance_actor import actor_keys
 from mastomend.database.reader import MastodonDatabase
-from mastomend.database.rows import kinds_of
+from mastomend.database.rows import kinds_of, unchangeable
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.configuration import http_proxy
 from mastomend.mastodon.kinds import Kind, choose_kinds
@@ -57,11 +57,15 @@ def restoration(
     """
     with contextlib.ExitStack() as stack:
         kinds = choose_kinds(options.kinds, kinds_of(parts.database), but=options.but_kinds)
+        if options.engine is Engine.SIDEKIQ:
+            parts.sidekiq.waiting()  # says what is wrong
         caches_answer = closing is not None and parts.caches.reachable()
         if closing is not None and not caches_answer:
             progress.note(_NO_REDIS)
-            if options.engine is Engine.SIDEKIQ:
-                parts.sidekiq.waiting()  # says what is wrong
+        if (barred := unchangeable(parts.database, kinds)) is not None:
+            if closing is not None:
+                raise barred
+            progress.note(f"With --apply this will stop: {barred.message} {barred.hint}")
         means = parts.means(caches_answer=caches_answer)
         policy = Policy(parts.database, instance.configuration, kinds)
         changes = Changes(None if closing is None else closing.run, means, policy, Workshop(means, policy))

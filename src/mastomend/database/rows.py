@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mastomend.database.reader import MastodonDatabase
+from mastomend.errors import DatabaseError
+from mastomend.mastodon.clearing import changed_by_repair
 from mastomend.mastodon.jobs import emoji_cache_key, status_cache_keys
 from mastomend.mastodon.keys import Record
 from mastomend.mastodon.kinds import EMOJIS, IMPORTS, KINDS, Kind
@@ -29,6 +31,28 @@ def kinds_of(database: MastodonDatabase) -> tuple[Kind, ...]:
         or database.version.has_imports
         or kind.column("file_name") in database.columns(kind.table)
     )
+
+
+def unchangeable(database: MastodonDatabase, kinds: Sequence[Kind]) -> DatabaseError | None:
+    """Why this user could not change what a repair of those kinds changes; None if it could."""
+    wanted = [
+        (kind.table, column)
+        for kind in kinds
+        for column in changed_by_repair(kind)
+        if column in database.columns(kind.table)
+    ]
+    tables, columns = [table for table, _ in wanted], [column for _, column in wanted]
+    rows = database.query(
+        "SELECT w.t AS name, string_agg(DISTINCT w.c, ', ') AS columns, current_user AS who "
+        "FROM unnest(%s::text[], %s::text[]) AS w(t, c) "
+        "WHERE NOT has_column_privilege(to_regclass(quote_ident(w.t)), w.c, 'UPDATE') GROUP BY w.t ORDER BY w.t",
+        [tables, columns],
+    )
+    if not rows:
+        return None
+    barred = ", ".join(row["name"] for row in rows)
+    grants = " ".join(f"GRANT UPDATE ({row['columns']}) ON {row['name']} TO {row['who']};" for row in rows)
+    return DatabaseError(f"{rows[0]['who']} may not change {barred}.", hint=f"As its owner: {grants}")
 
 
 def read_rows(database: MastodonDatabase, kind: Kind, ids: Sequence[int], *, guarded: bool = False) -> dict[int, Row]:
