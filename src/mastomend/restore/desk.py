@@ -153,6 +153,8 @@ class Desk:
                 if more and self._hungry:
                     batch = await self._in_thread(self._threads, next, batches, None)
                     more = batch is not None
+                    if not more:
+                        self._bells.discard(bell)  # from now on only ends are waited for
                     for way in batch or ():
                         under_way += 1
                         self._begin(way, tell)
@@ -273,9 +275,6 @@ class Desk:
 
     def _pump(self) -> None:
         """Start what may be started, come back when more may, and ring for whoever waits for room."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
         if self._is_closed:
             return
         for host, journey, last in self._admission.returned():  # its way goes on to what else it knows
@@ -285,9 +284,24 @@ class Desk:
             host, journey = admitted
             self._spawn(journey, self._fetch, host, journey)
         if not self._full and (next_at := self._admission.next_at()) is not None:
-            self._alarm = asyncio.get_running_loop().call_later(max(0.0, next_at - self._now()), self._pump)
-        for bell in self._bells:
-            bell.set()
+            self._come_back(max(0.0, next_at - self._now()))
+        if self._hungry:
+            for bell in self._bells:
+                bell.set()
+
+    def _come_back(self, seconds: float) -> None:
+        """Pump again then, unless that is going to happen before."""
+        loop = asyncio.get_running_loop()
+        moment = loop.time() + seconds
+        if self._alarm is not None:
+            if self._alarm.when() <= moment:
+                return
+            self._alarm.cancel()
+        self._alarm = loop.call_at(moment, self._alarmed)
+
+    def _alarmed(self) -> None:
+        self._alarm = None
+        self._pump()
 
     async def _fetch(self, host: Host, journey: _Journey) -> None:
         assert journey.ask is not None
