@@ -280,6 +280,8 @@ def test_show_speaks_as_people_do(several: SimulatedInstance, network: Fediverse
     scan = json.loads(run(several.env, "check", "--json", "--max-missing", "100%").stdout)["scan"]
     known = run(several.env, "show", scan[:20], "--kind", "headers").stdout
     assert "earlier: lost: a local file" in known
+    assert "of run" in run(several.env, "show", "--outcome", "lost").stdout, "outcomes are of runs, the newest of them"
+    assert "of scan" in run(several.env, "show", "--outcome", "missing").stdout
 
 
 def test_show_without_the_database_shows_numbers(several: SimulatedInstance) -> None:

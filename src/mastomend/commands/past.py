@@ -19,8 +19,9 @@ def kept_findings(instance: Instance, name: str) -> tuple[str, Path]:
     return scan, scans[scan]
 
 
-def either(instance: Instance, name: str) -> tuple[str, Path, bool]:
-    """The scan or the run of that name, its report, and whether it is a run. `latest` is the report written last.
+def either(instance: Instance, name: str, *, is_run: bool | None = None) -> tuple[str, Path, bool]:
+    """The scan or the run of that name, its report, and whether it is a run. `latest` is the report written last, of runs or of
+    scans only where `is_run` says so.
 
     Raises:
         ConfigurationError: as above.
@@ -28,11 +29,11 @@ def either(instance: Instance, name: str) -> tuple[str, Path, bool]:
     scans, runs = _kept(instance, "scans", "findings"), _kept(instance, "runs", "outcomes")
     where = f"Scans and runs are in {instance.state}."
     both = scans | runs
-    if name == "latest" and both:
-        name = max(both, key=lambda one: both[one].stat().st_mtime_ns)
+    some = both if is_run is None else runs if is_run else scans
+    if name == "latest" and some:
+        name = max(some, key=lambda one: some[one].stat().st_mtime_ns)
     found = chosen(name, both, "scan or run", where)
-    is_run = found in runs
-    return found, (runs if is_run else scans)[found], is_run
+    return found, both[found], found in runs
 
 
 def _kept(instance: Instance, folder: str, report: str) -> dict[str, Path]:

@@ -22,6 +22,7 @@ from mastomend.database.rows import read_names
 from mastomend.errors import DatabaseError
 from mastomend.inventory.browse import Wanted, browse, number_of
 from mastomend.mastodon.kinds import KIND_BY_NAME
+from mastomend.outcomes import Outcome
 from mastomend.progress import Progress, Silent
 from mastomend.reasons import Reason
 
@@ -67,13 +68,20 @@ def show(instance: Instance, name: str, wanted: Wanted, progress: Progress = Sil
     Raises:
         ConfigurationError: there is none of that name.
     """
-    of, path, is_run = either(instance, name)
+    of, path, is_run = either(instance, name, is_run=_of_runs(wanted))
     budget = instance.settings.memory_bytes // 4
     with contextlib.ExitStack() as stack:
         names = stack.enter_context(_names(instance, progress))
         ledger = stack.enter_context(_ledger(instance))
         rows = _rows(path, wanted, budget, names, ledger)
         yield Showing(of, is_run, number_of(path, wanted, budget), rows)
+
+
+def _of_runs(wanted: Wanted) -> bool | None:
+    """Whether what is wanted is to be had of runs only, or of scans only; None if of both."""
+    if wanted.reasons or set(wanted.words) & {outcome.value for outcome in Outcome}:
+        return True
+    return False if wanted.words else None
 
 
 def _rows(
@@ -91,7 +99,7 @@ def _shown(row: dict[str, Any], called: tuple[str, str | None] | None, entry: En
     who, address = called or (f"{row['kind']} {row['id']}", None)
     is_finding = "state" in row
     reason = "" if is_finding else row["reason"]
-    known = f"{entry.outcome}: {entry.detail or Reason(entry.reason).words}" if entry and is_finding else ""
+    known = f"{entry.outcome}: {_words(entry.detail, entry.reason)}" if entry and is_finding else ""
     return Shown(
         row["kind"],
         row["id"],
@@ -103,12 +111,17 @@ def _shown(row: dict[str, Any], called: tuple[str, str | None] | None, entry: En
         address if address and address.startswith(("https://", "http://")) else None,
         row["word"] or "would be tried",
         reason,
-        row["detail"] or (Reason(reason).words if reason else ""),
+        _words(row["detail"], reason),
         row.get("tried", ""),
         known,
         entry.last_tried if entry else None,
         entry.next_try if entry else None,
     )
+
+
+def _words(detail: str, reason: str) -> str:
+    """The sentence of the report; a mere status of HTTP is none."""
+    return Reason(reason).words if reason and (not detail or detail.startswith("HTTP ")) else detail
 
 
 def _called(
