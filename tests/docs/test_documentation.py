@@ -26,6 +26,7 @@ from mastomend.commands.show import Shown
 from mastomend.commands.undo import UndoReport
 from mastomend.mastodon.versions import Version
 from mastomend.outcomes import OF_RECORDS, Outcome, OutcomeRow
+from mastomend.reasons import Reason
 from mastomend.remote.admission import Politeness
 from mastomend.vocabulary import Finding
 
@@ -138,3 +139,9 @@ def test_links_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_reason_is_explained() -> None:
+    page = text("docs/how-to/reasons.md")
+    assert [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")] == [r.value for r in Reason]
+    assert [r for r in Reason if f"| `{r.value}` | {r.words} | " not in page] == []

@@ -10,7 +10,7 @@ from mastomend.errors import DatabaseError
 from mastomend.mastodon.clearing import changed_by_repair
 from mastomend.mastodon.jobs import emoji_cache_key, status_cache_keys
 from mastomend.mastodon.keys import Record
-from mastomend.mastodon.kinds import EMOJIS, IMPORTS, KINDS, Kind
+from mastomend.mastodon.kinds import EMOJIS, IMPORTS, KINDS, Kind, RemoteRule
 from mastomend.mastodon.rows_sql import GUARDED, Schema, addresses_sql, detail_sql, emptied_sql, names_sql, near_sql
 from mastomend.vocabulary import Addresses, Place, Row
 
@@ -38,6 +38,7 @@ def unchangeable(database: MastodonDatabase, kinds: Sequence[Kind]) -> DatabaseE
     wanted = [
         (kind.table, column)
         for kind in kinds
+        if kind.remote is not RemoteRule.NEVER  # their files come back, their rows stay
         for column in changed_by_repair(kind)
         if column in database.columns(kind.table)
     ]
