@@ -16,6 +16,10 @@ class Progress(Protocol):
         """`n` more units of the current task are done."""
         ...
 
+    def status(self, text: str) -> None:
+        """What came of the current task so far, and what it waits for; each replaces the one before."""
+        ...
+
     def note(self, text: str) -> None:
         """Something a person should know now."""
         ...
@@ -28,6 +32,9 @@ class Silent:
         pass
 
     def advance(self, n: int) -> None:
+        pass
+
+    def status(self, text: str) -> None:
         pass
 
     def note(self, text: str) -> None:

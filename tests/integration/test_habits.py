@@ -13,14 +13,17 @@ from pathlib import Path
 
 import pytest
 from broken import record
-from conftest import MakeInstance
+from conftest import MakeInstance, opened
 from tool import run
 
 from mastomend.cli.words import in_order
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.ids import chosen
 from mastomend.mastodon.kinds import EMOJIS, HEADERS, MEDIA_FILES, PREVIEW_CARDS
+from mastomend.progress import Silent
 
 INHERITED = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
 
@@ -351,3 +354,21 @@ def test_history_tells_what_a_run_did(several: SimulatedInstance) -> None:
     assert f"undo {done['run']}" in told and f"show {done['run']}" in told
     reasons = json.loads(run(several.env, "history", done["run"][:12], "--json").stdout)["reasons"]
     assert {"outcome": "lost", "reason": "local", "records": 1} in reasons
+
+
+def test_a_repair_tells_what_came_so_far_and_whom_it_waits_for(make_instance: MakeInstance, network: Fediverse) -> None:
+    class Statuses(Silent):
+        def __init__(self) -> None:
+            self.told: list[str] = []
+
+        def status(self, text: str) -> None:
+            self.told.append(text)
+
+    instance = make_instance()
+    (instance.folder / "mastomend.toml").write_text("settle_seconds = 0\n[politeness]\nrate = 4\n")
+    origin = network.add("slow.example")
+    for _ in range(8):
+        record(instance, origin=origin, damage="missing")
+    watcher = Statuses()
+    repair(opened(instance), RepairOptions(apply=True, max_missing_percent=100), watcher)
+    assert re.fullmatch(r"\d restored; waiting for 127\.0\.0\.\d+ \(\d\)", watcher.told[1]), watcher.told

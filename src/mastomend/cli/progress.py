@@ -7,11 +7,13 @@ takes less than a second is not shown at all.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from mastomend.cli.output import escape, log, write_log
 from mastomend.progress import Progress as Observer
@@ -33,11 +35,11 @@ class PlainProgress:
 
     def __init__(self, *, every_step: bool = False) -> None:
         self._every_step = every_step
-        self._task, self._total, self._done = "", 0, 0
+        self._task, self._status, self._total, self._done = "", "", 0, 0
         self._started = self._spoken = time.monotonic()
 
     def start(self, task: str, total: int) -> None:
-        self._task, self._total, self._done = task, total, 0
+        self._task, self._status, self._total, self._done = task, "", total, 0
         self._started = time.monotonic()
         write_log(task)
         if self._every_step:
@@ -51,7 +53,11 @@ class PlainProgress:
             rate = self._done / max(now - self._started, 0.001)
             left = (self._total - self._done) / rate if self._total > self._done and rate else 0
             remaining = f", about {left:,.0f} s left" if left else ""
-            log.print(f"{escape(self._task)}: {self._done:,} done, {rate:,.0f}/s{remaining}")
+            so_far = f"; {escape(self._status)}" if self._status else ""
+            log.print(f"{escape(self._task)}: {self._done:,} done, {rate:,.0f}/s{remaining}{so_far}")
+
+    def status(self, text: str) -> None:
+        self._status = text
 
     def note(self, text: str) -> None:
         write_log(text)
@@ -61,11 +67,22 @@ class PlainProgress:
         pass
 
 
+class _Bars(Progress):
+    """rich's, with a line below it for what came of the task so far."""
+
+    status = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.status:
+            yield Text(self.status, no_wrap=True, overflow="ellipsis", style="dim")
+
+
 class BarProgress:
     """One bar for the current task."""
 
     def __init__(self) -> None:
-        self._bars: Progress | None = None
+        self._bars: _Bars | None = None
         self._task: TaskID | None = None
         self._words, self._total, self._done, self._began = "", 0, 0, 0.0
 
@@ -96,9 +113,14 @@ class BarProgress:
                 TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(),
             )
-            self._bars = Progress(*columns, console=log, transient=True)
+            self._bars = _Bars(*columns, console=log, transient=True)
             self._bars.start()
+        self._bars.status = ""
         self._task = self._bars.add_task(self._words, total=self._total or None, rate="")
+
+    def status(self, text: str) -> None:
+        if self._bars is not None:
+            self._bars.status = text
 
     def note(self, text: str) -> None:
         write_log(text)
@@ -117,6 +139,9 @@ class Unwatched:
         write_log(task)
 
     def advance(self, n: int) -> None:
+        pass
+
+    def status(self, text: str) -> None:
         pass
 
     def note(self, text: str) -> None:

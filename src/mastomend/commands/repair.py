@@ -23,7 +23,7 @@ from mastomend.commands.losses import refuse
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.commands.past import kept_findings
 from mastomend.commands.repair_report import OUTCOMES, RepairOptions, RepairReport, intended
-from mastomend.commands.restoration import client_of, restoration
+from mastomend.commands.restoration import client_of, drive, restoration
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.inventory.work_list import WorkList, work_list
@@ -33,7 +33,7 @@ from mastomend.outcomes import OutcomeRow
 from mastomend.progress import Progress, Silent
 from mastomend.reasons import Reason
 from mastomend.remote.client import GuardedClient
-from mastomend.restore.case import Broken, Way
+from mastomend.restore.case import Broken
 from mastomend.restore.closing import Closing, forget_whole
 from mastomend.restore.desk import Desk, workers_for
 
@@ -127,7 +127,7 @@ def _apply(
                     done for done in journal.outcomes(report.run) if done.verdict.reason is Reason.HANDED_OVER
                 )
             ways = (work.chain.ways(batch, closing) for batch in _batches(records, work.kinds))
-            asyncio.run(_restored(desk, ways, progress))
+            asyncio.run(drive(desk, ways, progress))
             if work.mastodon is not None:
                 work.mastodon.watch()
         for done in journal.outcomes(report.run):
@@ -146,13 +146,6 @@ def _take_up(records: WorkList, options: RepairOptions, ledger: Ledger, now: dat
     if not options.again:
         records.leave_out(ledger.resting(now))
     return before - len(records)
-
-
-async def _restored(desk: Desk, batches: Iterator[list[Way]], progress: Progress) -> None:
-    async with desk:
-        async for done in desk.all(batches):  # each is recorded at the end of its way
-            if done is None or done.verdict.reason is not Reason.HANDED_OVER:
-                progress.advance(1)
 
 
 def _findings(instance: Instance, options: RepairOptions, progress: Progress) -> tuple[str, Path, list[str]]:

@@ -197,6 +197,11 @@ class Admission(Generic[T]):
         state = self._hosts.get(host)
         return state is not None and now < state.given_up_until
 
+    def busiest(self, number: int) -> list[tuple[Host, int]]:
+        """The hosts for which most is queued, and how much."""
+        waiting = ((state.waiting, host) for host, state in self._hosts.items() if state.waiting)
+        return [(host, n) for n, host in heapq.nlargest(number, waiting)]
+
     @property
     def hosts(self) -> int:
         """How many hosts are remembered."""

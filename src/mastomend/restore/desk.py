@@ -170,6 +170,10 @@ class Desk:
             self._bells.discard(bell)
             self._withdraw(tell)
 
+    def waiting_for(self, number: int) -> list[str]:
+        """The hosts on whose turns most records wait."""
+        return [f"{host} ({n:,})" for host, n in self._admission.busiest(number)]
+
     # --- journeys -----------------------------------------------------------------------------------------------------
 
     def _begin(self, way: Way, tell: Callable[[End], None], *, urgent: bool = False) -> None:
