@@ -155,3 +155,26 @@ def test_what_its_origin_said_no_to_rests_for_a_while(make_instance: MakeInstanc
     origin.files["/gone"] = picture(1)
     week_later = run(instance, 24 * 7 + 2, deferred=False)
     assert week_later.outcomes == {"restored": 1, "refused": 1, "lost": 1} and week_later.resting == 0
+
+
+def test_a_backup_is_asked_for_what_rests(make_instance: MakeInstance, network: Fediverse) -> None:
+    """Only strangers are left alone."""
+    instance = make_instance()
+    made = record(instance, origin=network.add("a.example", Manners.GONE), damage="missing")
+    assert run(instance, 0, deferred=False).outcomes == {"gone": 1}
+    backup = instance.folder / "backup"
+    (backup / made.key).parent.mkdir(parents=True)
+    (backup / made.key).write_bytes(made.data)
+    options = RepairOptions(apply=True, max_missing_percent=100, backups=(backup,))
+    assert repair(opened(instance), options, now=lambda: START + timedelta(hours=1)).outcomes == {"restored": 1}
+
+
+def test_what_this_server_kept_from_being_stored_does_not_rest(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    made = record(instance, origin=network.add("a.example"), damage="missing")
+    place = instance.folder / "public" / "system" / made.key
+    place.mkdir(parents=True)
+    (place / "in_the_way").touch()
+    assert run(instance, 0, deferred=False).outcomes == {"refused": 1}
+    shutil.rmtree(place)
+    assert run(instance, 0.1, deferred=False).outcomes == {"restored": 1}

@@ -16,6 +16,8 @@ from broken import record
 from conftest import MakeInstance, opened
 from tool import run
 
+from mastomend.cli.show import _cell
+from mastomend.cli.show_screen import _LINKABLE
 from mastomend.cli.words import in_order
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions
@@ -216,9 +218,19 @@ def test_what_is_selected_is_what_is_looked_at(several: SimulatedInstance) -> No
         ("--status", "https://b.example/@u/1"): 2,
         ("--account", "@u_b9@b.example"): 2,
         ("--account", "@alice"): 1,
-        ("--domain", "nowhere.example"): 0,
     }.items():
         assert broken(several, *words) == number, words
+    for words, said in {  # what selects nothing has seen nothing
+        ("--domain", "nowhere.example"): "No record with a file is selected by: nowhere.example",
+        ("--account", "@nobody"): "No record with a file is selected by: @nobody",
+        ("--domain", "example.social"): "is this server itself",
+        ("--exclude", "example.social"): "is this server itself",
+        ("--exclude", "files"): "'files' may be media_attachments/files or site_uploads/files",
+        ("--exclude", "avatar"): "Did you mean avatars?",
+        ("accounts", "--exclude", "accounts"): "leaves no kind",
+    }.items():
+        done = run(several.env, "check", *words)
+        assert done.returncode == 2 and said in done.stderr, (words, done.stderr)
 
 
 def test_a_repair_of_one_server_leaves_the_others_and_what_is_known_of_them(several: SimulatedInstance) -> None:
@@ -233,7 +245,7 @@ def test_a_repair_of_one_server_leaves_the_others_and_what_is_known_of_them(seve
     assert found["known"]["lost"] == 1, "the other server's repair has not looked at it: it is known still"
     few = ("repair", "--remote", "--limit", "1", "--apply", "--json", "--max-missing", "100%")
     limited = json.loads(run(several.env, *few).stdout)
-    assert limited["records"] == 1
+    assert limited["records"] == 1 and limited["not_taken"] == 3 and limited["exit_code"] == 1
     refused = run(several.env, "repair", "--scan", "latest", "--domain", "a.example")
     assert refused.returncode == 2 and "--scan takes the findings of that check as they are" in refused.stderr
 
@@ -372,3 +384,39 @@ def test_a_repair_tells_what_came_so_far_and_whom_it_waits_for(make_instance: Ma
     watcher = Statuses()
     repair(opened(instance), RepairOptions(apply=True, max_missing_percent=100), watcher)
     assert re.fullmatch(r"\d restored; waiting for 127\.0\.0\.\d+ \(\d\)", watcher.told[1]), watcher.told
+
+
+def test_a_selection_does_not_hide_a_wrong_disk(make_instance: MakeInstance, network: Fediverse) -> None:
+    """One account's two files say nothing; that none of the others is there does."""
+    instance = make_instance()
+    origin = network.add("a.example")
+    for n in range(12):
+        record(instance, origin=origin, damage="missing", name=f"u{n}")
+    instance.media.write("cache/accounts/avatars/kept", b"x")
+    done = run(instance.env, "repair", "--apply", "--account", "@u1@a.example")
+    assert done.returncode == 4 and "Of 12 files of accounts/avatars taken at random 12 are missing" in done.stderr
+    assert not network.requests
+    asked = run(instance.env, "repair", "--apply", "--account", "@u1@a.example", "--max-missing", "100%")
+    assert asked.returncode == 0 and len(network.requests) == 1
+
+
+def test_undo_latest_is_not_undone_by_itself(several: SimulatedInstance) -> None:
+    done = json.loads(run(several.env, "repair", "--apply", "--max-missing", "100%", "--json").stdout)
+    assert f"undo {done['run']} --apply" in run(several.env, "undo", "latest").stdout
+    assert json.loads(run(several.env, "undo", "latest", "--apply", "--json").stdout)["undoes"] == done["run"]
+    again = run(several.env, "undo", "latest", "--apply")
+    assert again.returncode == 2 and "was taken back already" in again.stderr
+
+
+def test_strangers_addresses_never_reach_the_terminal_as_commands() -> None:
+    fine = "https://a.example/@u/1?x=%20"
+    evil = (
+        "https://a/\x07\x1b]0;x",
+        "https://a/[x]",
+        "javascript:x",
+        "https://a/\u202e",
+        "https://a/ x",
+        'https://a/"',
+    )
+    assert _LINKABLE.fullmatch(fine) and not any(_LINKABLE.fullmatch(one) for one in evil)
+    assert _cell("a\x1b[31m\nb") == "a [31m b" and _cell("=1+1") == "'=1+1"

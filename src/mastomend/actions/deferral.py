@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mastomend.outcomes import Deferred, Gone, Refused, Source, Verdict
+from mastomend.outcomes import Deferred, Gone, Source, Verdict
 from mastomend.reasons import Reason
 
 #: Reasons that concern this server and the moment, not the origin.
@@ -26,6 +26,19 @@ OURS = frozenset(
 #: Reasons that say an origin server does not answer at all.
 UNREACHABLE = frozenset(
     {Reason.DNS, Reason.CONNECT, Reason.TLS, Reason.TIMEOUT, Reason.BROKEN_OFF, Reason.SERVER_ERROR}
+)
+#: What came is none of this server's doing.
+_OF_NO_USE = frozenset(
+    {
+        Reason.NOT_AN_IMAGE,
+        Reason.NOT_MEDIA,
+        Reason.BAD_TYPE,
+        Reason.BROKEN_IMAGE,
+        Reason.NOT_CONVERTIBLE,
+        Reason.TOO_FAST,
+        Reason.TOO_MANY_FRAMES,
+        Reason.TOO_MANY_REDIRECTS,
+    }
 )
 _STRANGERS = frozenset({Source.ORIGIN, Source.ACTOR, Source.NOTE, Source.PAGE})
 _HOUR_S = 3600.0
@@ -51,8 +64,8 @@ class Deferral:
 
 
 def rests(verdict: Verdict) -> bool:
-    """Whether asking again soon would only trouble its origin: it has given its answer."""
-    return isinstance(verdict, Gone | Refused) and verdict.source in _STRANGERS
+    """Whether asking again soon would only trouble its origin: it has given its answer, and nothing here could change it."""
+    return verdict.source in _STRANGERS and (isinstance(verdict, Gone) or verdict.reason in _OF_NO_USE)
 
 
 def counts(verdict: Verdict) -> bool:

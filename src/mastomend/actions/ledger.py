@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS ledger (
 _DELETE = "DELETE FROM ledger WHERE kind = ? AND id = ?"
 #: Entries that are dropped in one transaction.
 _TOGETHER = 1_000
+_NO = (Outcome.GONE, Outcome.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +148,10 @@ class Ledger:
         for row in self._journal.stream(sql, (_text(now),)):
             yield row["kind"], row["id"]
 
-    def resting(self, now: datetime) -> Iterator[tuple[str, int]]:
-        """Records whose origin has said no, and is not to be asked again yet."""
-        sql = "SELECT kind, id FROM ledger WHERE outcome IN ('gone', 'refused') AND next_try > ?"
-        for row in self._journal.stream(sql, (_text(now),)):
-            yield row["kind"], row["id"]
+    def resting(self, kind: str, ids: Sequence[int], now: datetime) -> set[int]:
+        """Those of the records whose origin has said no, and is not to be asked again yet."""
+        entries = self.entries((kind, record_id) for record_id in ids).values()
+        return {e.id for e in entries if e.outcome in _NO and e.next_try is not None and e.next_try > now}
 
     def records(self, *, handed_over: bool) -> Iterator[tuple[str, int]]:
         """Every record that has an entry: those that were emptied for Mastodon to fetch, or the others."""

@@ -57,13 +57,15 @@ BUSY = Deferred(Reason.IN_FLIGHT, "another Mastomend is changing it right now")
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Where runs happen. `open_world` gives what is changed, for settling; `note` hears what a person should know."""
+    """Where runs happen. `open_world` gives what is changed, for settling; `note` hears what a person should
+    know, `settled` what became of a dead run's records."""
 
     state: Path
     journal: Journal
     locks: RecordLocks
     open_world: Callable[[], AbstractContextManager[World]]
     note: Callable[[str], None] = lambda text: None
+    settled: Callable[[Done], None] = lambda done: None
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
@@ -308,6 +310,7 @@ def _settle_one(ground: Ground, world: World, run: str, kept: Kept) -> bool:
         ground.sleep(_DYING_S / 10)
     if done is not None:
         ground.journal.outcome(run, (done, [kept.number]))
+        ground.settled(done)
         if isinstance(done.verdict, Refused):
             ground.note(f"{done.subject}: {done.verdict.detail}")
     return True

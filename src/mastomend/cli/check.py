@@ -78,13 +78,13 @@ def check_command(
     from mastomend.commands.settings import parse_percent
     from mastomend.inventory.sample import Sample
 
-    folder = usable(textfile)
     given = cli_context.options(ctx)
     instance = cli_context.instance(ctx)
     chosen = Chosen(
         tuple(kinds or ()), tuple(domains or ()), tuple(accounts or ()), tuple(statuses or ()), local, remote,
         tuple(exclude or ()),
     )  # fmt: skip
+    folder = usable(textfile, chosen.words)
     sample = None
     if deep is not None:
         percent = parse_percent(deep, "--deep")

@@ -89,7 +89,7 @@ def _show_broken(report: CheckReport) -> None:
         known = ", ".join(
             f"{report.known[outcome]:,} {words}" for outcome, words in _KNOWN.items() if report.known[outcome]
         )
-        may_change = report.new or report.known[Outcome.DEFERRED] or report.known[Outcome.REFUSED]
+        may_change = report.new or report.known[Outcome.DEFERRED]
         nothing = "" if may_change else ": nothing to do"
         result.print(f"Tried before: {known}; {report.new:,} new{nothing}.")
     if report.top_domains:

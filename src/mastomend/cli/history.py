@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -169,7 +168,7 @@ def undo_command(
     if json:
         emit_json(undo_document(report), code)
     else:
-        show(report, command_line(given.env, given.state, f"undo {shlex.quote(run)} --apply"))
+        show(report, command_line(given.env, given.state, f"undo {report.undoes} --apply"))
     return code
 
 

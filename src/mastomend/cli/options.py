@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,11 +79,8 @@ class Chosen:
 
     @property
     def but_kinds(self) -> tuple[str, ...]:
-        """What of `--exclude` names kinds; the rest names servers."""
-        from mastomend.mastodon.kinds import KINDS, names_of
-
-        names = {name for kind in KINDS for name in names_of(kind, KINDS)}
-        return tuple(one for one in self.exclude if one.strip("/").lower() in names)
+        """What of `--exclude` names kinds: what has no dot. The rest names servers."""
+        return tuple(one for one in self.exclude if "." not in one)
 
     def selection(self, instance: Instance) -> Selection:
         """What it means in that instance.
@@ -96,11 +94,11 @@ class Chosen:
             raise ConfigurationError("--local and --remote leave nothing.", hint="Leave one of them out.")
         own = (instance.configuration.local_domain, instance.configuration.web_domain)
         return Selection(
-            tuple(parse_domain(one) for one in self.domains),
+            tuple(_elsewhere(parse_domain(one), own, "--local") for one in self.domains),
             tuple(parse_account(one, own) for one in self.accounts),
-            tuple(parse_status(one) for one in self.statuses),
+            tuple(parse_status(one, own) for one in self.statuses),
             True if self.local else False if self.remote else None,
-            tuple(parse_domain(one) for one in self.exclude if one not in self.but_kinds),
+            tuple(_elsewhere(parse_domain(one), own, "--remote") for one in self.exclude if one not in self.but_kinds),
         )
 
     @property
@@ -117,3 +115,14 @@ class Chosen:
             for value in values:
                 words += [option, value]
         return words + ["--local"] * self.local + ["--remote"] * self.remote
+
+
+def _elsewhere(domain: str, own: Sequence[str], option: str) -> str:
+    """This server's own records name no server.
+
+    Raises:
+        ConfigurationError: it is this server.
+    """
+    if domain in {one.lower() for one in own}:
+        raise ConfigurationError(f"{domain} is this server itself.", hint=f"Use {option}.")
+    return domain

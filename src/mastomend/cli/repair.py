@@ -104,13 +104,13 @@ def repair_command(
     from mastomend.commands.settings import parse_percent
     from mastomend.restore.sources.mastodon import HandOverLimits
 
-    folder = usable(textfile)
     given = cli_context.options(ctx)
     instance = cli_context.instance(ctx)
     chosen = Chosen(
         tuple(kinds or ()), tuple(domains or ()), tuple(accounts or ()), tuple(statuses or ()), local, remote,
         tuple(exclude or ()),
     )  # fmt: skip
+    folder = usable(textfile, chosen.words)
     options = RepairOptions(
         chosen.kinds,
         is_applied(apply, dry_run),
@@ -172,6 +172,7 @@ def document(report: RepairReport) -> dict[str, Any]:
         "duration_s": round(report.duration_s, 3),
         "report": report.report,
         "resting": report.resting,
+        "not_taken": report.not_taken,
         "resumed": report.resumed,
         "recovered": report.recovered,
         "mass_loss": report.mass_loss,

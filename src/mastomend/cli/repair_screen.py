@@ -41,7 +41,7 @@ class Commands:
 def show(report: RepairReport, options: RepairOptions, commands: Commands) -> None:
     """What a person reads: how much, what became of it and why, what to do next."""
     if not report.records:
-        if report.resting:
+        if report.resting or report.not_taken:
             _show_resting(report)
         else:
             result.print("Nothing that was deferred is due." if options.deferred else "[green]Nothing is broken.[/]")
@@ -97,3 +97,5 @@ def _show_resting(report: RepairReport) -> None:
         result.print(
             f"{what} {said} not asked for again yet: gone at the origin, or of no use when it came (--again asks all the same)."
         )
+    if report.not_taken:
+        result.print(f"{count(report.not_taken, 'more broken record')} are left for the next run (--limit).")

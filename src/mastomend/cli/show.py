@@ -69,7 +69,14 @@ def show_command(
     from mastomend.inventory.browse import SORTS, Wanted
     from mastomend.mastodon.kinds import KINDS, choose_kinds
     from mastomend.mastodon.selection import parse_domain
+    from mastomend.outcomes import Outcome
+    from mastomend.vocabulary import State
 
+    words = {one.value for one in (*Outcome, *State)}
+    if unknown := [one for one in outcomes or () if one not in words]:
+        raise ConfigurationError(
+            f"{unknown[0]!r} is no outcome and no state.", hint=f"One of {', '.join(sorted(words))}."
+        )
     order = "word" if sort in ("outcome", "state") else sort
     if order not in SORTS:
         raise ConfigurationError(f"--sort {sort!r} is none of whose, kind, domain, outcome.")
@@ -141,5 +148,5 @@ def _csv(rows: Any) -> None:
 
 def _cell(value: object) -> str:
     """A spreadsheet takes what begins so for a formula; much of it comes from strangers."""
-    text = "" if value is None else str(value)
+    text = "" if value is None else "".join(c if c.isprintable() else " " for c in str(value))
     return f"'{text}" if text.startswith(("=", "+", "@", "-", "\t", "\r")) else text

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 from mastomend.cli.output import count, escape, result
 from mastomend.commands.show import Showing, Shown
 
+_LINKABLE = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%-]+")
 _STYLES = {"restored": "green", "refreshed": "green", "deferred": "yellow"}
 
 
@@ -40,8 +42,10 @@ def page(found: Showing) -> None:
 
 def _lines(row: Shown) -> Iterator[str]:
     who = escape(row.who)
-    if row.address:
-        who = f"[link={row.address.replace('[', '%5B').replace(']', '%5D')}]{who}[/link]"
+    if row.address and _LINKABLE.fullmatch(
+        row.address
+    ):  # it comes from strangers, and would reach the terminal as it is
+        who = f"[link={row.address}]{who}[/link]"
     style = "bold red" if row.is_local else _STYLES.get(row.word, "bold")
     whose = " (one of your own users)" if row.is_local else ""
     what = f"{row.kind}{f' ({row.style})' if row.style else ''}"

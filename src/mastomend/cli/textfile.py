@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,12 +26,14 @@ Textfile = Annotated[
 ]
 
 
-def usable(folder: Path | None) -> Path | None:
-    """The folder, looked at before hours of work.
+def usable(folder: Path | None, words: Sequence[str]) -> Path | None:
+    """The folder, looked at before hours of work. `words` select records.
 
     Raises:
-        ConfigurationError: nothing can be written there.
+        ConfigurationError: nothing can be written there, or the numbers would not be those of the whole server.
     """
+    if folder is not None and words:
+        raise ConfigurationError("--textfile tells of the whole server.", hint="Leave out what selects records.")
     if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         raise ConfigurationError(
             f"Nothing can be written into {folder}.", hint="--textfile names the collector's folder."

@@ -18,9 +18,10 @@ from mastomend.actions.ledger import Ledger
 from mastomend.commands.check_report import CheckReport, Cost, KindReport
 from mastomend.commands.costs import price
 from mastomend.commands.instance import Instance, refuse_ignored_prefix
-from mastomend.commands.losses import losses
+from mastomend.commands.losses import losses, sampled
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of
+from mastomend.errors import ConfigurationError
 from mastomend.images.ffmpeg_paths import find_ffprobe
 from mastomend.inventory import known
 from mastomend.inventory.sample import Sample
@@ -82,6 +83,8 @@ def check(
         holds_anything = store.probe()
         available = kinds_of(database)
         chosen = choose_kinds(options.kinds, available, but=options.but_kinds)
+        if not chosen:
+            raise ConfigurationError("That leaves no kind to look at.", hint="Leave out an --exclude.")
         database.require(must_see(chosen, options.selection))
         refuse_ignored_prefix(instance, database.version)
         report = _report(instance, begun, database, available, store)
@@ -101,6 +104,10 @@ def check(
         with scan(of, want, work, watch) as inventory:
             inventory.save_findings(report.findings)
             _sum_up(report, inventory, instance)
+            if options.selection != EVERYTHING and not any(kind.records for kind in report.kinds):
+                raise ConfigurationError(
+                    f"No record with a file is selected by: {options.selection}.", hint="Nothing was looked at."
+                )
             limit = options.max_missing_percent
             report.mass_loss = losses(
                 inventory,
@@ -110,6 +117,9 @@ def check(
                 settings.max_missing_percent if limit is None else limit,
                 holds_anything=holds_anything,
             )
+            if options.selection != EVERYTHING and not report.mass_loss:
+                share = settings.max_missing_percent if limit is None else limit
+                report.mass_loss = sampled(database, store, chosen, instance.key_prefix, share)
     report.duration_s = time.monotonic() - clock
     return report
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mastomend.database.reader import MastodonDatabase
+from mastomend.database.rows import read_rows, read_some_ids
 from mastomend.errors import SafetyStop
 from mastomend.inventory import known
+from mastomend.inventory.inspect import target
 from mastomend.inventory.scan import Inventory
+from mastomend.mastodon.kinds import Kind
 from mastomend.plans.loss import MANY_FILES, NONE_OF, mass_loss
-from mastomend.storage.ports import Mounts, Store
+from mastomend.storage.ports import MISSING, Mounts, Store
 from mastomend.vocabulary import Tree
+
+#: Records of a kind that are looked at where a selection narrows what is judged.
+_SAMPLE = 300
 
 
 def losses(
@@ -52,3 +59,18 @@ def refuse(reasons: Sequence[str]) -> None:
             " ".join(reasons) + " This looks like a disk that is not mounted or a wrong bucket. Nothing was changed.",
             hint="Mount what is missing. If the files really are gone, run the same command with --max-missing 100%.",
         )
+
+
+def sampled(database: MastodonDatabase, store: Store, kinds: Sequence[Kind], prefix: str, percent: float) -> list[str]:
+    """The same of records taken at random, whatever is selected: what a selection leaves out tells of a wrong bucket, too."""
+    if percent >= 100:
+        return []
+    reasons = []
+    for kind in kinds:
+        rows = read_rows(database, kind, read_some_ids(database, kind, _SAMPLE))
+        files = [t.files[0] for row in rows.values() if not row.in_flight and (t := target(kind, row, prefix)).files]
+        missing = sum(size == MISSING for size in store.sizes([file.key for file in files]))
+        is_none = len(files) >= NONE_OF and missing == len(files)
+        if is_none or (len(files) >= MANY_FILES and missing * 100 > percent * len(files)):
+            reasons.append(f"Of {len(files):,} files of {kind.name} taken at random {missing:,} are missing.")
+    return reasons

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mastomend.actions.actions import MEDIA
 from mastomend.actions.journal import Journal
+from mastomend.actions.ledger import Ledger
 from mastomend.actions.run import Ground
 from mastomend.actions.world import World
 from mastomend.commands.instance import Instance, refuse_ignored_prefix, storage_variables
@@ -26,9 +28,11 @@ from mastomend.jobs.sidekiq import Sidekiq
 from mastomend.mastodon.configuration import redis_group
 from mastomend.mastodon.kinds import KINDS
 from mastomend.mastodon.storage_settings import FilesystemStorage, Storage, storage
+from mastomend.reasons import Reason
 from mastomend.restore.case import Means
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
+from mastomend.vocabulary import Done, RowOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,14 @@ def ground(instance: Instance, run: str, note: Callable[[str], None]) -> Iterato
         contextlib.closing(Journal(instance.state)) as journal,
         DatabaseLocks(instance.configuration.database, run) as locks,
     ):
-        yield Ground(instance.state, journal, locks, open_world, note)
+        ledger = Ledger(journal, instance.settings.deferral)
+
+        def settled(done: Done) -> None:
+            """What Mastodon was to fetch is emptied: no check sees it, so the ledger must know of it."""
+            if isinstance(done.subject, RowOf) and done.verdict.reason in (Reason.HANDED_OVER, Reason.RESET):
+                ledger.settle(done.subject, done.verdict, datetime.now(UTC))
+
+        yield Ground(instance.state, journal, locks, open_world, note, settled)
 
 
 def named_storage(path: Path) -> Storage:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
+from mastomend.actions.journal import Journal
+from mastomend.actions.journal_file import journal_path
+from mastomend.actions.ledger import Ledger
 from mastomend.commands.instance import Instance
 from mastomend.ids import chosen
 
@@ -38,3 +43,13 @@ def either(instance: Instance, name: str, *, is_run: bool | None = None) -> tupl
 
 def _kept(instance: Instance, folder: str, report: str) -> dict[str, Path]:
     return {one.parent.name: one for one in (instance.state / folder).glob(f"*/{report}.parquet")}
+
+
+@contextlib.contextmanager
+def kept_ledger(instance: Instance) -> Iterator[Ledger | None]:
+    """What is known of broken records; None where no run has ever been."""
+    if not journal_path(instance.state).exists():
+        yield None
+        return
+    with contextlib.closing(Journal(instance.state)) as journal:
+        yield Ledger(journal, instance.settings.deferral)

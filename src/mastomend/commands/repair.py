@@ -14,16 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mastomend.actions.journal import Journal
-from mastomend.actions.journal_file import journal_path
 from mastomend.actions.ledger import Ledger
 from mastomend.actions.run import Run, run
 from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.instance import Instance
 from mastomend.commands.losses import refuse
 from mastomend.commands.parts import changing_parts, ground
-from mastomend.commands.past import kept_findings
+from mastomend.commands.past import kept_findings, kept_ledger
 from mastomend.commands.repair_report import OUTCOMES, RepairOptions, RepairReport, intended
-from mastomend.commands.restoration import client_of, drive, restoration
+from mastomend.commands.restoration import client_of, drive, resting, restoration
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.inventory.work_list import WorkList, work_list
@@ -69,27 +68,26 @@ def _dry_run(
 ) -> RepairReport:
     budget = memory_for_records(instance.settings.memory_bytes) // 2  # list and report are there together
     with contextlib.ExitStack() as stack:  # what would keep it from working is said before hours of looking
+        ledger = stack.enter_context(kept_ledger(instance))
         parts = stack.enter_context(changing_parts(instance))
-        work = stack.enter_context(restoration(instance, options, parts, None, progress))
+        rests = resting(options, ledger, now)
+        work = stack.enter_context(restoration(instance, options, parts, None, progress, rests))
         scan, findings, mass_loss = _findings(instance, options, progress)
         report = RepairReport(new_id(datetime.now(UTC)), False, scan, mass_loss=mass_loss)
         report.report = instance.state / "runs" / report.run / "outcomes.parquet"
         kinds = [kind.name for kind in work.kinds]
         records = stack.enter_context(work_list(report.report.parent, budget, findings, kinds))
-        if journal_path(instance.state).exists() or options.deferred:
-            with contextlib.closing(Journal(instance.state)) as journal:
-                ledger = Ledger(journal, instance.settings.deferral)
-                report.resting = _take_up(records, options, ledger, now())
-        records.limit(options.limit)
+        _take_up(records, options, ledger, report, now(), decided=0)
 
         def rows() -> Iterator[OutcomeRow]:
             for batch in _batches(records, work.kinds):
                 for item in work.chain.look(batch):
-                    row = intended(item, work.chain)
-                    report.count(row)
-                    yield row
+                    if (row := intended(item, work.chain)) is not None:
+                        report.count(row)
+                        yield row
 
         OUTCOMES.write(report.report, rows(), budget)
+        report.resting = work.chain.rested
     return report
 
 
@@ -104,7 +102,8 @@ def _apply(
 ) -> RepairReport:
     ledger = Ledger(journal, instance.settings.deferral)
     closing = Closing(current, ledger, now, progress.advance)
-    with changing_parts(instance) as parts, restoration(instance, options, parts, closing, progress) as work:
+    rests = resting(options, ledger, now)
+    with changing_parts(instance) as parts, restoration(instance, options, parts, closing, progress, rests) as work:
         # also a run that goes on is checked first: what was true when it was cut off need not be true now
         scan, findings, _ = _findings(instance, options, progress)
         current.begin(parts.world(), scan=scan)
@@ -116,9 +115,9 @@ def _apply(
         with work_list(report.report.parent, budget, findings, [kind.name for kind in work.kinds]) as records:
             if options.scan is None and options.selection == EVERYTHING:  # of the others nothing was looked at
                 forget_whole(records, ledger, parts.database)
+            number = len(records)
             records.leave_out(journal.decided(report.run))
-            report.resting = _take_up(records, options, ledger, now())
-            records.limit(options.limit)
+            _take_up(records, options, ledger, report, now(), decided=number - len(records))
             progress.start("repair", len(records))
             own = client or client_of(instance, parts.database, progress)
             desk = Desk(own, instance.settings.politeness, workers_for(parts.store))
@@ -130,6 +129,7 @@ def _apply(
             asyncio.run(drive(desk, ways, progress))
             if work.mastodon is not None:
                 work.mastodon.watch()
+            report.resting = work.chain.rested
         for done in journal.outcomes(report.run):
             report.count(done.row())
         OUTCOMES.write(report.report, (done.row() for done in journal.outcomes(report.run)), budget)
@@ -137,15 +137,21 @@ def _apply(
     return report
 
 
-def _take_up(records: WorkList, options: RepairOptions, ledger: Ledger, now: datetime) -> int:
-    """Leave in the list what is to be tried now. How many rest."""
+def _take_up(
+    records: WorkList,
+    options: RepairOptions,
+    ledger: Ledger | None,
+    report: RepairReport,
+    now: datetime,
+    *,
+    decided: int,
+) -> None:
+    """Leave in the list what is to be tried now: never tried ones first where there is a limit; `decided` count as taken."""
     if options.deferred:
-        records.keep(ledger.due(now))
-        return 0
-    before = len(records)
-    if not options.again:
-        records.leave_out(ledger.resting(now))
-    return before - len(records)
+        records.keep(() if ledger is None else ledger.due(now))
+    if options.limit is not None:
+        tried = () if ledger is None else ledger.records(handed_over=False)
+        report.not_taken = records.limit(max(0, options.limit - decided), tried)
 
 
 def _findings(instance: Instance, options: RepairOptions, progress: Progress) -> tuple[str, Path, list[str]]:

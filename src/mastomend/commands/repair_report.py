@@ -52,7 +52,8 @@ class RepairOptions:
 
 @dataclass(slots=True)
 class RepairReport:
-    """The result. `plan` counts records per source, without `--apply` only; `resting` ones were not taken up."""
+    """The result. `plan` counts records per source, without `--apply` only; `resting` ones were not asked for,
+    `not_taken` ones are left for the next run by the limit."""
 
     run: str
     applied: bool
@@ -69,6 +70,7 @@ class RepairReport:
     recovered: int = 0
     mass_loss: list[str] = field(default_factory=list)
     resting: int = 0
+    not_taken: int = 0
 
     def count(self, outcome: OutcomeRow) -> None:
         """Add one record."""
@@ -85,14 +87,22 @@ class RepairReport:
     @property
     def undone(self) -> int:
         """Records that are still broken."""
-        return self.resting + self.records - self.outcomes[Outcome.RESTORED] - self.outcomes[Outcome.REFRESHED]
+        return (
+            self.resting
+            + self.not_taken
+            + self.records
+            - self.outcomes[Outcome.RESTORED]
+            - self.outcomes[Outcome.REFRESHED]
+        )
 
 
-def intended(item: Done | Case, chain: Chain) -> OutcomeRow:
+def intended(item: Done | Case, chain: Chain) -> OutcomeRow | None:
     """A dry run's row: where the record would be restored from. Nothing is decided before it is tried."""
     if isinstance(item, Done):
         return replace(item.row(), outcome=None)
     intended = chain.preview(item)
+    if intended is None:
+        return None
     about = subject(item.target)
     if not isinstance(intended, Intended):
         return replace(Done(about, intended).row(), outcome=None)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime
 
 from mastomend import __version__
+from mastomend.actions.ledger import Ledger
 from mastomend.commands.instance import Instance
 from mastomend.commands.parts import Parts, named_storage
 from mastomend.commands.repair_report import RepairOptions
@@ -37,6 +39,7 @@ from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
 
 _TOLD_EVERY_S = 0.5
+Resting = Callable[[str, Sequence[int]], Set[int]]
 _NO_REDIS = (
     "Mastodon's Redis cannot be reached: where a name changes, Mastodon may show the old one from its cache for a while "
     "(posts for ten minutes, emoji for seven days)."
@@ -52,9 +55,21 @@ class Restoration:
     mastodon: Mastodon | None
 
 
+def resting(options: RepairOptions, ledger: Ledger | None, now: Callable[[], datetime]) -> Resting:
+    """Which records no stranger is asked for yet."""
+    if ledger is None or options.again or options.deferred:
+        return lambda kind, ids: frozenset()
+    return lambda kind, ids: ledger.resting(kind, ids, now())
+
+
 @contextlib.contextmanager
 def restoration(
-    instance: Instance, options: RepairOptions, parts: Parts, closing: Closing | None, progress: Progress
+    instance: Instance,
+    options: RepairOptions,
+    parts: Parts,
+    closing: Closing | None,
+    progress: Progress,
+    rests: Resting = lambda kind, ids: frozenset(),
 ) -> Iterator[Restoration]:
     """Everything a repair works with, as its options say. Without `closing` nothing can be changed.
 
@@ -82,7 +97,7 @@ def restoration(
             mastodon = Mastodon(options.engine, means, options.hand_over, closing)
             sources = sources.before_strangers(mastodon)
             kinds = tuple(sorted(kinds, key=lambda kind: not mastodon.serves(kind)))  # its workers begin while we go on
-        yield Restoration(Chain(means, policy, changes, sources), kinds, mastodon)
+        yield Restoration(Chain(means, policy, changes, sources, rests), kinds, mastodon)
 
 
 def _places(

@@ -12,11 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mastomend.actions.journal import Journal
-from mastomend.actions.journal_file import journal_path
 from mastomend.actions.ledger import Entry, Ledger
 from mastomend.commands.instance import Instance
-from mastomend.commands.past import either
+from mastomend.commands.past import either, kept_ledger
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import read_names
 from mastomend.errors import DatabaseError
@@ -72,7 +70,7 @@ def show(instance: Instance, name: str, wanted: Wanted, progress: Progress = Sil
     budget = instance.settings.memory_bytes // 4
     with contextlib.ExitStack() as stack:
         names = stack.enter_context(_names(instance, progress))
-        ledger = stack.enter_context(_ledger(instance))
+        ledger = stack.enter_context(kept_ledger(instance))
         rows = _rows(path, wanted, budget, names, ledger)
         yield Showing(of, is_run, number_of(path, wanted, budget), rows)
 
@@ -157,12 +155,3 @@ def _names(instance: Instance, progress: Progress) -> Iterator[MastodonDatabase 
             progress.note(f"Without names, by number: {error.message}")
             database = None
         yield database
-
-
-@contextlib.contextmanager
-def _ledger(instance: Instance) -> Iterator[Ledger | None]:
-    if not journal_path(instance.state).exists():
-        yield None
-        return
-    with contextlib.closing(Journal(instance.state)) as journal:
-        yield Ledger(journal, instance.settings.deferral)

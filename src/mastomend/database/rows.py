@@ -76,6 +76,17 @@ def read_rows(database: MastodonDatabase, kind: Kind, ids: Sequence[int], *, gua
     return found
 
 
+def read_some_ids(database: MastodonDatabase, kind: Kind, number: int) -> list[int]:
+    """Ids of so many records that name a file, from blocks taken at random; of a small table all may be among them."""
+    rows = max(database.estimated_rows(kind.table), 1)
+    percent = min(100.0, 100.0 * 10 * number / rows)
+    name = kind.column("file_name")
+    found = database.query(
+        f"SELECT id::int8 AS id FROM {kind.table} TABLESAMPLE SYSTEM ({percent:.6f}) WHERE {name} <> '' LIMIT {int(number)}"
+    )
+    return [row["id"] for row in found]
+
+
 def _record(row: Mapping[str, Any]) -> Record:
     return Record(
         row["id"], row["is_local"], row["file_name"], row["content_type"], row["file_size"], row["version"], row["var"]

@@ -65,12 +65,15 @@ class WorkList:
         self._take(records)
         self._connection.execute("CREATE OR REPLACE TABLE broken AS FROM broken ANTI JOIN taken USING (kind, id)")
 
-    def limit(self, number: int | None) -> None:
-        """Take up at most so many of what is left, the first of every host first."""
-        if number is not None:
-            self._connection.execute(
-                f"CREATE OR REPLACE TABLE broken AS FROM broken ORDER BY position, kind, id LIMIT {int(number)}"
-            )
+    def limit(self, number: int, tried: Iterable[Record]) -> int:
+        """Take up at most so many, never tried ones first, the first of every host first. How many are left out."""
+        before = len(self)
+        self._take(tried)
+        self._connection.execute(
+            "CREATE OR REPLACE TABLE broken AS SELECT b.* FROM broken b LEFT JOIN taken t USING (kind, id) "
+            f"ORDER BY t.id IS NOT NULL, b.position, b.kind, b.id LIMIT {int(number)}"
+        )
+        return before - len(self)
 
     def sound(self, records: Iterable[Record]) -> Iterator[Record]:
         """Those of the records that are of these kinds and not broken, kind by kind. Ask before anything is left out."""

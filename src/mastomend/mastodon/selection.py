@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.kinds import PREVIEW_CARDS, Kind, Owner
 from mastomend.mastodon.moderation import normalize_domain
+from mastomend.mastodon.urls import origin_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,9 @@ def parse_account(text: str, own_domains: Iterable[str]) -> Account:
         raise ConfigurationError(
             f"{text!r} is no account.", hint="Write it as @user@host, or @user for one of this server's."
         )
-    is_own = not domain or domain.lower() in {own.lower() for own in own_domains}
-    return Account(username.lower(), None if is_own else domain.lower())
+    domain = normalize_domain(domain)
+    is_own = not domain or domain in {own.lower() for own in own_domains}
+    return Account(username.lower(), None if is_own else domain)
 
 
 def parse_domain(text: str) -> str:
@@ -87,14 +89,19 @@ def parse_domain(text: str) -> str:
     return domain
 
 
-def parse_status(text: str) -> str:
-    """A post's id, its URI or its address.
+def parse_status(text: str, own_domains: Iterable[str]) -> str:
+    """A post's id, its URI or its address. Of this server's own posts no address is stored: their id is in it.
 
     Raises:
         ConfigurationError: it is none of them.
     """
     status = text.strip()
-    if not status.isdecimal() and not status.startswith(("https://", "http://")):
+    if status.isascii() and status.isdigit():
+        return status
+    last = status.rstrip("/").rpartition("/")[2]
+    if origin_host(status) in {own.lower() for own in own_domains} and last.isascii() and last.isdigit():
+        return last
+    if not status.startswith(("https://", "http://")):
         raise ConfigurationError(f"{text!r} is no post.", hint="Give its address (https://…) or its id.")
     return status
 

@@ -108,13 +108,15 @@ class Case:
     """A record that is to be restored, as it was when it was looked at.
 
     `looked` is what storages said when they were asked for many records at once, by source; `corrupt` are the styles that are
-    to be read, not only looked for; it `is_spoiled` if what was stored turned out to be useless, its original included.
+    to be read, not only looked for. It `rests` if its origin has said no a short while ago; it `is_spoiled` if what was stored
+    turned out to be useless, its original included.
     """
 
     target: Target
     broken: Sequence[Finding]
     corrupt: frozenset[str] = frozenset()
     is_spoiled: bool = False
+    rests: bool = False
     looked: Mapping[object, Found] = field(default_factory=dict)
     addresses: Addresses = field(default_factory=Addresses)
     tried: Tried = field(default_factory=Tried)

@@ -8,7 +8,8 @@ what must be asked of strangers is `yield`ed and comes back as an answer, while 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from mastomend.actions.trouble import is_everybody_s, trouble
@@ -43,7 +44,7 @@ from mastomend.restore.closing import Closing
 from mastomend.restore.order import Sources
 from mastomend.restore.policy import Policy
 from mastomend.restore.sources.copies import look_up
-from mastomend.vocabulary import Done, Finding, RowOf, Target
+from mastomend.vocabulary import Addresses, Done, Finding, RowOf, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,18 @@ class Intended:
 class Chain:
     """Takes records through their sources; used from several threads."""
 
-    def __init__(self, means: Means, policy: Policy, changes: Changes, sources: Sources) -> None:
+    def __init__(
+        self,
+        means: Means,
+        policy: Policy,
+        changes: Changes,
+        sources: Sources,
+        resting: Callable[[str, Sequence[int]], Set[int]] = lambda kind, ids: frozenset(),
+    ) -> None:
+        """`resting` tells for which records of a kind no stranger is asked yet; `rested` counts those that were left so."""
+        self.rested = 0
+        self._resting = resting
+        self._counting = threading.Lock()
         self._policy = policy
         self._changes = changes
         self._database, self._store = means.database, means.store
@@ -110,13 +122,21 @@ class Chain:
         cases = look_up(self._sources.copies, left)
         remote = [c.target.row.record.id for c in cases if not any(f.mends(c.bad) for f in c.looked.values())]
         known = read_addresses(self._database, kind, remote)
+        rest = self._resting(kind.name, remote) if remote else frozenset()
+        nowhere = Addresses()
         return decided + [
-            replace(c, addresses=known[id_]) if (id_ := c.target.row.record.id) in known else c for c in cases
+            replace(c, addresses=known.get(id_, nowhere), rests=id_ in rest)
+            if (id_ := c.target.row.record.id) in known or id_ in rest
+            else c
+            for c in cases
         ]
 
-    def preview(self, case: Case) -> Intended | Verdict:
-        """What would be tried first; a verdict if nothing would."""
+    def preview(self, case: Case) -> Intended | Verdict | None:
+        """What would be tried first; a verdict if nothing would, None if its origin is left alone for now."""
         for source in self._sources.of(case.target.kind):
+            if source.asks_others and case.rests:
+                self._rest()
+                return None
             if source.asks_others and (refused := self._refused(case)):
                 return refused
             offers = source.offers(case)
@@ -163,9 +183,12 @@ class Chain:
         return closing.close(None if verdict is None else Done(subject(item.target), verdict))
 
     def restore(self, case: Case) -> Generator[Step, Answer, Verdict | None]:
-        """The chain itself: what became of the record, None if it turned out to be whole, or gone."""
+        """The chain itself: what became of the record, None if it turned out to be whole, or gone, or its origin rests."""
         tried = case.tried
         for source in self._sources.of(case.target.kind):
+            if source.asks_others and case.rests:
+                self._rest()
+                return None
             if source.asks_others and (refused := self._refused(case)):
                 return tried.on(refused)
             tried.source = source.name
@@ -203,6 +226,10 @@ class Chain:
             case.tried.add(source.name, error.reason, verdict_of_image(error, source.name))
             otherwise = offer.otherwise if isinstance(offer, Received) else None
             return NoOffer(is_last=otherwise is None and error.reason not in NO_PICTURE), otherwise
+
+    def _rest(self) -> None:
+        with self._counting:
+            self.rested += 1
 
     def _refused(self, case: Case) -> Verdict | None:
         """Why nobody may be asked for that record; of a local one what is known besides."""

@@ -202,6 +202,7 @@ class Desk:
                     nobody_s.add(journey)
         for journey in self._admission.withdraw(nobody_s):
             self._end(journey, None)
+        self._pump()
 
     def _end(self, journey: _Journey, end: End) -> None:
         self._under_way.pop(journey.way.about, None)
@@ -264,6 +265,7 @@ class Desk:
             self._go_on(journey, answer)
         else:
             self._end(journey, None)
+            self._pump()
 
     # --- strangers ----------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ class Gates(Generic[_T]):
         self._through = through
         self._now = now
         self._before: dict[Gate, deque[_T]] = {}
+        self._shut: set[Gate] = set()  # those that let nobody through for as long as anybody was patient
 
     @property
     def waiting(self) -> int:
@@ -44,14 +45,16 @@ class Gates(Generic[_T]):
         return self._watch(gate, self._before[gate])
 
     async def _watch(self, gate: Gate, before: deque[_T]) -> None:
-        patience = self._now() + gate.patience_s
+        patience = self._now() + (0.0 if gate in self._shut else gate.patience_s)
         try:
             while before:
                 number = await self._ask(gate, len(before))
                 self._release(before, number, True)
                 if number:
+                    self._shut.discard(gate)
                     patience = self._now() + gate.patience_s
-                elif self._now() > patience:
+                elif self._now() >= patience:
+                    self._shut.add(gate)
                     self._release(before, len(before), False)
                 if before:
                     await asyncio.sleep(gate.poll_s)

@@ -28,6 +28,8 @@ from mastomend.restore.closing import Closing
 from mastomend.vocabulary import Finding, Row, RowOf, Target
 
 _POLL_S = 1.0
+#: So often it is looked, while others still are handed over, whether rows have been filled.
+_LOOK_S = 15.0
 #: Sidekiq looks at its schedule every few seconds: so long a due job still counts as scheduled.
 _POLLER_S = 15.0
 _ROWS = 1_000
@@ -70,6 +72,7 @@ class Mastodon:
         self._next: dict[str, float] = {}
         self._scheduled: list[float] = []
         self._last_start = clock()
+        self._look_at = 0.0
 
     @property
     def _closing(self) -> Closing:
@@ -120,7 +123,8 @@ class Mastodon:
 
     def open_for(self, wanted: int) -> int:
         """How many places there are: queue, schedule and what is on its way there hold less than they may."""
-        if self._closing.waiting():
+        if self._clock() >= self._look_at and self._closing.waiting():
+            self._look_at = self._clock() + _LOOK_S
             self._look()
         with self._lock:
             while self._scheduled and self._scheduled[0] < self._clock() - _POLLER_S:
