@@ -77,13 +77,14 @@ def test_what_is_selected(make_instance: MakeInstance, version: str) -> None:
     without = found(instance, Selection(without_domains=("a.example", "ä.example")))
     gone = [of(name, *whole) for name in ("a.example", "sub.a.example", "ä.example")]
     assert without == everything - set().union(*gone), "what has no domain stays"
-    assert found(instance, Selection(domains=("a.example",), local=True)) == set()
+    with pytest.raises(ConfigurationError, match=r"No record with a file is selected by: a\.example, local"):
+        found(instance, Selection(domains=("a.example",), local=True))
 
 
 def test_a_scan_of_another_selection_is_not_gone_on_with(make_instance: MakeInstance) -> None:
     instance = make_instance()
-    record(instance, AVATARS, domain="a.example", damage="missing")
-    selection = Selection(domains=("a.example",), accounts=(Account("u", None),))
+    record(instance, AVATARS, domain="a.example", damage="missing", name="u")
+    selection = Selection(domains=("a.example",), accounts=(Account("u", "a.example"),))
 
     class StopsError(Exception):
         pass

@@ -22,22 +22,35 @@ _FOR_USERS = (
 
 
 def page(found: Showing) -> None:
-    """Everything, through a pager where it does not fit on the terminal."""
-    rows = list(found.rows)
-    lines = [line for row in rows for line in _lines(row)]
+    """Everything, through a pager where it does not fit on the terminal; elsewhere line by line as it comes."""
+    if not result.is_terminal:
+        for line in _text(found):
+            result.print(line)
+        return
+    lines = list(_text(found))
+    if len(lines) < result.height:
+        result.print("\n".join(lines))
+        return
+    os.environ.setdefault("LESS", "FRX")
+    with result.pager(styles=True, links=True):
+        result.print("\n".join(lines))
+
+
+def _text(found: Showing) -> Iterator[str]:
+    shown, is_ours = 0, False
+    for row in found.rows:
+        shown += 1
+        is_ours |= row.is_local and row.word not in ("restored", "refreshed")
+        yield from _lines(row)
+    if shown:
+        yield ""
     what = "outcome" if found.is_run else "finding"
     title = f"{count(found.number, what)} of {'run' if found.is_run else 'scan'} {found.of}"
-    more = f" {len(rows):,} of them are shown; --limit 0 shows all." if len(rows) < found.number else ""
-    lines += [""] if lines else []
-    lines += [f"[bold]{escape(title)}.[/]{more}"]
-    if any(row.is_local and row.word not in ("restored", "refreshed") for row in rows):
-        lines += ["", *_FOR_USERS]
-    if result.is_terminal and len(lines) >= result.height:
-        os.environ.setdefault("LESS", "FRX")
-        with result.pager(styles=True, links=True):
-            result.print("\n".join(lines))
-        return
-    result.print("\n".join(lines))
+    more = f" {shown:,} of them are shown; --limit 0 shows all." if shown < found.number else ""
+    yield f"[bold]{escape(title)}.[/]{more}"
+    if is_ours:
+        yield ""
+        yield from _FOR_USERS
 
 
 def _lines(row: Shown) -> Iterator[str]:

@@ -104,10 +104,6 @@ def check(
         with scan(of, want, work, watch) as inventory:
             inventory.save_findings(report.findings)
             _sum_up(report, inventory, instance)
-            if options.selection != EVERYTHING and not any(kind.records for kind in report.kinds):
-                raise ConfigurationError(
-                    f"No record with a file is selected by: {options.selection}.", hint="Nothing was looked at."
-                )
             limit = options.max_missing_percent
             report.mass_loss = losses(
                 inventory,
@@ -120,6 +116,10 @@ def check(
             if options.selection != EVERYTHING and not report.mass_loss:
                 share = settings.max_missing_percent if limit is None else limit
                 report.mass_loss = sampled(database, store, chosen, instance.key_prefix, share)
+    if options.selection != EVERYTHING and not any(kind.records for kind in report.kinds):
+        raise ConfigurationError(
+            f"No record with a file is selected by: {options.selection}.", hint="Nothing was looked at."
+        )
     report.duration_s = time.monotonic() - clock
     return report
 
