@@ -420,3 +420,13 @@ def test_strangers_addresses_never_reach_the_terminal_as_commands() -> None:
     )
     assert _LINKABLE.fullmatch(fine) and not any(_LINKABLE.fullmatch(one) for one in evil)
     assert _cell("a\x1b[31m\nb") == "a [31m b" and _cell("=1+1") == "'=1+1"
+
+
+def test_a_scan_that_saw_nothing_is_not_what_latest_means(several: SimulatedInstance) -> None:
+    run(several.env, "check", "--max-missing", "100%")
+    assert run(several.env, "check", "--account", "@nobody@a.example").returncode == 2
+    plan = run(several.env, "repair", "--scan", "latest", "--max-missing", "100%")
+    assert "9 records broken" in plan.stdout
+    run(several.env, "check", "site_uploads", "--max-missing", "100%")  # sound, and the latest by now
+    refused = run(several.env, "repair", "--scan", "latest", "--max-missing", "100%")
+    assert refused.returncode == 2 and "found nothing, but 9 records are broken now" in refused.stderr

@@ -85,6 +85,8 @@ def _show_broken(report: CheckReport) -> None:
             f"[bold red]{count(local, 'local record')}[/] among them. What cannot be made from what is still there needs a "
             "backup: no other server has the original (repair --from)."
         )
+    elif report.broken:
+        result.print("None of them belongs to your own users.")
     if report.known:
         known = ", ".join(
             f"{report.known[outcome]:,} {words}" for outcome, words in _KNOWN.items() if report.known[outcome]

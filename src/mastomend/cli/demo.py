@@ -71,6 +71,7 @@ def _show(event: Event) -> None:
                 f"{again} --deferred",
                 f"undo {report.run} --apply",
                 f"show {report.run}",
+                f"show {report.scan}",
             )
             commands = repair_screen.Commands(*(command_line(env, env.parent / "state", word) for word in followers))
             repair_screen.show(report, RepairOptions(apply=True), commands)

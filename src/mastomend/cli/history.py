@@ -193,8 +193,8 @@ def show(report: UndoReport, apply_command: str) -> None:
 
     if not report.applied:
         result.print(f"{count(report.reverted, 'record')} would be taken back. Nothing was changed.")
-        for plan in report.plans:
-            result.print(escape(plan), style="dim")
+        for line in (line for plan in report.plans for line in plan.splitlines()):
+            result.print(escape(line), style="dim")
         if report.reverted > len(report.plans):
             result.print(f"… and {report.reverted - len(report.plans):,} more.", style="dim")
     else:

@@ -33,7 +33,10 @@ def _show(past: PastRun) -> None:
     run = past.run
     what = f"undo of {run.undoes}" if run.undoes else run.command
     result.print(f"[bold]{escape(run.id)}[/]  {escape(what)}  {local(run.started_at)}  {past.state}")
-    outcomes = ", ".join(f"{n:,} {outcome.value.replace('_', ' ')}" for outcome, n in past.outcomes.most_common())
+    words = {Outcome.RESTORED: "taken back", Outcome.REFUSED: "left as they are"} if run.undoes else {}
+    outcomes = ", ".join(
+        f"{n:,} {words.get(outcome, outcome.value.replace('_', ' '))}" for outcome, n in past.outcomes.most_common()
+    )
     did = f"{count(past.rows_changed, 'row')} changed, {count(past.files_written, 'file')} written, {past.files_moved:,} moved"
     result.print(f"   {outcomes or 'no records'}; {did}")
 

@@ -148,8 +148,8 @@ def repair_command(
         limited = ["--max-missing", shlex.quote(max_missing)] if max_missing is not None else []
         ways = ([*words, *limited], [*words, WITHOUT_LIMIT], [*later, *limited])
         rerun, without_limit, due = (command_line(given.env, given.state, " ".join(way)) for way in ways)
-        read = command_line(given.env, given.state, f"show {report.run}")
-        show(report, options, Commands(rerun, without_limit, due, undo, read))
+        read, found = (command_line(given.env, given.state, f"show {one}") for one in (report.run, report.scan))
+        show(report, options, Commands(rerun, without_limit, due, undo, read, found))
     return code
 
 

@@ -36,13 +36,14 @@ class Commands:
     later: str
     undo: str
     show: str
+    findings: str
 
 
 def show(report: RepairReport, options: RepairOptions, commands: Commands) -> None:
     """What a person reads: how much, what became of it and why, what to do next."""
     if not report.records:
         if report.resting or report.not_taken:
-            _show_resting(report)
+            _show_resting(report, commands.findings)
         else:
             result.print("Nothing that was deferred is due." if options.deferred else "[green]Nothing is broken.[/]")
         return
@@ -52,7 +53,7 @@ def show(report: RepairReport, options: RepairOptions, commands: Commands) -> No
             if found := report.plan[source]:
                 by_others = _BY_OTHERS.get(options.engine) if source in ("origin", "page") else None
                 result.print(f"{found:>9,} {by_others or words}")
-        _show_resting(report)
+        _show_resting(report, commands.findings)
         result.print(f"Record by record: [bold]{escape(commands.show)}[/]")
         for reason in report.mass_loss:
             result.print(f"[bold red]{escape(reason)}[/]")
@@ -70,7 +71,7 @@ def show(report: RepairReport, options: RepairOptions, commands: Commands) -> No
         f"\n[bold]{mended:,} of {count(report.records, 'record')} mended[/], {size(report.bytes)} written. "
         f"({report.duration_s:.1f} s)"
     )
-    _show_resting(report)
+    _show_resting(report, commands.findings)
     result.print(f"Record by record: [bold]{escape(commands.show)}[/]")
     if report.outcomes[Outcome.DEFERRED]:
         result.print(
@@ -90,12 +91,11 @@ def reason_lines(reasons: Mapping[tuple[Outcome, str], int]) -> Iterator[str]:
         yield f"{n:>{widest},} [{style}]{outcome.value.replace('_', ' ')}[/]: {escape(words)}"
 
 
-def _show_resting(report: RepairReport) -> None:
+def _show_resting(report: RepairReport, findings: str) -> None:
     if report.resting:
         what = count(report.resting, "record")
         said = "is" if report.resting == 1 else "are"
-        result.print(
-            f"{what} {said} not asked for again yet: gone at the origin, or of no use when it came (--again asks all the same)."
-        )
+        result.print(f"{what} {said} not asked for again yet: gone at the origin, or of no use when it came.")
+        result.print(f"   Which: [bold]{escape(findings)}[/]   All the same: --again")
     if report.not_taken:
         result.print(f"{count(report.not_taken, 'more broken record')} are left for the next run (--limit).")

@@ -117,6 +117,7 @@ def check(
                 share = settings.max_missing_percent if limit is None else limit
                 report.mass_loss = sampled(database, store, chosen, instance.key_prefix, share)
     if options.selection != EVERYTHING and not any(kind.records for kind in report.kinds):
+        report.findings.unlink(missing_ok=True)  # else it would be the latest, and look sound
         raise ConfigurationError(
             f"No record with a file is selected by: {options.selection}.", hint="Nothing was looked at."
         )

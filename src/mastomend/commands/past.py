@@ -10,7 +10,9 @@ from mastomend.actions.journal import Journal
 from mastomend.actions.journal_file import journal_path
 from mastomend.actions.ledger import Ledger
 from mastomend.commands.instance import Instance
+from mastomend.errors import ConfigurationError
 from mastomend.ids import chosen
+from mastomend.inventory.browse import Wanted, number_of
 
 
 def kept_findings(instance: Instance, name: str) -> tuple[str, Path]:
@@ -22,6 +24,19 @@ def kept_findings(instance: Instance, name: str) -> tuple[str, Path]:
     scans = _kept(instance, "scans", "findings")
     scan = chosen(name, scans, "scan", f"Scans are in {instance.state / 'scans'}.")
     return scan, scans[scan]
+
+
+def refuse_empty(scan: str, path: Path, broken: int, budget: int) -> None:
+    """Findings that hold nothing while something is broken are those of a scan that looked at less.
+
+    Raises:
+        ConfigurationError: they are.
+    """
+    if broken and not number_of(path, Wanted(), budget):
+        raise ConfigurationError(
+            f"The scan {scan} found nothing, but {broken:,} records are broken now.",
+            hint="Leave out --scan, or name another one: it may have looked at less.",
+        )
 
 
 def either(instance: Instance, name: str, *, is_run: bool | None = None) -> tuple[str, Path, bool]:

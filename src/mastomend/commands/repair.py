@@ -20,7 +20,7 @@ from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.instance import Instance
 from mastomend.commands.losses import refuse
 from mastomend.commands.parts import changing_parts, ground
-from mastomend.commands.past import kept_findings, kept_ledger
+from mastomend.commands.past import kept_findings, kept_ledger, refuse_empty
 from mastomend.commands.repair_report import OUTCOMES, RepairOptions, RepairReport, intended
 from mastomend.commands.restoration import client_of, drive, resting, restoration
 from mastomend.errors import ConfigurationError
@@ -173,6 +173,7 @@ def _findings(instance: Instance, options: RepairOptions, progress: Progress) ->
     if options.apply:
         refuse(report.mass_loss)
     if options.scan is not None:
+        refuse_empty(scan, path, report.broken, instance.settings.memory_bytes // 4)
         return scan, path, report.mass_loss
     return report.scan, report.findings, report.mass_loss
 

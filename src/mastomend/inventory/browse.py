@@ -12,7 +12,7 @@ from mastomend.inventory.workspace import scratch
 _BATCH = 500
 #: Ways to sort, each with the columns it means.
 SORTS = {
-    "whose": "is_local DESC, domain NULLS FIRST, kind, id",
+    "whose": "is_local DESC, word IN ('restored', 'refreshed'), domain NULLS FIRST, kind, id",
     "kind": "kind, id",
     "domain": "domain NULLS FIRST, kind, id",
     "word": "word, is_local DESC, kind, id",
