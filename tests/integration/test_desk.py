@@ -6,13 +6,13 @@ import asyncio
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from broken import record
+from broken import Made, record
 from conftest import MakeInstance, opened
 from runs import a_run
 
@@ -119,31 +119,34 @@ def laid(instance: SimulatedInstance, politeness: Politeness = POLITE, peer: Ask
         changes.close()
 
 
+async def healed_meanwhile(
+    table: Table, many: Sequence[Made], kind: Kind, seen: Made
+) -> tuple[list[Done | None], Done | None, int]:
+    """A batch of avatars, and one record somebody looks at once some of them have ended: all ends, and how many came first."""
+    ended: list[Done | None] = []
+    async with table.desk as desk:
+
+        async def batch() -> None:
+            async for done in desk.all(iter([table.ways(AVATARS, *(one.id for one in many))])):
+                ended.append(done)
+
+        under_way = asyncio.create_task(batch())
+        while len(ended) < 5:
+            await asyncio.sleep(0.01)
+        healed = await desk.ask(*table.ways(kind, seen.id))
+        before = len(ended)
+        await under_way
+    return ended, healed, before
+
+
 def test_one_record_is_healed_while_a_batch_runs(make_instance: MakeInstance, network: Fediverse) -> None:
     instance = make_instance()
     origin = network.add("busy.example")
     many = [record(instance, origin=origin, damage="missing") for _ in range(40)]
     seen = record(instance, HEADERS, origin=origin, damage="missing", name="seen")
 
-    async def both(table: Table) -> tuple[list[Done | None], Done | None, int]:
-        ended: list[Done | None] = []
-        async with table.desk as desk:
-
-            async def batch() -> None:
-                async for done in desk.all(iter([table.ways(AVATARS, *(one.id for one in many))])):
-                    ended.append(done)
-
-            under_way = asyncio.create_task(batch())
-            while len(ended) < 5:
-                await asyncio.sleep(0.01)
-            (way,) = table.ways(HEADERS, seen.id)
-            healed = await desk.ask(way)
-            before = len(ended)
-            await under_way
-        return ended, healed, before
-
     with laid(instance) as table:
-        ended, healed, before = asyncio.run(both(table))
+        ended, healed, before = asyncio.run(healed_meanwhile(table, many, HEADERS, seen))
         outcomes = {done.subject: done.verdict.reason for done in table.journal.outcomes("run")}
     assert healed is not None and healed.verdict.reason is Reason.RESTORED
     assert instance.media.read(seen.key) == instance.files[seen.key]
@@ -253,24 +256,8 @@ def test_a_record_is_under_way_once(make_instance: MakeInstance, network: Fedive
     many = [record(instance, origin=origin, damage="missing") for _ in range(30)]
     seen = many[-1]
 
-    async def both(table: Table) -> tuple[list[Done | None], Done | None, int]:
-        ended: list[Done | None] = []
-        async with table.desk as desk:
-
-            async def batch() -> None:
-                async for done in desk.all(iter([table.ways(AVATARS, *(one.id for one in many))])):
-                    ended.append(done)
-
-            under_way = asyncio.create_task(batch())
-            while len(ended) < 3:
-                await asyncio.sleep(0.01)
-            healed = await desk.ask(*table.ways(AVATARS, seen.id))
-            before = len(ended)
-            await under_way
-        return ended, healed, before
-
     with laid(instance) as table:
-        ended, healed, before = asyncio.run(both(table))
+        ended, healed, before = asyncio.run(healed_meanwhile(table, many, AVATARS, seen))
         assert len(list(table.journal.outcomes("run"))) == 30
     assert healed is not None and healed in ended and len(ended) == 30 and before < 15
     asked = [request.path for request in network.requests]

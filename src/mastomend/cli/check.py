@@ -20,6 +20,7 @@ from mastomend.cli.options import (
     MaxMissing,
     Remote,
     Statuses,
+    missing_limit,
 )
 from mastomend.cli.textfile import Textfile, of_check, usable
 from mastomend.errors import ConfigurationError
@@ -80,10 +81,7 @@ def check_command(
 
     given = cli_context.options(ctx)
     instance = cli_context.instance(ctx)
-    chosen = Chosen(
-        tuple(kinds or ()), tuple(domains or ()), tuple(accounts or ()), tuple(statuses or ()), local, remote,
-        tuple(exclude or ()),
-    )  # fmt: skip
+    chosen = Chosen.of(kinds, domains, accounts, statuses, exclude, local=local, remote=remote)
     folder = usable(textfile, chosen.words)
     sample = None
     if deep is not None:
@@ -94,7 +92,7 @@ def check_command(
     options = CheckOptions(
         chosen.kinds,
         sample,
-        None if max_missing is None else parse_percent(max_missing, "--max-missing"),
+        missing_limit(max_missing),
         list_concurrency=list_concurrency,
         listing=tuple(listing or ()),
         resume=not fresh,

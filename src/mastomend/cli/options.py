@@ -54,6 +54,17 @@ Exclude = Annotated[
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Take up at most so many records.")]
 
 
+def missing_limit(given: str | None) -> float | None:
+    """`--max-missing` as a percentage.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    from mastomend.commands.settings import parse_percent
+
+    return None if given is None else parse_percent(given, "--max-missing")
+
+
 def is_applied(apply: bool, dry_run: bool) -> bool:
     """Whether anything is to be changed.
 
@@ -76,6 +87,29 @@ class Chosen:
     local: bool = False
     remote: bool = False
     exclude: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        kinds: list[str] | None,
+        domains: list[str] | None,
+        accounts: list[str] | None,
+        statuses: list[str] | None,
+        exclude: list[str] | None,
+        *,
+        local: bool,
+        remote: bool,
+    ) -> Chosen:
+        """From a command's options, which are None where they were not given."""
+        return cls(
+            tuple(kinds or ()),
+            tuple(domains or ()),
+            tuple(accounts or ()),
+            tuple(statuses or ()),
+            local,
+            remote,
+            tuple(exclude or ()),
+        )
 
     @property
     def but_kinds(self) -> tuple[str, ...]:

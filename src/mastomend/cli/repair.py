@@ -25,12 +25,14 @@ from mastomend.cli.options import (
     Remote,
     Statuses,
     is_applied,
+    missing_limit,
 )
 from mastomend.cli.textfile import Textfile, of_repair, usable
 from mastomend.outcomes import OF_RECORDS, Engine
 
 if TYPE_CHECKING:
-    from mastomend.commands.repair_report import RepairReport
+    from mastomend.cli.repair_screen import Commands
+    from mastomend.commands.repair_report import RepairOptions, RepairReport
 
 EXAMPLES = """
 Examples:
@@ -97,25 +99,21 @@ def repair_command(
     json: Json = False,
 ) -> int:
     """Restore what is broken, from wherever it still is."""
-    from mastomend.cli.output import WITHOUT_LIMIT, command_line, emit_json
-    from mastomend.cli.repair_screen import Commands, show
+    from mastomend.cli.output import emit_json
+    from mastomend.cli.repair_screen import show
     from mastomend.commands.repair import repair
     from mastomend.commands.repair_report import RepairOptions
-    from mastomend.commands.settings import parse_percent
     from mastomend.restore.sources.mastodon import HandOverLimits
 
     given = cli_context.options(ctx)
     instance = cli_context.instance(ctx)
-    chosen = Chosen(
-        tuple(kinds or ()), tuple(domains or ()), tuple(accounts or ()), tuple(statuses or ()), local, remote,
-        tuple(exclude or ()),
-    )  # fmt: skip
+    chosen = Chosen.of(kinds, domains, accounts, statuses, exclude, local=local, remote=remote)
     folder = usable(textfile, chosen.words)
     options = RepairOptions(
         chosen.kinds,
         is_applied(apply, dry_run),
         scan,
-        None if max_missing is None else parse_percent(max_missing, "--max-missing"),
+        missing_limit(max_missing),
         tuple(backups or ()),
         engine,
         deferred,
@@ -133,24 +131,36 @@ def repair_command(
     if json:
         emit_json(document(report), code)
     else:
-        words = ["repair", *chosen.words, "--apply"]
-        if scan is not None:
-            words += ["--scan", scan]
-        for path in backups or ():
-            words += ["--from", str(path)]
-        words += ["--engine", engine.value] if engine is not Engine.DIRECT else []
-        words += ["--deferred"] if deferred else []
-        words += ["--again"] if again else []
-        words += ["--limit", str(limit)] if limit is not None else []
-        undo = command_line(given.env, given.state, f"undo {report.run} --apply")
-        words = [word if word.startswith("--") else shlex.quote(word) for word in words]
-        later = [*(word for word in words if word != "--deferred"), "--deferred"]
-        limited = ["--max-missing", shlex.quote(max_missing)] if max_missing is not None else []
-        ways = ([*words, *limited], [*words, WITHOUT_LIMIT], [*later, *limited])
-        rerun, without_limit, due = (command_line(given.env, given.state, " ".join(way)) for way in ways)
-        read, found = (command_line(given.env, given.state, f"show {one}") for one in (report.run, report.scan))
-        show(report, options, Commands(rerun, without_limit, due, undo, read, found))
+        show(report, options, _next(given, chosen.words, options, report, max_missing))
     return code
+
+
+def _next(
+    given: cli_context.GlobalOptions,
+    selected: list[str],
+    options: RepairOptions,
+    report: RepairReport,
+    max_missing: str | None,
+) -> Commands:
+    """What may be run next, with the options that were given."""
+    from mastomend.cli.output import WITHOUT_LIMIT, command_line
+    from mastomend.cli.repair_screen import Commands
+
+    words = ["repair", *selected, "--apply"]
+    words += ["--scan", options.scan] if options.scan is not None else []
+    for path in options.backups:
+        words += ["--from", str(path)]
+    words += ["--engine", options.engine.value] if options.engine is not Engine.DIRECT else []
+    words += ["--deferred"] if options.deferred else []
+    words += ["--again"] if options.again else []
+    words += ["--limit", str(options.limit)] if options.limit is not None else []
+    words = [word if word.startswith("--") else shlex.quote(word) for word in words]
+    limited = ["--max-missing", shlex.quote(max_missing)] if max_missing is not None else []
+    later = [*(word for word in words if word != "--deferred"), "--deferred"]
+    ways = ([*words, *limited], [*words, WITHOUT_LIMIT], [*later, *limited])
+    of_run = (f"undo {report.run} --apply", f"show {report.run}", f"show {report.scan}")
+    lines = (*(" ".join(way) for way in ways), *of_run)
+    return Commands(*(command_line(given.env, given.state, line) for line in lines))
 
 
 def document(report: RepairReport) -> dict[str, Any]:

@@ -36,8 +36,6 @@ from mastomend.restore.case import Broken
 from mastomend.restore.closing import Closing, forget_whole
 from mastomend.restore.desk import Desk, workers_for
 
-_BATCH = 250
-
 
 def repair(
     instance: Instance,
