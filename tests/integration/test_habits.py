@@ -49,7 +49,7 @@ def tool(*words: str, cwd: Path | None = None, **variables: str) -> subprocess.C
         (["check", "--state=s", "avatars", "--deep"], ["--state=s", "check", "avatars", "--deep=100%"]),
         (["--env", "e", "check"], ["--env", "e", "check"]),
         (["check", "--", "--env", "-q"], ["check", "--", "--env", "-q"]),
-        (["check", "--env"], ["--env", "check"]),
+        (["check", "--env"], ["--env"]),
         (["repair", "--version"], ["--version", "repair"]),
     ],
 )
@@ -324,7 +324,12 @@ def test_quiet_and_json_leave_stderr_alone_and_the_log_file_hears(
 
 def test_usage_errors_are_json_too(make_instance: MakeInstance) -> None:
     instance = make_instance()
-    for words in (["check", "--nonsense", "--json"], ["undo", "--json"], ["check", "avatrs", "--json"]):
+    for words in (
+        ["check", "--nonsense", "--json"],
+        ["undo", "--json"],
+        ["check", "avatrs", "--json"],
+        ["check", "--json", "--state"],
+    ):
         done = run(instance.env, *words)
         found = json.loads(done.stdout)
         assert done.returncode == found["exit_code"] == 2 and found["command"] == words[0] and found["error"]

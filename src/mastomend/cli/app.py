@@ -95,10 +95,10 @@ for _name, _command, _examples in (
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit code."""
-    words = in_order(arguments)
+    words = list(arguments)
     try:
         prepare_streams()
-        answer: Any = app(list(words), standalone_mode=False)
+        answer: Any = app(in_order(words), standalone_mode=False)
         flush()
     except OutputError as error:
         return _unheard(error)

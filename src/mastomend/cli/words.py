@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 #: Global options that take a value, and those that do not.
 VALUED = frozenset({"--env", "--state", "--log-file"})
@@ -10,15 +10,23 @@ FLAGS = frozenset({"-q", "--quiet", "-v", "--verbose", "--version"})
 
 
 def in_order(words: Sequence[str]) -> list[str]:
-    """Global options first; whatever stands behind `--` stays as it is."""
+    """Global options first; whatever stands behind `--` stays as it is.
+
+    An option whose value is missing stands alone: whoever reads it must not take the command for its value.
+    """
     front: list[str] = []
     rest: list[str] = []
     left = iter(words)
     for word in left:
         if word == "--":
             rest += [word, *left]
+        elif word in VALUED:
+            value = next(left, None)
+            if value is None:
+                return [word]
+            front += [word, value]
         elif is_global(word):
-            front += [word, *_value(word, left)]
+            front.append(word)
         elif word == "--deep":  # typer has no options with an optional value: alone it means all of it
             rest.append("--deep=100%")
         else:
@@ -29,8 +37,3 @@ def in_order(words: Sequence[str]) -> list[str]:
 def is_global(word: str) -> bool:
     """Whether that is a global option."""
     return word in FLAGS or word.partition("=")[0] in VALUED
-
-
-def _value(word: str, left: Iterator[str]) -> list[str]:
-    value = next(left, None) if word in VALUED else None
-    return [] if value is None else [value]
