@@ -17,6 +17,11 @@ class Reason(StrEnum):
         """The same for people."""
         return _WORDS[self]
 
+    @property
+    def advice(self) -> str:
+        """What an admin can do about it; empty where nothing needs to be done, or nothing can be."""
+        return _ADVICE.get(self, "")
+
     # done
     RESTORED = "restored"
     RESTORED_OTHER_BYTES = "restored_other_bytes"
@@ -141,4 +146,38 @@ _WORDS = {
     Reason.IN_THE_WAY: "something is in its place",
     Reason.CONFLICT: "it was changed since",
     Reason.IRREVERSIBLE: "nothing takes that back",
+}
+
+_ADVICE = {
+    Reason.IN_FLIGHT: "run it again later",
+    Reason.ROW_CHANGED: "run it again later",
+    Reason.VERIFY_FAILED: "run it again; if it stays, look at the disk or the bucket",
+    Reason.HANDED_OVER: "wait for the queue pull; see Sidekiq's page",
+    Reason.QUEUE_FULL: "wait until the queue pull is shorter, or raise --max-queue",
+    Reason.NEEDS_FFMPEG: "install ffmpeg where this runs",
+    Reason.NEEDS_DECODER: "install libvips' or ffmpeg's decoder for that format",
+    Reason.INTERNAL_ERROR: "report it, with the sentence that show tells",
+    Reason.FORBIDDEN: "look whether that server blocks yours, or wants signed requests (the instance actor needs a key)",
+    Reason.RATE_LIMITED: "run repair --deferred --apply later, or the timer does",
+    Reason.SERVER_ERROR: "later; the timer does",
+    Reason.HTTP_STATUS: "open the address in a browser",
+    Reason.DNS: "later; a server that is gone for good becomes lost in the end",
+    Reason.CONNECT: "later; see your own firewall, too",
+    Reason.TLS: "later; its certificate has run out",
+    Reason.TIMEOUT: "later",
+    Reason.BROKEN_OFF: "later",
+    Reason.TOO_BIG: "nothing, or raise Mastodon's MAX_IMAGE_SIZE or MAX_VIDEO_SIZE",
+    Reason.PRIVATE_ADDRESS: "nothing, or ALLOWED_PRIVATE_ADDRESSES if that server is in your own network",
+    Reason.BAD_ENCODING: "later; that server is set up wrongly",
+    Reason.NO_URL: "a backup (--from)",
+    Reason.GAVE_UP: "nothing, or repair by hand",
+    Reason.LOCAL: "look for a backup; else ask the user to upload it again",
+    Reason.REJECT_MEDIA: "nothing, or lift the block",
+    Reason.DOMAIN_SUSPENDED: "nothing, or lift the block",
+    Reason.NOT_ALLOWED: "allow that server, if you want it",
+    Reason.OWN_DOMAIN: "look at the row: an old domain of yours?",
+    Reason.NOTHING_FETCHES: "use the engine direct",
+    Reason.UNREADABLE: "run it as the user that runs Mastodon",
+    Reason.IN_THE_WAY: "look at what is there: a directory, a link",
+    Reason.CONFLICT: "look at the record: somebody changed it since",
 }

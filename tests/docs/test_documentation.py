@@ -145,3 +145,11 @@ def test_every_reason_is_explained() -> None:
     page = text("docs/how-to/reasons.md")
     assert [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")] == [r.value for r in Reason]
     assert [r for r in Reason if f"| `{r.value}` | {r.words} | " not in page] == []
+
+
+def test_every_advice_is_in_the_table() -> None:
+    rows = [line.split(" | ") for line in text("docs/how-to/reasons.md").splitlines() if line.startswith("| `")]
+    told = {row[0].strip("| `"): re.sub(r"\[([^]]+)\]\([^)]+\)|`", r"\1", row[2].removesuffix(" |")) for row in rows}
+    assert {r.value: r.advice for r in Reason if r.advice} == {
+        name: advice for name, advice in told.items() if not re.match("nothing(:|$)", advice)
+    }

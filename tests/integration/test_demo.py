@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mastomend.demo.story import Checked, Repaired, story
+from mastomend.demo.story import Checked, Repaired, _prepared, story
 from mastomend.errors import ConfigurationError
 from mastomend.progress import Silent
 
@@ -29,3 +29,13 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="not empty"):
         next(story(tmp_path, "disk", Silent()))
     assert (tmp_path / "precious").exists()
+
+
+def test_a_demo_that_runs_keeps_its_folder(tmp_path: Path) -> None:
+    with _prepared(tmp_path / "demo"):
+        (tmp_path / "demo/state").mkdir()
+        with pytest.raises(ConfigurationError, match="A demo is running in"), _prepared(tmp_path / "demo"):
+            pass
+        assert (tmp_path / "demo/state").exists()
+    with _prepared(tmp_path / "demo"):
+        assert not (tmp_path / "demo/state").exists()

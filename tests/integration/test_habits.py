@@ -210,7 +210,9 @@ def test_what_is_selected_is_what_is_looked_at(several: SimulatedInstance) -> No
         ("--domain", "a.example"): 4,
         ("--domain", "A.Example", "--exclude", "custom_emojis"): 2,
         ("--domain", "a.example", "--domain", "b.example"): 7,
+        ("--domain", "press.example"): 1,
         ("--exclude", "a.example"): 5,
+        ("--exclude", "press.example"): 8,
         ("--local",): 1,
         ("--remote",): 8,
         ("avatars",): 3,
@@ -222,7 +224,8 @@ def test_what_is_selected_is_what_is_looked_at(several: SimulatedInstance) -> No
         assert broken(several, *words) == number, words
     for words, said in {  # what selects nothing has seen nothing
         ("--domain", "nowhere.example"): "No record with a file is selected by: nowhere.example",
-        ("--account", "@nobody"): "No record with a file is selected by: @nobody",
+        ("--account", "@nobody", "--account", "@alice"): "This server does not know @nobody",
+        ("--account", "@alice", "avatars"): "No record with a file is selected by: @alice",
         ("--domain", "example.social"): "is this server itself",
         ("--exclude", "example.social"): "is this server itself",
         ("--exclude", "files"): "'files' may be media_attachments/files or site_uploads/files",
@@ -259,8 +262,12 @@ def test_cron_hears_of_new_damage_only(make_instance: MakeInstance, network: Fed
     again = run(instance.env, "check", "--new", "--json", "--max-missing", "100%")
     assert (again.returncode, again.stderr) == (0, ""), "it is lost, and that is known"
     assert run(instance.env, "check", "--json", "--max-missing", "100%").returncode == 1
+    silent = run(instance.env, "check", "--new", "-q", "--max-missing", "100%")
+    assert (silent.returncode, silent.stdout, silent.stderr) == (0, "", ""), "cron mails whatever is printed"
     record(instance, origin=origin, damage="missing")
     assert run(instance.env, "check", "--new", "--json", "--max-missing", "100%").returncode == 1
+    told = run(instance.env, "check", "--new", "-q", "--max-missing", "100%")
+    assert told.returncode == 1 and "1 new" in told.stdout
 
 
 # --- show ---------------------------------------------------------------------------------------------------------------
@@ -276,7 +283,7 @@ def test_show_speaks_as_people_do(several: SimulatedInstance, network: Fediverse
     assert any(line.startswith("https://press.example/a  preview_cards/images") for line in lines)
     assert any(line.startswith("@u_b9@b.example  media_attachments/files (original)  missing") for line in lines)
     run(several.env, "repair", "--apply", "--max-missing", "100%")
-    done = run(several.env, "show", "latest", "--outcome", "gone", "--kind", "avatars")
+    done = run(several.env, "show", "latest", "--outcome", "gone", "avatars")
     assert done.stdout.splitlines()[:3] == [
         "@u_b9@b.example  accounts/avatars  gone",
         "   its origin says that it is not there (404)",
@@ -289,10 +296,47 @@ def test_show_speaks_as_people_do(several: SimulatedInstance, network: Fediverse
     assert {row["outcome"] for row in table} == {"restored"} and len(table) == 4
     assert all(row["who"][0] in "':" for row in table), "no spreadsheet takes @ for a formula"
     scan = json.loads(run(several.env, "check", "--json", "--max-missing", "100%").stdout)["scan"]
-    known = run(several.env, "show", scan[:20], "--kind", "headers").stdout
+    known = run(several.env, "show", "headers", scan[:20]).stdout
     assert "earlier: lost: a local file" in known
     assert "of run" in run(several.env, "show", "--outcome", "lost").stdout, "outcomes are of runs, the newest of them"
     assert "of scan" in run(several.env, "show", "--outcome", "missing").stdout
+
+
+def test_losses_are_named_and_what_can_be_done_is_said(several: SimulatedInstance, network: Fediverse) -> None:
+    network.origins["b.example"].files.clear()
+    limit = ("--max-missing", "100%")
+    record(several, origin=network.origins["a.example"], damage="truncated", name="cut")
+    check = run(several.env, "check", *limit).stdout
+    assert "1 local record among them" in check and "\n  @alice  accounts/headers\n" in check
+    shown = run(several.env, "show", "--account", "@cut@a.example").stdout
+    assert ": 50 bytes instead of" in shown and "1 finding of scan" in shown
+    repair = run(several.env, "repair", "--apply", *limit).stdout
+    assert repair.startswith("1 record of your own users is still broken:\n  @alice  accounts/headers\n")
+    only = run(several.env, "show", "latest", "--account", "@alice", "headers").stdout
+    assert "@alice (one of your own users)" in only and "1 outcome of run" in only
+    assert (
+        "What can be done:\n   a file of one of your own users: only a backup has it: look for a backup; else" in only
+    )
+    of_post = json.loads(run(several.env, "show", "--status", "https://b.example/@u/1", "--json").stdout)["rows"]
+    assert {row["kind"] for row in of_post} == {"media_attachments/files", "preview_cards/images"}
+    assert all(row["who"] for row in of_post)
+    assert "later; a server that is gone for good becomes lost in the end" in {row["advice"] for row in of_post}
+    rest = json.loads(run(several.env, "show", "--exclude", "a.example", "--exclude", "avatars", "--json").stdout)[
+        "rows"
+    ]
+    assert rest and not {"a.example", "sub.a.example"} & {row["domain"] for row in rest}
+    assert "accounts/avatars" not in {row["kind"] for row in rest}
+    lost = run(several.env, "history", "--lost").stdout
+    assert "1 file of your own users is lost." in lost and "\n@alice  accounts/headers" in lost
+    assert "   a file of one of your own users: only a backup has it; first seen 20" in lost
+    assert max(map(len, (line for line in lost.splitlines() if "repair" not in line))) <= 80
+    undo = run(several.env, "undo", "latest").stdout
+    assert "@cut@a.example): restored" in undo or "@cut@a.example): undone" in undo
+    for words, said in {
+        ("nonsense",): "There is no kind 'nonsense'",
+        ("2026", "2025"): "one scan or run can be shown",
+    }.items():
+        assert said in run(several.env, "show", *words).stderr
 
 
 def test_show_without_the_database_shows_numbers(several: SimulatedInstance) -> None:

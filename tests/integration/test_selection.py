@@ -58,22 +58,29 @@ def test_what_is_selected(make_instance: MakeInstance, version: str) -> None:
         kinds = {"owner": AVATARS, "medium": MEDIA_FILES, "emoji": EMOJIS, "card": PREVIEW_CARDS}
         return {(kinds[one].name, ids[f"{name} {one}"]) for one in what}
 
-    whole = ("owner", "medium", "emoji")
+    whole = ("owner", "medium", "emoji", "card")
     assert found(instance, Selection(domains=("a.example",))) == of("a.example", *whole) | of("sub.a.example", *whole)
     assert found(instance, Selection(domains=("Ä.example", "xa.example"))) == of("ä.example", *whole) | of(
         "xa.example", *whole
     )
-    own = (Account("user0", None), Account("user2", "sub.a.example"), Account("user2", None))
+    own = (Account("user0", None), Account("user2", "sub.a.example"))
     assert found(instance, Selection(accounts=own)) == of("local", "owner", "medium") | of(
         "sub.a.example", "owner", "medium"
     )
+    for unknown in (Account("user2", None), Account("user0", "a.example")):
+        with pytest.raises(ConfigurationError, match=f"does not know @{unknown.username}"):
+            found(instance, Selection(accounts=(*own, unknown)))
+    with pytest.raises(ConfigurationError, match=r"does not know https://xa\.example/x or 12"):
+        found(instance, Selection(statuses=("https://xa.example/x", "12", str(ids["a.example status"]))))
     posts = (str(ids["a.example status"]), "https://xa.example/s", "https://local/@u/s")
     wanted = [of(name, "medium", "card") for name in ("a.example", "xa.example", "local")]
     assert found(instance, Selection(statuses=posts)) == set().union(*wanted)
     everything = found(instance, Selection())
     local, remote = found(instance, Selection(local=True)), found(instance, Selection(local=False))
     assert local | remote == everything and not local & remote
-    assert of("local", *whole) <= local and of("local", "card") <= remote, "a preview card is always remote"
+    assert of("local", "owner", "medium", "emoji") <= local and of("local", "card") <= remote, (
+        "a preview card is always remote"
+    )
     without = found(instance, Selection(without_domains=("a.example", "ä.example")))
     gone = [of(name, *whole) for name in ("a.example", "sub.a.example", "ä.example")]
     assert without == everything - set().union(*gone), "what has no domain stays"

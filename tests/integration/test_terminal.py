@@ -139,6 +139,6 @@ def test_a_deferred_record_is_not_sent_round_in_circles(make_instance: MakeInsta
     instance.media.write("cache/accounts/avatars/kept", b"x")
     base = [sys.executable, "-m", "mastomend", "--env", str(instance.env), "--state", str(instance.state)]
     done = subprocess.run([*base, "repair", "--apply"], capture_output=True, text=True, timeout=60, check=False)
-    assert "when they are due: " in done.stdout and "run the same command again" not in done.stdout
+    assert "when they are due:\n" in done.stdout and "run the same command again" not in done.stdout
     done = subprocess.run([*base, "check"], capture_output=True, text=True, timeout=60, check=False)
     assert "1 to be tried again; 0 new." in done.stdout and "are due from" in done.stdout and "Next:" not in done.stdout

@@ -106,7 +106,7 @@ def check_command(
     code = 0 if report.is_whole or (new and not report.is_alarming) else 1
     if json:
         emit_json(document(report), code)
-    else:
+    elif not (new and given.quiet and code == 0):  # cron mails whatever is printed
         words = ["repair", *map(shlex.quote, chosen.words)]
         limit = [f"--max-missing {shlex.quote(max_missing)}"] if max_missing is not None else []
         commands = [" ".join([*words, *rest]) for rest in (limit, [WITHOUT_LIMIT])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from mastomend.cli.output import count, escape, result
+from mastomend.cli.output import clock, count, escape, own_lines, result
 from mastomend.commands.check_report import CheckReport
 from mastomend.outcomes import Outcome
 from mastomend.vocabulary import State
@@ -24,7 +24,7 @@ def show(report: CheckReport, next_command: str, without_limit: str, findings: s
             "This looks like a disk that is not mounted or a wrong bucket rather than like damage. Is everything mounted "
             "that should be (`findmnt`, `mount -a`), and is it the right storage? Changing commands stop until it is."
         )
-    _show_broken(report)
+    _show_broken(report, findings)
     if report.unseen:
         result.print(f"[bold red]{count(report.unseen, 'file')} could not be looked at[/], and may be whole or broken:")
         for reason, n in report.obstacles:
@@ -61,13 +61,11 @@ def _show_next(report: CheckReport, next_command: str, without_limit: str) -> No
     elif report.new:
         result.print(f"Next: [bold]{escape(next_command)}[/]")
     elif report.known[Outcome.DEFERRED] and report.next_try is not None:
-        due = f"{report.next_try:%Y-%m-%d %H:%M} UTC"
-        result.print(
-            f"The deferred ones are due from {due} on: [bold]{escape(f'{next_command} --deferred --apply')}[/]"
-        )
+        result.print(f"The deferred ones are due from {clock(report.next_try)} on:")
+        result.print(f"  [bold]{escape(f'{next_command} --deferred --apply')}[/]")
 
 
-def _show_broken(report: CheckReport) -> None:
+def _show_broken(report: CheckReport, findings: str) -> None:
     """How much is broken, what is known of it, and where it came from."""
     took = f"({report.duration_s:.1f} s)"
     unseen = f"; {report.unseen:,} could not be looked at" if report.unseen else ""
@@ -85,6 +83,8 @@ def _show_broken(report: CheckReport) -> None:
             f"[bold red]{count(local, 'local record')}[/] among them. What cannot be made from what is still there needs a "
             "backup: no other server has the original (repair --from)."
         )
+        for line in own_lines(report.names, report.own, local, f"{findings} --local --limit 0"):
+            result.print(line)
     elif report.broken:
         result.print("None of them belongs to your own users.")
     if report.known:

@@ -31,6 +31,11 @@ def scans_and_runs(ctx: typer.Context, incomplete: str) -> list[str]:
     return [*dict.fromkeys([*runs(ctx, incomplete), *scans(ctx, incomplete)])]
 
 
+def scans_runs_and_kinds(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What `show` takes."""
+    return scans_and_runs(ctx, incomplete) + kinds(incomplete)
+
+
 def _beginning(names: list[str], incomplete: str) -> list[str]:
     return [name for name in [*names, "latest"] if name.startswith(incomplete)] if names else []
 

@@ -76,35 +76,22 @@ def history_command(
 
 
 def _show_lost(ctx: typer.Context, *, json: bool) -> int:
-    from rich.table import Table
+    from mastomend.cli.history_screen import show_lost
+    from mastomend.cli.output import command_line, emit_json, result
+    from mastomend.commands.history import lost, named
 
-    from mastomend.cli.output import command_line, count, emit_json, escape, result
-    from mastomend.commands.history import lost
-
-    entries = lost(cli_context.instance(ctx))
+    instance = cli_context.instance(ctx)
+    entries = lost(instance)
     if json:
         emit_json({"command": "history", "lost": [lost_document(entry) for entry in entries]}, 1 if entries else 0)
         return 1 if entries else 0
     if not entries:
         result.print("Nothing is known to be lost.")
         return 0
-    local = [entry for entry in entries if entry.is_local]
-    if local:
-        result.print(
-            f"[bold red]{count(len(local), 'file')} of your own users {'is' if len(local) == 1 else 'are'} lost.[/]"
-        )
-        given = cli_context.options(ctx)
-        command = command_line(given.env, given.state, "repair --from DIR --apply")
-        result.print(f"Look for a backup: [bold]{escape(command)}[/]\n")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    widest = max(len(f"{entry.kind} {entry.id}") for entry in entries)
-    for name in ("record", "origin", "reason", "first seen", "origin dead since"):
-        table.add_column(name, min_width=widest if name == "record" else None)
-    for entry in entries:
-        dead = f"{entry.dead_since:%Y-%m-%d}" if entry.dead_since else ""
-        origin = "[bold red]local[/]" if entry.is_local else escape(entry.domain or entry.remote_url or "")
-        table.add_row(f"{entry.kind} {entry.id}", origin, entry.reason, f"{entry.first_seen:%Y-%m-%d}", dead)
-    result.print(table)
+    given = cli_context.options(ctx)
+    with cli_context.watched(ctx) as observer:
+        names = named(instance, entries, observer)
+    show_lost(entries, names, command_line(given.env, given.state, "repair --from DIR --apply"))
     return 1
 
 
@@ -182,7 +169,7 @@ def undo_document(report: UndoReport) -> dict[str, Any]:
         "reverted": report.reverted,
         "conflicts": report.conflicts,
         "irreversible": report.irreversible,
-        "plans": list(report.plans),
+        "plans": [report.words(plan) for plan in report.plans],
         "details": list(report.details),
     }
 
@@ -193,7 +180,7 @@ def show(report: UndoReport, apply_command: str) -> None:
 
     if not report.applied:
         result.print(f"{count(report.reverted, 'record')} would be taken back. Nothing was changed.")
-        for line in (line for plan in report.plans for line in plan.splitlines()):
+        for line in (line for plan in report.plans for line in report.words(plan).splitlines()):
             result.print(escape(line), style="dim")
         if report.reverted > len(report.plans):
             result.print(f"… and {report.reverted - len(report.plans):,} more.", style="dim")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from mastomend.cli.output import count, escape, result
+from mastomend.actions.ledger import Entry
+from mastomend.cli.output import clock, count, escape, result
 from mastomend.cli.repair_screen import reason_lines
 from mastomend.commands.history import PastRun
 from mastomend.outcomes import Outcome
+from mastomend.reasons import Reason
 
 
 def show_runs(runs: Sequence[PastRun]) -> None:
@@ -29,6 +31,23 @@ def show_run(past: PastRun, reasons: Mapping[tuple[Outcome, str], int], show: st
         result.print(f"To take it back: [bold]{escape(undo)}[/]")
 
 
+def show_lost(entries: Sequence[Entry], names: Mapping[tuple[str, int], str], from_backup: str) -> None:
+    """What is lost for good, two lines each, one's own users' first."""
+    local = sum(entry.is_local for entry in entries)
+    if local:
+        result.print(f"[bold red]{count(local, 'file')} of your own users {'is' if local == 1 else 'are'} lost.[/]")
+        result.print(f"Look for a backup: [bold]{escape(from_backup)}[/]\n")
+    for entry in entries:
+        record = f"{entry.kind} {entry.id}"
+        name = names.get((entry.kind, entry.id))
+        style = "bold red" if entry.is_local else "bold"
+        of = "" if name else f"  {entry.domain or entry.remote_url or ''}".rstrip()
+        result.print(f"[{style}]{escape(name or record)}[/]{escape(of)}  {escape(record if name else '')}".rstrip())
+        dead = f"; origin dead since {entry.dead_since:%Y-%m-%d}" if entry.dead_since else ""
+        words = Reason(entry.reason).words if entry.reason in {one.value for one in Reason} else entry.reason
+        result.print(f"   {escape(words)}; first seen {entry.first_seen:%Y-%m-%d}{dead}")
+
+
 def _show(past: PastRun) -> None:
     run = past.run
     what = f"undo of {run.undoes}" if run.undoes else run.command
@@ -44,4 +63,4 @@ def _show(past: PastRun) -> None:
 def local(moment: str) -> str:
     """A moment of the journal, as the clock here shows it."""
     found = datetime.fromisoformat(moment)
-    return f"{(found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone():%Y-%m-%d %H:%M}"
+    return clock(found if found.tzinfo else found.replace(tzinfo=UTC))

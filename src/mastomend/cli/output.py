@@ -14,6 +14,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -195,6 +196,11 @@ def count(n: int, singular: str, plural: str | None = None) -> str:
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
 
 
+def clock(moment: datetime) -> str:
+    """A moment, as the clock of this machine shows it."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
 def size(n: int) -> str:
     """Bytes for people."""
     amount = float(n)
@@ -203,6 +209,14 @@ def size(n: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} TB"
+
+
+def own_lines(names: Sequence[str], own: Sequence[tuple[str, int]], number: int, rest: str) -> Iterator[str]:
+    """This server's own users' records, a few by name and kind; `rest` is the command that shows the others."""
+    for name, (kind, _) in zip(names, own, strict=True):
+        yield f"  [bold red]{escape(name)}[/]  {escape(kind)}"
+    if number > len(own):
+        yield f"  … and {number - len(own):,} more: [bold]{escape(rest)}[/]"
 
 
 #: For those who know that what is missing really is gone.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mastomend.cli.output import count, escape, result, size
+from mastomend.cli.output import count, escape, own_lines, result, size
 from mastomend.commands.repair_report import RepairOptions, RepairReport
 from mastomend.outcomes import Engine, Outcome
 from mastomend.reasons import Reason
@@ -41,29 +41,40 @@ class Commands:
 
 def show(report: RepairReport, options: RepairOptions, commands: Commands) -> None:
     """What a person reads: how much, what became of it and why, what to do next."""
-    if not report.records:
-        if report.resting or report.not_taken:
-            _show_resting(report, commands.findings)
-        else:
-            result.print("Nothing that was deferred is due." if options.deferred else "[green]Nothing is broken.[/]")
-        return
-    if not report.applied:
-        result.print(f"{count(report.records, 'record')} broken.")
-        for source, words in SOURCES.items():
-            if found := report.plan[source]:
-                by_others = _BY_OTHERS.get(options.engine) if source in ("origin", "page") else None
-                result.print(f"{found:>9,} {by_others or words}")
+    if report.records:
+        (_show_done if report.applied else _show_intended)(report, options, commands)
+    elif report.resting or report.not_taken:
         _show_resting(report, commands.findings)
-        result.print(f"Record by record: [bold]{escape(commands.show)}[/]")
-        for reason in report.mass_loss:
-            result.print(f"[bold red]{escape(reason)}[/]")
-        if report.mass_loss:
-            result.print("Is everything mounted that should be, and is it the right storage? With --apply this stops.")
-            result.print("Nothing was changed. If the files really are gone:")
-            result.print(f"  [bold]{escape(commands.without_limit)}[/]")
-        else:
-            result.print(f"Nothing was changed. Next: [bold]{escape(commands.again)}[/]")
-        return
+    else:
+        result.print("Nothing that was deferred is due." if options.deferred else "[green]Nothing is broken.[/]")
+
+
+def _show_intended(report: RepairReport, options: RepairOptions, commands: Commands) -> None:
+    result.print(f"{count(report.records, 'record')} broken.")
+    for source, words in SOURCES.items():
+        if found := report.plan[source]:
+            by_others = _BY_OTHERS.get(options.engine) if source in ("origin", "page") else None
+            result.print(f"{found:>9,} {by_others or words}")
+    _show_resting(report, commands.findings)
+    result.print(f"Record by record: [bold]{escape(commands.show)}[/]")
+    for reason in report.mass_loss:
+        result.print(f"[bold red]{escape(reason)}[/]")
+    if report.mass_loss:
+        result.print("Is everything mounted that should be, and is it the right storage? With --apply this stops.")
+        result.print("Nothing was changed. If the files really are gone:")
+        result.print(f"  [bold]{escape(commands.without_limit)}[/]")
+    else:
+        result.print(f"Nothing was changed. Next: [bold]{escape(commands.again)}[/]")
+
+
+def _show_done(report: RepairReport, options: RepairOptions, commands: Commands) -> None:
+    if report.lost_local:
+        verb = "is" if report.lost_local == 1 else "are"
+        result.print(f"[bold red]{count(report.lost_local, 'record')} of your own users {verb} still broken:[/]")
+        for line in own_lines(report.names, report.own, report.lost_local, f"{commands.show} --local --limit 0"):
+            result.print(line)
+        result.print("A backup may have them (repair --from DIR). What you can tell them stands at the end of:")
+        result.print(f"  [bold]{escape(commands.show)} --local[/]\n")
     for line in reason_lines(report.reasons):
         result.print(line)
     mended = report.outcomes[Outcome.RESTORED] + report.outcomes[Outcome.REFRESHED]
@@ -74,10 +85,8 @@ def show(report: RepairReport, options: RepairOptions, commands: Commands) -> No
     _show_resting(report, commands.findings)
     result.print(f"Record by record: [bold]{escape(commands.show)}[/]")
     if report.outcomes[Outcome.DEFERRED]:
-        result.print(
-            f"{count(report.outcomes[Outcome.DEFERRED], 'record')} may succeed later; when they are due: "
-            f"[bold]{escape(commands.later)}[/]"
-        )
+        result.print(f"{count(report.outcomes[Outcome.DEFERRED], 'record')} may succeed later; when they are due:")
+        result.print(f"  [bold]{escape(commands.later)}[/]")
     if mended:
         result.print(f"To take this back: [bold]{escape(commands.undo)}[/]")
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mastomend.cli import completion
 from mastomend.cli import context as cli_context
-from mastomend.cli.options import Domains, Json, Local, Remote
+from mastomend.cli.options import Accounts, Chosen, Domains, Exclude, Json, Local, Remote, Statuses
 from mastomend.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from mastomend.commands.show import Shown
+    from mastomend.inventory.browse import Wanted
 
 EXAMPLES = """
 Examples:
   mastomend show                      # what the newest check or repair found
   mastomend show latest --local       # only what your own users miss
   mastomend show 20261125T10 --outcome refused --outcome deferred
-  mastomend show --domain a.example --limit 0
+  mastomend show avatars --domain a.example --limit 0
+  mastomend show --account @user@a.example
   mastomend show --csv > broken.csv
 """
 _SHOWN = 100
@@ -28,19 +31,13 @@ _SHOWN = 100
 
 def show_command(
     ctx: typer.Context,
-    of: Annotated[
-        str,
-        typer.Argument(
-            metavar="[SCAN|RUN]",
-            help="Its id, a beginning of it, or latest, which is the default.",
-            autocompletion=completion.scans_and_runs,
-            show_default=False,
-        ),
-    ] = "latest",
-    kinds: Annotated[
+    what: Annotated[
         list[str] | None,
-        typer.Option(
-            "--kind", metavar="KIND", help="Only those kinds. May be repeated.", autocompletion=completion.kinds
+        typer.Argument(
+            metavar="[SCAN|RUN] [KIND]...",
+            help="A scan's or run's id, a beginning of it, or latest (the default); and kinds.",
+            autocompletion=completion.scans_runs_and_kinds,
+            show_default=False,
         ),
     ] = None,
     outcomes: Annotated[
@@ -51,8 +48,11 @@ def show_command(
         list[str] | None, typer.Option("--reason", metavar="REASON", help="Only those reasons of a run.")
     ] = None,
     domains: Domains = None,
+    accounts: Accounts = None,
+    statuses: Statuses = None,
     local: Local = False,
     remote: Remote = False,
+    exclude: Exclude = None,
     sort: Annotated[
         str, typer.Option(metavar="whose|kind|domain|outcome", help="In which order; your own users' first by default.")
     ] = "whose",
@@ -66,35 +66,15 @@ def show_command(
     """Show the findings of a check, or what became of each record in a repair."""
     from mastomend.cli.output import emit_json
     from mastomend.commands.show import show
-    from mastomend.inventory.browse import SORTS, Wanted
-    from mastomend.mastodon.kinds import KINDS, choose_kinds
-    from mastomend.mastodon.selection import parse_domain
-    from mastomend.outcomes import Outcome
-    from mastomend.vocabulary import State
 
-    words = {one.value for one in (*Outcome, *State)}
-    if unknown := [one for one in outcomes or () if one not in words]:
-        raise ConfigurationError(
-            f"{unknown[0]!r} is no outcome and no state.", hint=f"One of {', '.join(sorted(words))}."
-        )
-    order = "word" if sort in ("outcome", "state") else sort
-    if order not in SORTS:
-        raise ConfigurationError(f"--sort {sort!r} is none of whose, kind, domain, outcome.")
-    if local and remote:
-        raise ConfigurationError("--local and --remote leave nothing.", hint="Leave one of them out.")
+    of, kinds = _named(what or [])
     most = (None if csv or json else _SHOWN) if limit is None else limit or None
-    wanted = Wanted(
-        tuple(kind.name for kind in choose_kinds(kinds, KINDS)) if kinds else (),
-        tuple(parse_domain(domain) for domain in domains or ()),
-        tuple(outcomes or ()),
-        tuple(reasons or ()),
-        True if local else False if remote else None,
-        most,
-        order,
-    )
+    chosen = Chosen.of(kinds, domains, accounts, statuses, exclude, local=local, remote=remote)
+    wanted = _wanted(chosen, outcomes or [], reasons or [], most, sort)
+    instance = cli_context.instance(ctx)
     with (
         cli_context.watched(ctx, json=json or csv) as observer,
-        show(cli_context.instance(ctx), of, wanted, observer) as found,
+        show(instance, of, wanted, chosen.selection(instance), observer) as found,
     ):
         if json:
             rows = [document(row) for row in found.rows]
@@ -106,6 +86,37 @@ def show_command(
 
             page(found)
     return 0
+
+
+def _named(words: list[str]) -> tuple[str, list[str]]:
+    """The scan or run, and the kinds: an id begins with a digit, a kind never does."""
+    ids = [word for word in words if word == "latest" or word[:1].isdigit()]
+    if len(ids) > 1:
+        raise ConfigurationError(f"{ids[0]} and {ids[1]}: one scan or run can be shown at a time.")
+    return (ids or ["latest"])[0], [word for word in words if word not in ids]
+
+
+def _wanted(chosen: Chosen, outcomes: list[str], reasons: list[str], most: int | None, sort: str) -> Wanted:
+    from mastomend.inventory.browse import SORTS, Wanted
+    from mastomend.mastodon.kinds import KINDS, choose_kinds
+    from mastomend.outcomes import Outcome
+    from mastomend.reasons import Reason
+    from mastomend.vocabulary import State
+
+    for name, given, known in (
+        ("outcome and no state", outcomes, {one.value for one in (*Outcome, *State)}),
+        ("reason", reasons, {one.value for one in Reason}),
+    ):
+        if unknown := [one for one in given if one not in known]:
+            near = get_close_matches(unknown[0], known)
+            hint = f"Did you mean {near[0]}?" if near else f"One of {', '.join(sorted(known))}."
+            raise ConfigurationError(f"{unknown[0]!r} is no {name}.", hint=hint)
+    order = "word" if sort in ("outcome", "state") else sort
+    if order not in SORTS:
+        raise ConfigurationError(f"--sort {sort!r} is none of whose, kind, domain, outcome.")
+    names = [kind.name for kind in choose_kinds(chosen.kinds, KINDS, but=chosen.but_kinds)]
+    kinds = tuple(names) if chosen.kinds or chosen.but_kinds else ()
+    return Wanted(kinds, words=tuple(outcomes), reasons=tuple(reasons), limit=most, sort=order)
 
 
 def document(row: Shown) -> dict[str, Any]:
@@ -126,6 +137,9 @@ def document(row: Shown) -> dict[str, Any]:
         "known": row.known,
         "last_tried": row.last_tried,
         "next_try": row.next_try,
+        "advice": row.advice,
+        "expected_bytes": row.expected_bytes,
+        "actual_bytes": row.actual_bytes,
     }
 
 

@@ -6,10 +6,13 @@ import os
 import re
 from collections.abc import Iterator
 
-from mastomend.cli.output import count, escape, result
+from mastomend.cli.output import clock, count, escape, result
 from mastomend.commands.show import Showing, Shown
+from mastomend.reasons import Reason
 
 _LINKABLE = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%-]+")
+#: How many sentences of advice a page ends with.
+_ADVICE = 12
 _STYLES = {"restored": "green", "refreshed": "green", "deferred": "yellow"}
 
 
@@ -38,8 +41,11 @@ def page(found: Showing) -> None:
 
 def _text(found: Showing) -> Iterator[str]:
     shown, is_ours = 0, False
+    advice: dict[str, str] = {}
     for row in found.rows:
         shown += 1
+        if row.advice and row.word not in ("restored", "refreshed"):
+            advice.setdefault(row.advice, _why(row))
         is_ours |= row.is_local and row.word not in ("restored", "refreshed")
         yield from _lines(row)
     if shown:
@@ -51,6 +57,16 @@ def _text(found: Showing) -> Iterator[str]:
     if is_ours:
         yield ""
         yield from _FOR_USERS
+    if advice:
+        yield ""
+        yield "What can be done:"
+        for what, why in list(advice.items())[:_ADVICE]:
+            yield f"   {escape(why)}: [bold]{escape(what)}[/]"
+
+
+def _why(row: Shown) -> str:
+    """The reason in general, not that one record's."""
+    return Reason(row.why).words
 
 
 def _lines(row: Shown) -> Iterator[str]:
@@ -63,11 +79,21 @@ def _lines(row: Shown) -> Iterator[str]:
     whose = " (one of your own users)" if row.is_local else ""
     what = f"{row.kind}{f' ({row.style})' if row.style else ''}"
     yield f"{who}{whose}  {escape(what)}  [{style}]{escape(row.word.replace('_', ' '))}[/]"
-    said = [row.said, f"asked: {row.tried}" if row.tried else "", f"earlier: {row.known}" if row.known else ""]
+    said = [
+        _file(row),
+        row.said,
+        f"asked: {row.tried}" if row.tried else "",
+        f"earlier: {row.known}" if row.known else "",
+    ]
     if row.next_try is not None:
-        said.append(f"tried again from {row.next_try.astimezone():%Y-%m-%d %H:%M} on")
-    if not row.said and row.key:
-        said.insert(0, row.key)
+        said.append(f"tried again from {clock(row.next_try)} on")
     for one in said:
         if one:
             yield f"   {escape(one)}"
+
+
+def _file(row: Shown) -> str:
+    """A finding's file, and how much of it there is."""
+    if not row.key or row.actual_bytes is None or row.expected_bytes is None or row.word != "truncated":
+        return row.key
+    return f"{row.key}: {row.actual_bytes:,} bytes instead of {row.expected_bytes:,}"

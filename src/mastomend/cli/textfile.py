@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mastomend.errors import ConfigurationError
+from mastomend.outcomes import OF_RECORDS, UNDONE, Outcome
 
 if TYPE_CHECKING:
     from mastomend.commands.check_report import CheckReport
@@ -60,7 +61,7 @@ def of_check(folder: Path, domain: str, report: CheckReport) -> None:
         _metric(
             "known_records",
             "broken records by what became of them before",
-            {(("outcome", outcome.value),): n for outcome, n in report.known.items()},
+            {(("outcome", outcome.value),): report.known[outcome] for outcome in UNDONE},
         ),
         _metric("mass_loss", "whether it looks like a disk that is not mounted", {(): int(bool(report.mass_loss))}),
     ]
@@ -75,7 +76,7 @@ def of_repair(folder: Path, domain: str, report: RepairReport) -> None:
         _metric(
             "repair_records",
             "records of the last repair by outcome",
-            {(("outcome", outcome.value),): n for outcome, n in report.outcomes.items()},
+            {(("outcome", outcome.value),): report.outcomes[outcome] for outcome in Outcome if outcome in OF_RECORDS},
         ),
         _metric("repair_resting_records", "broken records that were not taken up", {(): report.resting}),
         _metric("repair_bytes", "bytes written", {(): report.bytes}),

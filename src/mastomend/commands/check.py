@@ -19,6 +19,7 @@ from mastomend.commands.check_report import CheckReport, Cost, KindReport
 from mastomend.commands.costs import price
 from mastomend.commands.instance import Instance, refuse_ignored_prefix
 from mastomend.commands.losses import losses, sampled
+from mastomend.commands.names import FEW, refuse_unknown, who
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of
 from mastomend.errors import ConfigurationError
@@ -86,6 +87,7 @@ def check(
         if not chosen:
             raise ConfigurationError("That leaves no kind to look at.", hint="Leave out an --exclude.")
         database.require(must_see(chosen, options.selection))
+        refuse_unknown(database, options.selection)
         refuse_ignored_prefix(instance, database.version)
         report = _report(instance, begun, database, available, store)
         watch = Watch(progress, lambda requests: _announce(report, instance, requests, progress), sleep)
@@ -104,6 +106,8 @@ def check(
         with scan(of, want, work, watch) as inventory:
             inventory.save_findings(report.findings)
             _sum_up(report, inventory, instance)
+            report.own = known.own(inventory, FEW)
+            report.names = who(database, report.own)
             limit = options.max_missing_percent
             report.mass_loss = losses(
                 inventory,

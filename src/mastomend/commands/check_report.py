@@ -58,7 +58,8 @@ class CheckReport:
     """The result of a check; `findings` is the path of the Parquet file with the details.
 
     `obstacles` are what keeps files from being looked at, such as a directory this user may not enter, with the number
-    of files behind each; the twenty greatest.
+    of files behind each; the twenty greatest. `own` and `names`
+    are a few of this server's own users' broken records: kind and id, and what they are called.
     """
 
     scan: str
@@ -77,6 +78,8 @@ class CheckReport:
     mass_loss: list[str] = field(default_factory=list)
     top_domains: list[tuple[str, int]] = field(default_factory=list)
     obstacles: list[tuple[str, int]] = field(default_factory=list)
+    own: list[tuple[str, int]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     known: Counter[Outcome] = field(default_factory=Counter)
     next_try: datetime | None = None
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mastomend.actions.journal import Journal, JournaledRun
 from mastomend.actions.ledger import Entry, Ledger
 from mastomend.commands.instance import Instance
+from mastomend.commands.names import names_of, read
 from mastomend.ids import chosen
 from mastomend.outcomes import Outcome
+from mastomend.progress import Progress, Silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,18 @@ def lost(instance: Instance) -> list[Entry]:
         return []
     with contextlib.closing(Journal(instance.state)) as journal:
         return list(Ledger(journal, instance.settings.deferral).lost())
+
+
+def named(instance: Instance, entries: Sequence[Entry], progress: Progress = Silent()) -> dict[tuple[str, int], str]:
+    """What those records are called, where the database says it."""
+    names: dict[tuple[str, int], str] = {}
+    with names_of(instance, progress) as database:
+        if database is None:
+            return names
+        for start in range(0, len(entries), 1_000):
+            some = [(entry.kind, entry.id) for entry in entries[start : start + 1_000]]
+            names |= {record: name for record, (name, _) in read(database, some).items()}
+    return names
 
 
 def _past(journal: Journal, run: JournaledRun) -> PastRun:

@@ -19,6 +19,7 @@ from mastomend.actions.run import Run, run
 from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.instance import Instance
 from mastomend.commands.losses import refuse
+from mastomend.commands.names import who
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.commands.past import kept_findings, kept_ledger, refuse_empty
 from mastomend.commands.repair_report import OUTCOMES, RepairOptions, RepairReport, intended
@@ -130,6 +131,7 @@ def _apply(
             report.resting = work.chain.rested
         for done in journal.outcomes(report.run):
             report.count(done.row())
+        report.names = who(parts.database, report.own)
         OUTCOMES.write(report.report, (done.row() for done in journal.outcomes(report.run)), budget)
     current.summary = {"outcomes": {o.value: n for o, n in report.outcomes.items()}, "bytes": report.bytes}
     return report

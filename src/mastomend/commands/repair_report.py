@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mastomend.commands.names import FEW
 from mastomend.inventory.reports import Report
 from mastomend.mastodon.selection import EVERYTHING, Selection
 from mastomend.outcomes import Engine, Outcome, OutcomeRow, Source
@@ -53,7 +54,9 @@ class RepairOptions:
 @dataclass(slots=True)
 class RepairReport:
     """The result. `plan` counts records per source, without `--apply` only; `resting` ones were not asked for,
-    `not_taken` ones are left for the next run by the limit."""
+    `not_taken` ones are left for the next run by the limit. `lost_local` are records of this server's own users that stay
+    broken; `own` and `names` are a few of them: kind and id, and what they are called.
+    """
 
     run: str
     applied: bool
@@ -71,6 +74,9 @@ class RepairReport:
     mass_loss: list[str] = field(default_factory=list)
     resting: int = 0
     not_taken: int = 0
+    lost_local: int = 0
+    own: list[tuple[str, int]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
 
     def count(self, outcome: OutcomeRow) -> None:
         """Add one record."""
@@ -80,8 +86,11 @@ class RepairReport:
             return
         self.outcomes[outcome.outcome] += 1
         self.reasons[outcome.outcome, outcome.reason] += 1
-        if outcome.outcome in (Outcome.RESTORED, Outcome.REFRESHED) and outcome.source:
-            self.sources[outcome.source] += 1
+        if outcome.outcome in (Outcome.RESTORED, Outcome.REFRESHED):
+            self.sources.update([outcome.source] if outcome.source else [])
+        elif outcome.is_local:
+            self.lost_local += 1
+            self.own += [(outcome.kind, outcome.id)] if len(self.own) < FEW else []
         self.bytes += outcome.bytes
 
     @property

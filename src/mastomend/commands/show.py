@@ -6,20 +6,21 @@ Rows come from the report, names from the database, what is known besides from t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mastomend.actions.ledger import Entry, Ledger
 from mastomend.commands.instance import Instance
+from mastomend.commands.names import Called, names_of, read, refuse_unknown
 from mastomend.commands.past import either, kept_ledger
 from mastomend.database.reader import MastodonDatabase
-from mastomend.database.rows import read_names
-from mastomend.errors import DatabaseError
+from mastomend.database.rows import kinds_of, read_selected_ids
 from mastomend.inventory.browse import Wanted, browse, number_of
-from mastomend.mastodon.kinds import KIND_BY_NAME
+from mastomend.mastodon.rows_sql import must_see
+from mastomend.mastodon.selection import EVERYTHING, Selection
 from mastomend.outcomes import Outcome
 from mastomend.progress import Progress, Silent
 from mastomend.reasons import Reason
@@ -28,8 +29,9 @@ from mastomend.reasons import Reason
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One finding or outcome. `who` is `@user@host`, an emoji, a page, or kind and id where the database does not say;
-    `address` is where it is seen. `word` is the state or the outcome, `said` the reason in words. `known` is what an
-    earlier repair made of a finding.
+    `address` is where it is seen. `word` is the state or the outcome, `said` the reason in words, `why` the reason it
+    rests on (that of a run, or of the repair before), `advice` what can be done about that. `known` is what an earlier
+    repair made of a finding; the sizes are those of a finding's file, in bytes.
     """
 
     kind: str
@@ -47,6 +49,10 @@ class Shown:
     known: str
     last_tried: datetime | None
     next_try: datetime | None
+    why: str = ""
+    advice: str = ""
+    expected_bytes: int | None = None
+    actual_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +66,35 @@ class Showing:
 
 
 @contextlib.contextmanager
-def show(instance: Instance, name: str, wanted: Wanted, progress: Progress = Silent()) -> Iterator[Showing]:
-    """The rows of that scan or run.
+def show(
+    instance: Instance, name: str, wanted: Wanted, selection: Selection = EVERYTHING, progress: Progress = Silent()
+) -> Iterator[Showing]:
+    """The rows of that scan or run. Accounts and posts of the selection are looked up in the database as it is now.
 
     Raises:
         ConfigurationError: there is none of that name.
+        DatabaseError: accounts or posts are selected, and the database cannot be asked.
     """
     of, path, is_run = either(instance, name, is_run=_of_runs(wanted))
     budget = instance.settings.memory_bytes // 4
     with contextlib.ExitStack() as stack:
-        names = stack.enter_context(_names(instance, progress))
+        wanted = replace(
+            wanted, domains=selection.domains, without_domains=selection.without_domains, local=selection.local
+        )
+        if selection.accounts or selection.statuses:
+            wanted = replace(wanted, records=_records(instance, replace(selection, domains=(), without_domains=())))
+        names = stack.enter_context(names_of(instance, progress))
         ledger = stack.enter_context(kept_ledger(instance))
         rows = _rows(path, wanted, budget, names, ledger)
         yield Showing(of, is_run, number_of(path, wanted, budget), rows)
+
+
+def _records(instance: Instance, selection: Selection) -> list[tuple[str, int]]:
+    with MastodonDatabase(instance.configuration.database, "mastomend show") as database:
+        refuse_unknown(database, selection)
+        kinds = kinds_of(database)
+        database.require(must_see(kinds, selection))
+        return [(kind.name, one) for kind in kinds for one in read_selected_ids(database, kind, selection)]
 
 
 def _of_runs(wanted: Wanted) -> bool | None:
@@ -86,17 +108,18 @@ def _rows(
     path: Path, wanted: Wanted, budget: int, names: MastodonDatabase | None, ledger: Ledger | None
 ) -> Iterator[Shown]:
     for batch in browse(path, wanted, budget):
-        called = _called(names, batch)
+        called = {} if names is None else read(names, ((row["kind"], row["id"]) for row in batch))
         entries = {} if ledger is None else ledger.entries((row["kind"], row["id"]) for row in batch)
         for row in batch:
             record = (row["kind"], row["id"])
             yield _shown(row, called.get(record), entries.get(record))
 
 
-def _shown(row: dict[str, Any], called: tuple[str, str | None] | None, entry: Entry | None) -> Shown:
+def _shown(row: dict[str, Any], called: Called | None, entry: Entry | None) -> Shown:
     who, address = called or (f"{row['kind']} {row['id']}", None)
     is_finding = "state" in row
     reason = "" if is_finding else row["reason"]
+    why = reason or (entry.reason if entry else "")
     known = f"{entry.outcome}: {_words(entry.detail, entry.reason)}" if entry and is_finding else ""
     return Shown(
         row["kind"],
@@ -114,44 +137,17 @@ def _shown(row: dict[str, Any], called: tuple[str, str | None] | None, entry: En
         known,
         entry.last_tried if entry else None,
         entry.next_try if entry else None,
+        why,
+        _advice(why),
+        row.get("expected_bytes"),
+        row.get("actual_bytes"),
     )
+
+
+def _advice(reason: str) -> str:
+    return Reason(reason).advice if reason in {one.value for one in Reason} else ""
 
 
 def _words(detail: str, reason: str) -> str:
     """The sentence of the report; a mere status of HTTP is none."""
     return Reason(reason).words if reason and (not detail or detail.startswith("HTTP ")) else detail
-
-
-def _called(
-    database: MastodonDatabase | None, rows: Sequence[dict[str, Any]]
-) -> dict[tuple[str, int], tuple[str, str | None]]:
-    if database is None:
-        return {}
-    ids: dict[str, list[int]] = {}
-    for row in rows:
-        ids.setdefault(row["kind"], []).append(row["id"])
-    return {
-        (kind, record_id): called
-        for kind, some in ids.items()
-        for record_id, called in read_names(database, KIND_BY_NAME[kind], some).items()
-    }
-
-
-@contextlib.contextmanager
-def _names(instance: Instance, progress: Progress) -> Iterator[MastodonDatabase | None]:
-    """The database, if it can be asked for names: what was found is shown without it, too."""
-    needs = {
-        "accounts": {"id", "username", "domain", "url"},
-        "statuses": {"id", "url", "uri"},
-        "media_attachments": {"id", "account_id", "status_id"},
-        "custom_emojis": {"id", "shortcode", "domain"},
-        "preview_cards": {"id", "url"},
-    }
-    with contextlib.ExitStack() as stack:
-        try:
-            database = stack.enter_context(MastodonDatabase(instance.configuration.database, "mastomend show"))
-            database.require(needs)
-        except DatabaseError as error:
-            progress.note(f"Without names, by number: {error.message}")
-            database = None
-        yield database

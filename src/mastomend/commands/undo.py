@@ -18,12 +18,13 @@ from mastomend.actions.plan import Plan
 from mastomend.actions.run import preview, run
 from mastomend.actions.taking_back import TakingBack, of_different_rows
 from mastomend.commands.instance import Instance
+from mastomend.commands.names import who
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.ids import chosen, new_id
 from mastomend.progress import Progress, Silent
 from mastomend.reasons import Reason
-from mastomend.vocabulary import Done
+from mastomend.vocabulary import Done, RowOf
 
 #: How many plans a dry run shows in words.
 _SHOWN = 10
@@ -33,7 +34,7 @@ _SHOWN = 10
 class UndoReport:
     """The result: records taken back, records that had changed since, changes that nothing takes back.
 
-    `plans` are a dry run's first plans, in words.
+    `plans` are a dry run's first plans, `names` what their records are called.
     """
 
     run: str
@@ -43,7 +44,15 @@ class UndoReport:
     conflicts: int = 0
     irreversible: int = 0
     details: list[str] = field(default_factory=list)
-    plans: list[str] = field(default_factory=list)
+    plans: list[Plan] = field(default_factory=list)
+
+    names: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    def words(self, plan: Plan) -> str:
+        """A plan as sentences, with the name of what it is about."""
+        about, text = plan.subject, str(plan)
+        name = self.names.get((about.kind, about.id)) if isinstance(about, RowOf) else None
+        return text if name is None else text.replace(f"{about}:", f"{about} ({name}):", 1)
 
     def count(self, done: Done) -> None:
         """Add one record."""
@@ -56,7 +65,7 @@ class UndoReport:
     def show(self, plan: Plan) -> None:
         """A plan of a dry run."""
         if plan.actions and len(self.plans) < _SHOWN:
-            self.plans.append(str(plan))
+            self.plans.append(plan)
 
 
 def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = Silent()) -> UndoReport:
@@ -77,6 +86,8 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
             planner = TakingBack(parts.world(), new)
             for kept in _unreversed(journal, undone, progress):
                 report.count(*preview([planner.foreseen(kept)], report.show))
+            rows = [(s.kind, s.id) for s in (plan.subject for plan in report.plans) if isinstance(s, RowOf)]
+            report.names = dict(zip(rows, who(parts.database, rows), strict=True))
             return report
         with run(here, "undo", undone.id, new) as current:
             if not stack.enter_context(owned(instance.state, undone.id)):

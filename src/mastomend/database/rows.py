@@ -11,7 +11,18 @@ from mastomend.mastodon.clearing import changed_by_repair
 from mastomend.mastodon.jobs import emoji_cache_key, status_cache_keys
 from mastomend.mastodon.keys import Record
 from mastomend.mastodon.kinds import EMOJIS, IMPORTS, KINDS, Kind, RemoteRule
-from mastomend.mastodon.rows_sql import GUARDED, Schema, addresses_sql, detail_sql, emptied_sql, names_sql, near_sql
+from mastomend.mastodon.rows_sql import (
+    GUARDED,
+    Schema,
+    addresses_sql,
+    detail_sql,
+    emptied_sql,
+    literal,
+    names_sql,
+    near_sql,
+    selected_ids_sql,
+)
+from mastomend.mastodon.selection import Selection, unknown_sql
 from mastomend.vocabulary import Addresses, Place, Row
 
 
@@ -74,6 +85,21 @@ def read_rows(database: MastodonDatabase, kind: Kind, ids: Sequence[int], *, gua
             {name.removeprefix(GUARDED): value for name, value in row.items() if name.startswith(GUARDED)},
         )
     return found
+
+
+def unknown(database: MastodonDatabase, selection: Selection) -> list[str]:
+    """The accounts and posts of a selection that are not there, as they were named."""
+    database.require(
+        ({"accounts": {"id", "username", "domain"}} if selection.accounts else {})
+        | ({"statuses": {"id", "uri", "url"}} if selection.statuses else {})
+    )
+    sql = unknown_sql(selection, lambda text: literal(text, database.encoding))
+    return [row["name"] for row in database.query(sql)] if sql else []
+
+
+def read_selected_ids(database: MastodonDatabase, kind: Kind, selection: Selection) -> list[int]:
+    """The ids of that kind's records that are selected."""
+    return [row["id"] for row in database.query(selected_ids_sql(kind, schema_of(database, kind), selection))]
 
 
 def read_some_ids(database: MastodonDatabase, kind: Kind, number: int) -> list[int]:

@@ -5,10 +5,11 @@ Yields what happens as it happens; who shows it is somebody else's business.
 
 from __future__ import annotations
 
+import fcntl
 import random
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,8 @@ def story(folder: Path, storage: str, progress: Progress) -> Iterator[Event]:
         ConfigurationError: the folder holds something else, or a part of the demo is not installed.
     """
     folder = folder.absolute()
-    _prepare(folder)
     with ExitStack() as stack:
+        stack.enter_context(_prepared(folder))
         yield Told("A small server", "Starting PostgreSQL, the storage and fourteen other servers of the fediverse.")
         socket_dir = stack.enter_context(postgres(folder / "postgres"))
         s3 = stack.enter_context(s3_server(folder / "s3")) if storage == "s3" else None
@@ -119,12 +120,23 @@ def story(folder: Path, storage: str, progress: Progress) -> Iterator[Event]:
         yield Running(simulated.env)
 
 
-def _prepare(folder: Path) -> None:
+@contextmanager
+def _prepared(folder: Path) -> Iterator[None]:
+    """The folder, made anew; nobody else makes it anew while its demo runs."""
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
         raise ConfigurationError(f"{folder} is not empty and was not made by a demo.", hint="Use --folder DIR.")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / _MARKER).touch()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _MARKER).open("a") as marker:
+        try:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(
+                f"A demo is running in {folder}.", hint="End it with Ctrl-C, or use --folder DIR."
+            ) from None
+        for one in folder.iterdir():
+            if one.name != _MARKER:
+                shutil.rmtree(one, ignore_errors=True) if one.is_dir() else one.unlink()
+        yield
 
 
 def _populate(simulated: SimulatedInstance, network: Fediverse) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from mastomend.inventory.workspace import scratch
 
 _BATCH = 500
+_IN_DOMAIN = "domain = d OR ends_with(domain, '.' || d)"
 #: Ways to sort, each with the columns it means.
 SORTS = {
     "whose": "is_local DESC, word IN ('restored', 'refreshed'), domain NULLS FIRST, kind, id",
@@ -21,13 +22,18 @@ SORTS = {
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which rows. Empty means all; `words` are states or outcomes, `domains` have their subdomains with them."""
+    """Which rows. Empty means all; `words` are states or outcomes, domains have their subdomains with them.
+
+    `records` are kind and id of all that may be shown; None: no matter which.
+    """
 
     kinds: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     local: bool | None = None
+    without_domains: tuple[str, ...] = ()
+    records: Sequence[tuple[str, int]] | None = None
     limit: int | None = None
     sort: str = "whose"
 
@@ -62,9 +68,13 @@ def _question(path: Path, wanted: Wanted, columns: set[str], *, limited: bool = 
         if chosen:
             conditions.append(f"list_contains(?, {column})" if column in columns else "false")
             values += [list(chosen)] if column in columns else []
-    if wanted.domains:
-        conditions.append("EXISTS (SELECT 1 FROM unnest(?) AS u(d) WHERE domain = d OR ends_with(domain, '.' || d))")
-        values.append(list(wanted.domains))
+    for negation, domains in (("", wanted.domains), ("NOT ", wanted.without_domains)):
+        if domains:
+            conditions.append(f"{negation}EXISTS (SELECT 1 FROM unnest(?) AS u(d) WHERE {_IN_DOMAIN})")
+            values.append(list(domains))
+    if wanted.records is not None:
+        conditions.append("(kind, id) IN (SELECT unnest(?::VARCHAR[]), unnest(?::BIGINT[]))")
+        values += [[kind for kind, _ in wanted.records], [record_id for _, record_id in wanted.records]]
     if wanted.local is not None:
         conditions.append("is_local" if wanted.local else "NOT is_local")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""

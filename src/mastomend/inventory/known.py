@@ -38,6 +38,14 @@ def top_domains(inventory: Inventory) -> list[tuple[str, int]]:
     ).fetchall()
 
 
+def own(inventory: Inventory, most: int) -> list[tuple[str, int]]:
+    """Some broken records of this server's own users, by kind and id."""
+    return inventory.work.connection.execute(
+        "SELECT DISTINCT kind, id FROM findings WHERE is_local AND state <> ? ORDER BY kind, id LIMIT ?",
+        [State.UNSERVABLE.value, most],
+    ).fetchall()
+
+
 def obstacles(inventory: Inventory) -> list[tuple[str, int]]:
     """What keeps files from being looked at, with the number of files behind each; the greatest."""
     return inventory.work.connection.execute(

@@ -123,11 +123,20 @@ def scan_sql(
     if described:
         selected += _description(kinds, schema)
     names_a_file = " OR ".join(f"t.{kind.column('file_name')} <> ''" for kind in kinds)
-    chosen = conditions(
-        kinds[0], selection, lambda text: literal(text, schema.encoding), is_local(kinds[0], "t", schema.encoding)
-    )
-    where = " AND ".join(f"({one})" for one in (names_a_file, *chosen))
+    where = " AND ".join(f"({one})" for one in (names_a_file, *_chosen(kinds[0], schema, selection)))
     return f"SELECT {', '.join(selected)} FROM {table} t WHERE {where}"
+
+
+def _chosen(kind: Kind, schema: Schema, selection: Selection) -> list[str]:
+    return conditions(
+        kind, selection, lambda text: literal(text, schema.encoding), is_local(kind, "t", schema.encoding)
+    )
+
+
+def selected_ids_sql(kind: Kind, schema: Schema, selection: Selection) -> str:
+    """The ids of what is selected, whether it names a file or not."""
+    where = " AND ".join(f"({one})" for one in _chosen(kind, schema, selection))
+    return f"SELECT t.id::int8 AS id FROM {kind.table} t WHERE {where or 'true'}"
 
 
 def _description(kinds: Sequence[Kind], schema: Schema) -> list[str]:

@@ -1,7 +1,8 @@
 """Which records a command looks at, as conditions in PostgreSQL: what is not selected never leaves it. Pure.
 
 A selection names domains (with their subdomains), accounts, posts, local or remote records; all that it names must be met. What
-belongs to no domain, no account, no post (a site upload, a provider's icon) is not selected by one.
+belongs to no domain, no account, no post (a site upload, a provider's icon) is not selected by one. A preview card is of
+the server whose page it shows.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Selection:
     def needs(self, kind: Kind) -> dict[str, set[str]]:
         """The columns, by table, that choosing among that kind's records takes."""
         needs: dict[str, set[str]] = {}
+        if (self.domains or self.without_domains) and kind is PREVIEW_CARDS:
+            needs["preview_cards"] = {"url"}
         if self.accounts and kind.owner in (Owner.ACCOUNT, Owner.ACCOUNT_ID):
             needs["accounts"] = {"id", "username", "domain"}
         if self.statuses and kind.owner is Owner.ACCOUNT_ID:
@@ -59,6 +62,20 @@ class Selection:
 
 
 EVERYTHING = Selection()
+
+
+def unknown_sql(selection: Selection, literal: Callable[[str], str]) -> str | None:
+    """Those of the selected accounts and posts that are not there, by their `name`; None: none is selected."""
+    looked_for = [
+        f"SELECT {literal(str(Selection(accounts=(one,))))} AS name "
+        f"WHERE NOT EXISTS (SELECT 1 FROM accounts a WHERE {_is_one_of('a', (one,), literal)})"
+        for one in selection.accounts
+    ]
+    looked_for += [
+        f"SELECT {literal(one)} AS name WHERE NOT EXISTS (SELECT 1 FROM statuses s WHERE {_is_status((one,), literal)})"
+        for one in selection.statuses
+    ]
+    return " UNION ALL ".join(looked_for) or None
 
 
 def parse_account(text: str, own_domains: Iterable[str]) -> Account:
@@ -112,10 +129,9 @@ def conditions(kind: Kind, selection: Selection, literal: Callable[[str], str], 
     if selection.local is not None:
         found.append(is_local if selection.local else f"NOT ({is_local})")
     if selection.domains:
-        found.append(_of_owner(kind, lambda a: _in_domains(f"{a}.domain", selection.domains, literal)))
+        found.append(_of_domains(kind, selection.domains, literal))
     if selection.without_domains:
-        outside = _of_owner(kind, lambda a: _in_domains(f"{a}.domain", selection.without_domains, literal))
-        found.append(f"NOT coalesce({outside}, false)")
+        found.append(f"NOT coalesce({_of_domains(kind, selection.without_domains, literal)}, false)")
     if selection.accounts:
         found.append(_of_account(kind, lambda a: _is_one_of(a, selection.accounts, literal)))
     if selection.statuses:
@@ -123,8 +139,16 @@ def conditions(kind: Kind, selection: Selection, literal: Callable[[str], str], 
     return found
 
 
-def _of_owner(kind: Kind, condition: Callable[[str], str]) -> str:
-    return condition("t") if kind.owner is Owner.DOMAIN else _of_account(kind, condition)
+#: The host in a card's address. Written without a backslash: a server may read them in more than one way.
+_HOST_OF_PAGE = "lower(substring(t.url from '^https?://(?:[^/@]*@)?([^/:?#]+)'))"
+
+
+def _of_domains(kind: Kind, domains: Iterable[str], literal: Callable[[str], str]) -> str:
+    if kind is PREVIEW_CARDS:
+        return _in_domains(_HOST_OF_PAGE, domains, literal)
+    if kind.owner is Owner.DOMAIN:
+        return _in_domains("t.domain", domains, literal)
+    return _of_account(kind, lambda a: _in_domains(f"{a}.domain", domains, literal))
 
 
 def _of_account(kind: Kind, condition: Callable[[str], str]) -> str:
@@ -154,12 +178,7 @@ def _is_one_of(row: str, accounts: Iterable[Account], literal: Callable[[str], s
 
 
 def _of_status(kind: Kind, statuses: Iterable[str], literal: Callable[[str], str]) -> str:
-    named = list(statuses)
-    ids = [text for text in named if text.isdecimal()]
-    addresses = ", ".join(literal(text) for text in named if not text.isdecimal())
-    ways = [f"s.id IN ({', '.join(ids)})"] if ids else []
-    ways += [f"s.uri IN ({addresses}) OR s.url IN ({addresses})"] if addresses else []
-    which = " OR ".join(ways)
+    which = _is_status(statuses, literal)
     if kind.owner is Owner.ACCOUNT_ID:
         return f"EXISTS (SELECT 1 FROM statuses s WHERE s.id = t.status_id AND ({which}))"
     if kind is PREVIEW_CARDS:
@@ -168,3 +187,12 @@ def _of_status(kind: Kind, statuses: Iterable[str], literal: Callable[[str], str
             f"WHERE p.preview_card_id = t.id AND ({which}))"
         )
     return "false"
+
+
+def _is_status(statuses: Iterable[str], literal: Callable[[str], str]) -> str:
+    named = list(statuses)
+    ids = [text for text in named if text.isdecimal()]
+    addresses = ", ".join(literal(text) for text in named if not text.isdecimal())
+    ways = [f"s.id IN ({', '.join(ids)})"] if ids else []
+    ways += [f"s.uri IN ({addresses}) OR s.url IN ({addresses})"] if addresses else []
+    return " OR ".join(ways)
