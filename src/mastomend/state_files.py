@@ -57,3 +57,15 @@ def private_file(path: Path) -> int:
 def make_private_file(path: Path) -> None:
     """As `private_file`, for somebody else to open."""
     os.close(private_file(path))
+
+
+def replace_text(path: Path, text: str, mode: int) -> None:
+    """Put a file that others read in the place of what was there, at once: nobody ever reads half of it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.chmod(mode)
+    temporary.replace(path)

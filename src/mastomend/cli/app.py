@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mastomend import __version__
-from mastomend.cli import check, cleanup, demo, history, repair, show
+from mastomend.cli import check, cleanup, demo, history, repair, show, systemd
 from mastomend.cli.context import GlobalOptions
 from mastomend.cli.help import Command
 from mastomend.cli.output import (
@@ -88,6 +88,7 @@ for _name, _command, _examples in (
     ("history", history.history_command, history.HISTORY_EXAMPLES),
     ("undo", history.undo_command, history.UNDO_EXAMPLES),
     ("cleanup", cleanup.cleanup_command, cleanup.EXAMPLES),
+    ("systemd", systemd.systemd_command, systemd.EXAMPLES),
     ("demo", demo.demo_command, demo.EXAMPLES),
 ):
     app.command(_name, cls=Command, epilog=_examples)(_command)

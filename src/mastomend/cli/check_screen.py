@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
-from mastomend.cli.output import clock, count, escape, own_lines, result
+from mastomend.cli.output import NONE, clock, count, escape, own_lines, result, show_table
 from mastomend.commands.check_report import CheckReport
 from mastomend.outcomes import Outcome
 from mastomend.vocabulary import State
@@ -16,7 +14,7 @@ def show(report: CheckReport, next_command: str, without_limit: str, findings: s
     """
     note = f" ({escape(report.version.note)})" if report.version.note else ""
     result.print(f"{escape(report.domain)}, Mastodon {report.version.name}{note}, media in {escape(report.storage)}")
-    result.print(_table(report))
+    _show_table(report)
     for reason in report.mass_loss:
         result.print(f"[bold red]{escape(reason)}[/]")
     if report.mass_loss:
@@ -36,33 +34,30 @@ def show(report: CheckReport, next_command: str, without_limit: str, findings: s
             "open. Run check again when it is over."
         )
     if not report.is_whole:
-        result.print(f"What it is: [bold]{escape(findings)}[/]")
+        result.print(f"What it is: [command]{escape(findings)}[/]")
     _show_next(report, next_command, without_limit)
 
 
-def _table(report: CheckReport) -> Table:
+def _show_table(report: CheckReport) -> None:
     states = [s for s in State if any(k.states[s] for k in report.kinds)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("kind")
-    for name in ("records", "broken", "files", *(s.value for s in states)):
-        table.add_column(name, justify="right")
+    rows = []
     for kind in report.kinds:
         if kind.expected:
-            style = "red" if kind.records_broken else None
             cells = [kind.records, kind.records_broken, kind.expected, *(kind.states[s] for s in states)]
-            table.add_row(kind.kind, *(f"{n:,}" if n else "·" for n in cells), style=style)
-    return table
+            style = "red" if kind.records_broken else None
+            rows.append(([kind.kind, *(f"{n:,}" if n else NONE for n in cells)], style))
+    show_table(["kind", "records", "broken", "files", *(s.value for s in states)], rows)
 
 
 def _show_next(report: CheckReport, next_command: str, without_limit: str) -> None:
     """The one command to run next."""
     if report.mass_loss:
-        result.print(f"If the files really are gone: [bold]{escape(without_limit)}[/]")
+        result.print(f"If the files really are gone: [command]{escape(without_limit)}[/]")
     elif report.new:
-        result.print(f"Next: [bold]{escape(next_command)}[/]")
+        result.print(f"Next: [command]{escape(next_command)}[/]")
     elif report.known[Outcome.DEFERRED] and report.next_try is not None:
         result.print(f"The deferred ones are due from {clock(report.next_try)} on:")
-        result.print(f"  [bold]{escape(f'{next_command} --deferred --apply')}[/]")
+        result.print(f"  [command]{escape(f'{next_command} --deferred --apply')}[/]")
 
 
 def _show_broken(report: CheckReport, findings: str) -> None:

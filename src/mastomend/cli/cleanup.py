@@ -86,4 +86,4 @@ def show(report: CleanupReport, apply_command: str) -> None:
     for line in report.left[:20]:
         result.print(f"[yellow]left:[/] {escape(line)}")
     if not report.applied and (report.files or report.scans or report.runs):
-        result.print(f"Nothing was changed. Next: [bold]{escape(apply_command)}[/]")
+        result.print(f"Nothing was changed. Next: [command]{escape(apply_command)}[/]")

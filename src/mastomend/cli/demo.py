@@ -85,7 +85,7 @@ def _stay(event: Running) -> None:
     from mastomend.cli.output import command_line, escape, result
 
     command = command_line(event.env, event.env.parent / "state", "check")
-    result.print(f"\nStill running. In another terminal: [bold]{escape(command)}[/]\nCtrl-C ends it.")
+    result.print(f"\nStill running. In another terminal: [command]{escape(command)}[/]\nCtrl-C ends it.")
     try:
         while True:
             time.sleep(3600)

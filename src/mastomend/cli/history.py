@@ -195,4 +195,4 @@ def show(report: UndoReport, apply_command: str) -> None:
         verb = "would stay" if not report.applied else "stayed"
         result.print(f"{count(report.conflicts, 'record')} {verb} as they are, for the reasons above.")
     if not report.applied and report.reverted:
-        result.print(f"Next: [bold]{escape(apply_command)}[/]")
+        result.print(f"Next: [command]{escape(apply_command)}[/]")

@@ -26,9 +26,9 @@ def show_run(past: PastRun, reasons: Mapping[tuple[Outcome, str], int], show: st
     _show(past)
     for line in reason_lines(reasons):
         result.print(line)
-    result.print(f"Record by record: [bold]{escape(show)}[/]")
+    result.print(f"Record by record: [command]{escape(show)}[/]")
     if past.rows_changed or past.files_written or past.files_moved:
-        result.print(f"To take it back: [bold]{escape(undo)}[/]")
+        result.print(f"To take it back: [command]{escape(undo)}[/]")
 
 
 def show_lost(entries: Sequence[Entry], names: Mapping[tuple[str, int], str], from_backup: str) -> None:
@@ -36,7 +36,7 @@ def show_lost(entries: Sequence[Entry], names: Mapping[tuple[str, int], str], fr
     local = sum(entry.is_local for entry in entries)
     if local:
         result.print(f"[bold red]{count(local, 'file')} of your own users {'is' if local == 1 else 'are'} lost.[/]")
-        result.print(f"Look for a backup: [bold]{escape(from_backup)}[/]\n")
+        result.print(f"Look for a backup: [command]{escape(from_backup)}[/]\n")
     for entry in entries:
         record = f"{entry.kind} {entry.id}"
         name = names.get((entry.kind, entry.id))

@@ -14,13 +14,15 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from rich.console import Console as RichConsole
+from rich.table import Table
 from rich.text import Text
+from rich.theme import Theme
 
 from mastomend.errors import ConfigurationError, MastomendError, OutputError
 
@@ -31,7 +33,7 @@ _PLAIN = {"·": "-", "…": "...", "→": "->", "×": "x", "•": "*", "\u00a0":
 
 
 class Console(RichConsole):
-    """rich's, for text that was escaped here."""
+    """rich's, for text that was escaped here. On a terminal it breaks lines between words, and never inside a `[command]`."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         rendered = super().render_str(text, **options)
@@ -39,18 +41,34 @@ class Console(RichConsole):
         return rendered
 
     def print(self, *objects: Any, **options: Any) -> None:
+        if self.is_terminal and len(objects) == 1 and isinstance(objects[0], str):
+            lines = self.render_str(objects[0], markup=options.pop("markup", None)).split("\n", allow_blank=True)
+            objects = (Text("\n").join(short for line in lines for short in self._fitted(line)),)
         try:
             super().print(*objects, **options)
         except OSError as error:
             raise cannot_write(error) from None
+
+    def _fitted(self, line: Text) -> list[Text]:
+        """Lines that fit, indented as the first is. A command has a line of its own, however long: it is copied."""
+        if line.cell_len <= self.width:
+            return [line]
+        start = min((span.start for span in line.spans if span.style == "command"), default=None)
+        if start is not None:
+            before = line[:start]
+            before.rstrip()
+            return [*(self._fitted(before) if before else ()), Text("  ") + line[start:]]
+        indent = len(line.plain) - len(line.plain.lstrip(" "))
+        return [Text(" " * indent) + one for one in line[indent:].wrap(self, max(self.width - indent, 20))]
 
     def on_broken_pipe(self) -> NoReturn:
         """Whoever read our output has gone."""
         raise OutputError("The output was closed before everything was written.")
 
 
-result = Console(soft_wrap=True, highlight=False, emoji=False)
-log = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+_THEME = Theme({"command": "bold"})
+result = Console(soft_wrap=True, highlight=False, emoji=False, theme=_THEME)
+log = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False, theme=_THEME)
 
 
 class _Aside:
@@ -178,7 +196,10 @@ def show_error(error: MastomendError) -> None:
     write_log(f"Error: {error.message} Next: {error.hint}")
     log.print(f"[bold red]Error:[/] {escape(error.message)}")
     if error.hint:
-        log.print(f"[bold]Next:[/] {escape(error.hint)}")
+        before, colon, command = error.hint.rpartition(": ")
+        is_command = bool(colon) and "mastomend " in command
+        said = f"{escape(before)}: [command]{escape(command)}[/]" if is_command else escape(error.hint)
+        log.print(f"[bold]Next:[/] {said}")
 
 
 def escape(text: str) -> str:
@@ -211,14 +232,34 @@ def size(n: int) -> str:
     return f"{amount:.1f} TB"
 
 
+def show_table(headings: Sequence[str], rows: Iterable[tuple[Sequence[str], str | None]]) -> None:
+    """Rows, each with its style: the first column to the left, numbers to the right. Where they are too wide for the
+    terminal, a line each in words.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+    some = list(rows)
+    for cells, style in some:
+        table.add_row(*map(escape, cells), style=style)
+    if table.__rich_measure__(result, result.options.update(max_width=10_000)).minimum <= result.width:
+        result.print(table)
+        return
+    for (first, *cells), style in some:
+        said = ", ".join(f"{cell} {heading}" for heading, cell in zip(headings[1:], cells, strict=True) if cell != NONE)
+        result.print(f"{escape(first)}: {escape(said)}", style=style)
+
+
 def own_lines(names: Sequence[str], own: Sequence[tuple[str, int]], number: int, rest: str) -> Iterator[str]:
     """This server's own users' records, a few by name and kind; `rest` is the command that shows the others."""
     for name, (kind, _) in zip(names, own, strict=True):
         yield f"  [bold red]{escape(name)}[/]  {escape(kind)}"
     if number > len(own):
-        yield f"  … and {number - len(own):,} more: [bold]{escape(rest)}[/]"
+        yield f"  … and {number - len(own):,} more: [command]{escape(rest)}[/]"
 
 
+#: A cell of a table that stands for 0.
+NONE = "·"
 #: For those who know that what is missing really is gone.
 WITHOUT_LIMIT = "--max-missing 100%"
 

@@ -12,18 +12,18 @@ from mastomend.reasons import Reason
 
 #: What a dry run says of the records that would be restored from each source.
 SOURCES = {
-    "original": "can be made from their own original",
-    "elsewhere": "are in the storage under another name",
-    "backup": "are in the backup",
-    "origin": "can be asked for at their origin",
-    "page": "can be asked for at the page they show",
-    "none": "have no source left, or must be left alone; the report says why for each",
+    "original": "to be made from the original that is still there",
+    "elsewhere": "in the storage under another name",
+    "backup": "in the backup",
+    "origin": "to be asked for at the origin",
+    "page": "to be asked for at the page it shows",
+    "none": "without a source, or to be left alone: the report says why",
 }
 
 
 _BY_OTHERS = {
-    Engine.SIDEKIQ: "are emptied and handed to Mastodon's workers, where its kind has one; else asked for directly",
-    Engine.RESET: "are emptied, for Mastodon to fetch on its next occasion",
+    Engine.SIDEKIQ: "to be emptied and handed to Mastodon's workers where the kind has one, else asked for directly",
+    Engine.RESET: "to be emptied, for Mastodon to fetch on its next occasion",
 }
 
 
@@ -56,15 +56,15 @@ def _show_intended(report: RepairReport, options: RepairOptions, commands: Comma
             by_others = _BY_OTHERS.get(options.engine) if source in ("origin", "page") else None
             result.print(f"{found:>9,} {by_others or words}")
     _show_resting(report, commands.findings)
-    result.print(f"Record by record: [bold]{escape(commands.show)}[/]")
+    result.print(f"Record by record: [command]{escape(commands.show)}[/]")
     for reason in report.mass_loss:
         result.print(f"[bold red]{escape(reason)}[/]")
     if report.mass_loss:
         result.print("Is everything mounted that should be, and is it the right storage? With --apply this stops.")
         result.print("Nothing was changed. If the files really are gone:")
-        result.print(f"  [bold]{escape(commands.without_limit)}[/]")
+        result.print(f"  [command]{escape(commands.without_limit)}[/]")
     else:
-        result.print(f"Nothing was changed. Next: [bold]{escape(commands.again)}[/]")
+        result.print(f"Nothing was changed. Next: [command]{escape(commands.again)}[/]")
 
 
 def _show_done(report: RepairReport, options: RepairOptions, commands: Commands) -> None:
@@ -74,7 +74,7 @@ def _show_done(report: RepairReport, options: RepairOptions, commands: Commands)
         for line in own_lines(report.names, report.own, report.lost_local, f"{commands.show} --local --limit 0"):
             result.print(line)
         result.print("A backup may have them (repair --from DIR). What you can tell them stands at the end of:")
-        result.print(f"  [bold]{escape(commands.show)} --local[/]\n")
+        result.print(f"  [command]{escape(commands.show)} --local[/]\n")
     for line in reason_lines(report.reasons):
         result.print(line)
     mended = report.outcomes[Outcome.RESTORED] + report.outcomes[Outcome.REFRESHED]
@@ -83,12 +83,12 @@ def _show_done(report: RepairReport, options: RepairOptions, commands: Commands)
         f"({report.duration_s:.1f} s)"
     )
     _show_resting(report, commands.findings)
-    result.print(f"Record by record: [bold]{escape(commands.show)}[/]")
+    result.print(f"Record by record: [command]{escape(commands.show)}[/]")
     if report.outcomes[Outcome.DEFERRED]:
         result.print(f"{count(report.outcomes[Outcome.DEFERRED], 'record')} may succeed later; when they are due:")
-        result.print(f"  [bold]{escape(commands.later)}[/]")
+        result.print(f"  [command]{escape(commands.later)}[/]")
     if mended:
-        result.print(f"To take this back: [bold]{escape(commands.undo)}[/]")
+        result.print(f"To take this back: [command]{escape(commands.undo)}[/]")
 
 
 def reason_lines(reasons: Mapping[tuple[Outcome, str], int]) -> Iterator[str]:
@@ -105,6 +105,6 @@ def _show_resting(report: RepairReport, findings: str) -> None:
         what = count(report.resting, "record")
         said = "is" if report.resting == 1 else "are"
         result.print(f"{what} {said} not asked for again yet: gone at the origin, or of no use when it came.")
-        result.print(f"   Which: [bold]{escape(findings)}[/]   All the same: --again")
+        result.print(f"   Which: [command]{escape(findings)}[/]   All the same: --again")
     if report.not_taken:
         result.print(f"{count(report.not_taken, 'more broken record')} are left for the next run (--limit).")

@@ -17,10 +17,10 @@ _STYLES = {"restored": "green", "refreshed": "green", "deferred": "yellow"}
 
 
 _FOR_USERS = (
-    "What your own users miss no other server has: look for a backup (repair --from DIR --apply). If there is none, they",
-    "can upload it again. A text for them:",
-    "   A fault on our side has lost files of yours: the picture of your profile, or pictures in posts. If you still have",
-    "   them, please upload them again. We are sorry.",
+    "What your own users miss no other server has: look for a backup (repair --from DIR --apply). If there is none, they can "
+    "upload it again. A text for them:",
+    "   A fault on our side has lost files of yours: the picture of your profile, or pictures in posts. If you still have "
+    "them, please upload them again. We are sorry.",
 )
 
 

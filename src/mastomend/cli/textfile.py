@@ -16,6 +16,7 @@ import typer
 
 from mastomend.errors import ConfigurationError
 from mastomend.outcomes import OF_RECORDS, UNDONE, Outcome
+from mastomend.state_files import replace_text
 
 if TYPE_CHECKING:
     from mastomend.commands.check_report import CheckReport
@@ -106,10 +107,7 @@ def _escaped(text: str) -> str:
 
 
 def _write(path: Path, domain: str, metrics: list[_Metric]) -> None:
-    temporary = path.with_suffix(".prom.tmp")
     try:
-        temporary.write_text("\n".join(_lines(domain, metrics)) + "\n", encoding="utf-8")
-        temporary.chmod(0o644)  # the collector is another user
-        temporary.replace(path)
+        replace_text(path, "\n".join(_lines(domain, metrics)) + "\n", 0o644)  # the collector is another user
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None

@@ -276,9 +276,14 @@ def _credentials(settings: S3Storage) -> Callable[[], Any]:
     chain: list[Any] = []
 
     def find() -> Credentials:
-        import botocore.session
-        from botocore.exceptions import BotoCoreError
-
+        try:
+            import botocore.session
+            from botocore.exceptions import BotoCoreError
+        except ModuleNotFoundError:
+            raise ConfigurationError(
+                f"{settings}: AWS_ACCESS_KEY_ID is not set, and to ask AWS's own chain for keys botocore is needed.",
+                hint="Set the key in .env.production, or install it where Mastomend is: pip install 'mastomend[aws]'.",
+            ) from None
         try:
             if not chain:
                 chain.append(botocore.session.get_session().get_credentials())

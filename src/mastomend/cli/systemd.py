@@ -1,0 +1,74 @@
+"""`mastomend systemd`."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mastomend.cli import context as cli_context
+from mastomend.cli.options import Apply, DryRun, Json, is_applied
+
+EXAMPLES = """
+Examples:
+  mastomend systemd                   # shows the units for this server
+  sudo mastomend systemd --apply      # writes them
+  sudo mastomend systemd --apply --user mastodon
+"""
+
+
+def systemd_command(
+    ctx: typer.Context,
+    apply: Apply = False,
+    dry_run: DryRun = False,
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who runs them. Default: the owner of Mastodon's settings.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where they go. Default: /etc/systemd/system.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Make the timers of systemd: a check every night, another try of what was deferred every hour."""
+    from mastomend.cli.output import command_line, emit_json, escape, result
+    from mastomend.commands.systemd import FOLDER, JOBS, install, units
+
+    given = cli_context.options(ctx)
+    apply = is_applied(apply, dry_run)
+    texts = units(cli_context.instance(ctx), _program(), given.env, given.state, user)
+    written = install(texts, folder or FOLDER, apply=apply)
+    left = [unit for unit in written if unit.became == "left"]
+    code = 1 if left else 0
+    if json:
+        found = [{"path": unit.path, "became": unit.became, "text": unit.text} for unit in written]
+        emit_json({"command": "systemd", "applied": apply, "units": found}, code)
+        return code
+    for unit in written:
+        if apply:
+            result.print(f"{escape(unit.became)}: {escape(str(unit.path))}")
+        elif unit.became == "shown":
+            result.print(f"[bold]{escape(str(unit.path))}[/]")
+            result.print(unit.text, markup=False)
+    for unit in left:
+        result.print(f"[yellow]left:[/] {escape(str(unit.path))} was not made by this command.")
+    if apply:
+        timers = " ".join(f"{job.name}.timer" for job in JOBS)
+        result.print(f"Next: [command]systemctl daemon-reload && systemctl enable --now {timers}[/]")
+    else:
+        words = ["systemd", "--apply"]
+        words += [] if user is None else ["--user", shlex.quote(user)]
+        words += [] if folder is None else ["--folder", shlex.quote(str(folder))]
+        command = f"sudo {command_line(given.env, given.state, ' '.join(words))}"
+        result.print(f"Nothing was written. Next: [command]{escape(command)}[/]")
+    return code
+
+
+def _program() -> list[str]:
+    """This tool with its path, as a unit needs it."""
+    called = Path(sys.argv[0])
+    found = shutil.which("mastomend") or (str(called.absolute()) if called.name == "mastomend" else None)
+    return [found] if found else [sys.executable, "-m", "mastomend"]

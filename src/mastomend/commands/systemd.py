@@ -1,0 +1,156 @@
+"""systemd's units for this instance: the check of every night, and another try of what was deferred."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from mastomend.commands.instance import Instance
+from mastomend.errors import ConfigurationError
+from mastomend.mastodon.storage_settings import FilesystemStorage
+from mastomend.state_files import replace_text
+
+#: Where an administrator's own units belong.
+FOLDER = Path("/etc/systemd/system")
+#: How a file begins that may be made anew.
+MADE_HERE = "# Made by `mastomend systemd`"
+_TEMPLATES = Path(__file__).parents[1] / "units"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something done from a timer. `code_1` says what exit code 1 means to systemd."""
+
+    name: str
+    description: str
+    command: str
+    calendar: str
+    when: str
+    code_1: str
+
+
+JOBS = (
+    Job(
+        "mastomend-check",
+        "is anything newly broken?",
+        "check --new -q",
+        "*-*-* 04:17",
+        "every night",
+        "# 1 says that something is newly broken: the unit fails, and OnFailure= of your own can say so",
+    ),
+    Job(
+        "mastomend-deferred",
+        "try again what was deferred",
+        "repair --deferred --apply -q",
+        "hourly",
+        "every hour",
+        "# 1 says that something is still broken, which is nothing systemd should worry about; 4 is a safety stop\n"
+        "SuccessExitStatus=1",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A unit: its file, its text, and what became of it: `shown`, `written`, `unchanged`, or `left` as it is not ours."""
+
+    path: Path
+    text: str
+    became: str
+
+
+def units(
+    instance: Instance, program: Sequence[str], env: Path | None, state: Path | None, owner: str | None
+) -> dict[str, str]:
+    """The units' texts by file name. `program` is the tool, as words; `env` and `state` as they were named.
+
+    Raises:
+        ConfigurationError: that user does not exist.
+    """
+    user, group = _owner(instance, owner)
+    named = [(option, path) for option, path in (("--env", env), ("--state", state)) if path is not None]
+    words = [*program, *(word for option, path in named for word in (option, os.fspath(path.absolute())))]
+    command = " ".join(_word(word).replace("$", "$$") for word in words)
+    found = {}
+    for job in JOBS:
+        values = {
+            "name": job.name,
+            "description": job.description,
+            "user": user,
+            "group": group,
+            "folder": str(instance.folder).replace("%", "%%"),
+            "command": f"{command} {job.command}",
+            "success": job.code_1,
+            "writable": _writable(instance, state),
+            "when": job.when,
+            "calendar": job.calendar,
+        }
+        for kind in ("service", "timer"):
+            text = (_TEMPLATES / kind).read_text(encoding="utf-8")
+            found[f"{job.name}.{kind}"] = Template(text).substitute(values)
+    return found
+
+
+def install(texts: dict[str, str], folder: Path, *, apply: bool) -> list[Written]:
+    """Write them there, or say what would be written. A file of the same name that was not made here is left as it is.
+
+    Raises:
+        ConfigurationError: the folder cannot be written.
+    """
+    written = []
+    for name, text in texts.items():
+        path = folder / name
+        try:
+            old = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+            if old is not None and not old.startswith(MADE_HERE):
+                became = "left"
+            elif old == text:
+                became = "unchanged"
+            elif apply:
+                replace_text(path, text, 0o644)
+                became = "written"
+            else:
+                became = "shown"
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path} cannot be written: {error.strerror}.", hint="Run it as root, or name another --folder."
+            ) from None
+        written.append(Written(path, text, became))
+    return written
+
+
+def _owner(instance: Instance, named: str | None) -> tuple[str, str]:
+    """Whoever runs Mastodon: the one that was named, else the owner of its settings."""
+    try:
+        if named is not None:
+            user = pwd.getpwnam(named)
+        else:
+            env = instance.folder / ".env.production"
+            user = pwd.getpwuid((env if env.exists() else instance.folder).stat().st_uid)
+        return user.pw_name, grp.getgrgid(user.pw_gid).gr_name
+    except (KeyError, OSError):
+        who = named or "the owner of Mastodon's settings"
+        raise ConfigurationError(
+            f"There is no user {who} here.", hint="Name the user that runs Mastodon: --user NAME."
+        ) from None
+
+
+def _writable(instance: Instance, state: Path | None) -> str:
+    """What a service may write besides `/var/lib/mastomend`. The media may be away: that must not keep it from saying so."""
+    storage = instance.configuration.storage
+    paths = [Path(storage.root)] if isinstance(storage, FilesystemStorage) else []
+    paths += [state] if state is not None else []
+    return "\n".join(f"ReadWritePaths=-{_word(os.fspath(path.absolute()))}" for path in paths)
+
+
+def _word(text: str) -> str:
+    """One word as systemd reads it, which is not how a shell does; `%` begins something of its own."""
+    if not text.isprintable():
+        raise ConfigurationError(f"{text!r} cannot stand in a unit.", hint="Give that file or folder another name.")
+    plain = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return plain if plain == text and not any(c in text for c in " '#;") else f'"{plain}"'
