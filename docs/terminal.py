@@ -1,4 +1,4 @@
-"""Makes `terminal.svg`, the picture in the README, from a real run: a broken instance as the demo has it, `check`, then `repair --apply`.
+"""Makes `terminal.svg`, the picture in the README, from a real run: the demo's broken instance, `check`, `repair --apply`.
 
 Run it from the project's root: `.venv/bin/python docs/terminal.py`.
 """
@@ -28,7 +28,8 @@ COMMANDS = (["check"], ["repair", "--apply"])
 FRAME = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" role="img">
 <title>What mastomend check and mastomend repair print</title>
 <style>
-.{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, monospace; font-size: {char_height}px; line-height: {line_height}px; }}
+.{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, monospace;
+  font-size: {char_height}px; line-height: {line_height}px; }}
 .{unique_id}-title {{ font-size: 18px; font-weight: bold; font-family: sans-serif; }}
 {styles}
 </style>
@@ -52,7 +53,12 @@ def main() -> None:
         _populate(instance, network)
         for _ in _break(instance):
             pass
-        environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state"), "FORCE_COLOR": "1", "COLUMNS": str(COLUMNS)}
+        environment = {
+            **os.environ,
+            "XDG_STATE_HOME": str(folder / "state"),
+            "FORCE_COLOR": "1",
+            "COLUMNS": str(COLUMNS),
+        }
         for words in COMMANDS:
             done = subprocess.run(
                 [str(Path(sys.executable).with_name("mastomend")), *words], cwd=instance.folder, env=environment,

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
+import zipfile
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from mastomend.cli.check import document as check_document
 from mastomend.cli.cleanup import document as cleanup_document
 from mastomend.cli.history import document as history_document
 from mastomend.cli.history import lost_document, undo_document
+from mastomend.cli.manual import page as manual_page
 from mastomend.cli.repair import document as repair_document
 from mastomend.cli.show import document as show_document
 from mastomend.commands.check_report import CheckReport, Cost, KindReport
@@ -154,3 +159,37 @@ def test_every_advice_is_in_the_table() -> None:
     assert {r.value: r.advice for r in Reason if r.advice} == {
         name: advice for name, advice in told.items() if not re.match("nothing(:|$)", advice)
     }
+
+
+def test_the_manual_page_is_that_of_the_commands() -> None:
+    made = manual_page(typer.main.get_command(app))
+    assert text("docs/man/mastomend.1") == made, "python -m mastomend.cli.manual > docs/man/mastomend.1"
+    if shutil.which("groff"):
+        done = subprocess.run(
+            ["groff", "-man", "-Tutf8", "-ww", "-z"], input=made, capture_output=True, text=True, check=True
+        )
+        assert done.stderr == ""
+
+
+def test_the_wheel_holds_what_an_admin_needs(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in ("how-to/docker.md", "reference/commands.md", "json.md"):
+        assert any(one.endswith(f"share/doc/mastomend/docs/{name}") for one in names), name
+    for name in ("share/man/man1/mastomend.1", "container/Containerfile", "mastomend/units/service", "CHANGELOG.md"):
+        assert any(one.endswith(name) for one in names), name
+    assert not any("/tests/" in one or one.endswith(".pyc") for one in names)
+
+
+def test_the_container_is_built_as_it_should_be() -> None:
+    """Where a builder is at hand it is built (`docker build`, `buildah bud`); here its rules are looked at."""
+    lines = text("deploy/container/Containerfile").splitlines()
+    instructions = [line.split()[0] for line in lines if re.match("[A-Z]+ ", line)]
+    assert instructions[0] == "FROM" and instructions[-2:] == ["ENTRYPOINT", "CMD"]
+    assert re.search(r"^FROM \S+:\d[\w.-]+$", text("deploy/container/Containerfile"), re.MULTILINE)
+    assert instructions.index("USER") < instructions.index("ENTRYPOINT"), "it does not run as root"
+    assert "VOLUME /var/lib/mastomend" in lines, "what undo needs outlives the container"
+    compose = text("deploy/container/compose.yaml")
+    assert "mastomend:/var/lib/mastomend" in compose and "env_file: .env.production" in compose

@@ -19,7 +19,7 @@ import typer
 from mastomend import __version__
 from mastomend.cli import check, cleanup, demo, history, repair, show, systemd
 from mastomend.cli.context import GlobalOptions
-from mastomend.cli.help import Command
+from mastomend.cli.help import Command, Group
 from mastomend.cli.output import (
     cannot_write,
     command_line,
@@ -42,6 +42,7 @@ DEFECT = 70
 
 app = typer.Typer(
     name="mastomend",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

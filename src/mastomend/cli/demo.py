@@ -27,7 +27,7 @@ def demo_command(
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the demo lives.")] = Path("mastomend-demo"),
     keep_running: Annotated[bool, typer.Option("--keep-running", help="Stay up until Ctrl-C.")] = False,
 ) -> int:
-    """A whole small instance on this machine: break it, check it, mend it."""
+    """Make a whole small instance here, break it, check it, mend it."""
     from mastomend.cli.output import escape, result
     from mastomend.cli.progress import progress
     from mastomend.demo.story import Running, story

@@ -37,7 +37,7 @@ def history_command(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RUN]",
+            metavar="RUN",
             help="Tell more of that run: its id, a beginning of it, or latest.",
             autocompletion=completion.runs,
         ),
@@ -47,7 +47,7 @@ def history_command(
     ] = False,
     json: Json = False,
 ) -> int:
-    """List every run that changed something, and what it did; or what is lost for good."""
+    """List what every run did, or what is lost for good."""
     from mastomend.cli.history_screen import show_run, show_runs
     from mastomend.cli.output import command_line, emit_json
     from mastomend.commands.history import history, one

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Kinds = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KIND]...",
+        metavar="KIND",
         help="Kinds to look at: accounts/avatars, avatars, or accounts for all of a class. Default: all.",
         autocompletion=completion.kinds,
     ),

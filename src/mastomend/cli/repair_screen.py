@@ -63,6 +63,8 @@ def _show_intended(report: RepairReport, options: RepairOptions, commands: Comma
         result.print("Is everything mounted that should be, and is it the right storage? With --apply this stops.")
         result.print("Nothing was changed. If the files really are gone:")
         result.print(f"  [command]{escape(commands.without_limit)}[/]")
+    elif set(report.plan) == {"none"}:
+        result.print("Nothing of this can be mended as it is: the report says what can be done.")
     else:
         result.print(f"Nothing was changed. Next: [command]{escape(commands.again)}[/]")
 

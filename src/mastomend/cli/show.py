@@ -34,7 +34,7 @@ def show_command(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SCAN|RUN] [KIND]...",
+            metavar="SCAN|RUN|KIND",
             help="A scan's or run's id, a beginning of it, or latest (the default); and kinds.",
             autocompletion=completion.scans_runs_and_kinds,
             show_default=False,
@@ -63,7 +63,7 @@ def show_command(
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values on stdout.")] = False,
     json: Json = False,
 ) -> int:
-    """Show the findings of a check, or what became of each record in a repair."""
+    """Show what a check found or a repair did, record by record."""
     from mastomend.cli.output import emit_json
     from mastomend.commands.show import show
 

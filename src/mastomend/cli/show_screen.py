@@ -80,9 +80,9 @@ def _lines(row: Shown) -> Iterator[str]:
     what = f"{row.kind}{f' ({row.style})' if row.style else ''}"
     yield f"{who}{whose}  {escape(what)}  [{style}]{escape(row.word.replace('_', ' '))}[/]"
     said = [
-        _file(row),
+        row.key,
         row.said,
-        f"asked: {row.tried}" if row.tried else "",
+        _asked(row),
         f"earlier: {row.known}" if row.known else "",
     ]
     if row.next_try is not None:
@@ -92,8 +92,12 @@ def _lines(row: Shown) -> Iterator[str]:
             yield f"   {escape(one)}"
 
 
-def _file(row: Shown) -> str:
-    """A finding's file, and how much of it there is."""
-    if not row.key or row.actual_bytes is None or row.expected_bytes is None or row.word != "truncated":
-        return row.key
-    return f"{row.key}: {row.actual_bytes:,} bytes instead of {row.expected_bytes:,}"
+def _asked(row: Shown) -> str:
+    """Who was asked, and what each said, in words; the last one's is told anyway."""
+    known = {one.value for one in Reason}
+    said = []
+    for one in filter(None, row.tried.split("; ")):
+        source, _, reason = one.partition(": ")
+        is_told = reason == row.reason or reason not in known
+        said.append(source if is_told else f"{source} ({Reason(reason).words})")
+    return f"asked: {', '.join(said)}" if said else ""

@@ -33,7 +33,10 @@ def systemd_command(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Make the timers of systemd: a check every night, another try of what was deferred every hour."""
+    """Make timers of systemd for this server.
+
+    A check every night, and every hour another try of what was deferred. Nothing is started.
+    """
     from mastomend.cli.output import command_line, emit_json, escape, result
     from mastomend.commands.systemd import FOLDER, JOBS, install, units
 

@@ -40,8 +40,8 @@ def refuse_empty(scan: str, path: Path, broken: int, budget: int) -> None:
 
 
 def either(instance: Instance, name: str, *, is_run: bool | None = None) -> tuple[str, Path, bool]:
-    """The scan or the run of that name, its report, and whether it is a run. `latest` is the report written last, of runs or of
-    scans only where `is_run` says so.
+    """The scan or the run of that name, its report, and whether it is a run. `latest` is the report written last, of scans
+    only or of runs that were applied only where `is_run` says so.
 
     Raises:
         ConfigurationError: as above.
@@ -49,11 +49,20 @@ def either(instance: Instance, name: str, *, is_run: bool | None = None) -> tupl
     scans, runs = _kept(instance, "scans", "findings"), _kept(instance, "runs", "outcomes")
     where = f"Scans and runs are in {instance.state}."
     both = scans | runs
-    some = both if is_run is None else runs if is_run else scans
+    some = both if is_run is None else _applied(instance, runs) if is_run else scans
     if name == "latest" and some:
         name = max(some, key=lambda one: some[one].stat().st_mtime_ns)
-    found = chosen(name, both, "scan or run", where)
+    found = chosen(name, some if name == "latest" else both, "scan or run", where)
     return found, both[found], found in runs
+
+
+def _applied(instance: Instance, runs: dict[str, Path]) -> dict[str, Path]:
+    """Without dry runs, which have a report, and no outcomes in it."""
+    if not journal_path(instance.state).exists():
+        return {}
+    with contextlib.closing(Journal(instance.state)) as journal:
+        applied = {run.id for run in journal.runs()}
+    return {name: path for name, path in runs.items() if name in applied}
 
 
 def _kept(instance: Instance, folder: str, report: str) -> dict[str, Path]:

@@ -68,7 +68,9 @@ def _by_size(t: Target, file: ExpectedFile, size: int, store: Lookup) -> Finding
     if size == 0 and file.size != 0:
         return _finding(t, file.style, file.key, State.EMPTY, 0, "", file.size)
     if file.size is not None and size != file.size:
-        return _finding(t, file.style, file.key, State.TRUNCATED, size, f"recorded as {file.size} bytes", file.size)
+        return _finding(
+            t, file.style, file.key, State.TRUNCATED, size, f"{size:,} bytes instead of {file.size:,}", file.size
+        )
     return None
 
 

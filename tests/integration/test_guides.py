@@ -1,0 +1,152 @@
+"""The guides, executed: each line of a shell block as it is printed, on a broken instance.
+
+Only the place of Mastodon is another one. What cannot be had here (`sudo`, `systemctl`) is a stand-in that runs the rest of the
+line or writes down that it was called; what a guide leaves to the reader (`…`) is filled in.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from broken import record
+from conftest import MakeInstance
+
+from mastomend.demo.fediverse import Fediverse
+from mastomend.demo.instance import SimulatedInstance
+from mastomend.mastodon.kinds import EMOJIS, HEADERS, MEDIA_FILES
+
+DOCS = Path(__file__).parents[2] / "docs" / "how-to"
+#: Guides about what this test does not have: an inventory of a bucket, Mastodon's own workers (each tested elsewhere).
+NOT_HERE = {"listing-files.md", "many-machines.md", "docker.md", "from-a-backup.md"}
+STAND_INS = {
+    "sudo": 'while [ "${1#-}" != "$1" ]; do shift; [ "$1" = mastodon ] && shift; done\nexec "$@"',
+    "systemctl": 'echo "systemctl $*" >> "$CALLED"',
+    "rm": 'echo "rm $*" >> "$CALLED"',
+    "pip": 'echo "pip $*" >> "$CALLED"',
+}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page, without what indents them."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return ["\n".join(line.removeprefix(indent) for line in text.splitlines()) for indent, text in found]
+
+
+@pytest.fixture
+def server(make_instance: MakeInstance, network: Fediverse) -> SimulatedInstance:
+    """A server as the guides have it: `@user0@art.example` is broken, and others are."""
+    instance = make_instance()
+    art = network.add("art.example")
+    record(instance, origin=art, damage="missing", name="user0")
+    record(instance, HEADERS, origin=art, damage="missing", name="user1")
+    record(instance, EMOJIS, origin=network.add("example.org"), damage="missing")
+    artist = record(instance, origin=art, name="artist").id
+    record(instance, MEDIA_FILES, origin=art, damage="missing", account_id=artist, shortcode="x")
+    record(instance, damage="missing", name="alice")
+    for number in range(8):
+        record(instance, origin=art, name=f"sound{number}")
+    instance.media.write("accounts/avatars/kept", b"x")
+    return instance
+
+
+def surroundings(server: SimulatedInstance, folder: Path) -> dict[str, str]:
+    """The environment of a shell in which a guide is followed."""
+    programs = folder / "bin"
+    programs.mkdir()
+    tool = f'exec {sys.executable} -m mastomend "$@"'
+    for name, text in {**STAND_INS, "mastomend": tool}.items():
+        path = programs / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+    return {
+        **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "HOME": str(folder),
+        "XDG_STATE_HOME": str(folder / "state"),
+        "CALLED": str(folder / "called"),
+        "MASTOMEND_ENV": str(server.env),
+    }
+
+
+def lines(block: str, server: SimulatedInstance, folder: Path) -> list[str]:
+    """Its commands, for the place where Mastodon is here, and folders of this test."""
+    text = block.replace("/home/mastodon/live", str(server.folder)).replace(
+        "/etc/systemd/system", str(folder / "units")
+    )
+    text = text.replace("systemd --apply", f"systemd --apply --user root --folder {folder / 'units'}")
+    text = text.replace("systemd            #", "systemd --user root    #")
+    text = text.replace("/var/lib/node_exporter/textfile", str(folder / "units")).replace("/opt/mastomend/bin/", "")
+    text = text.replace("/tmp/mastomend", str(folder / "elsewhere"))
+    return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+GUIDES = sorted(page.name for page in DOCS.glob("*.md") if blocks(page, "sh") and page.name not in NOT_HERE)
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_a_guide_is_followed(name: str, server: SimulatedInstance, tmp_path: Path) -> None:
+    (tmp_path / "units").mkdir()
+    environment = surroundings(server, tmp_path)
+    ran = 0
+    if name in ("undo.md", "upgrade-and-uninstall.md"):  # there was a repair
+        subprocess.run(["mastomend", "repair", "--apply", "-q"], env=environment, check=False, timeout=120)
+    for block in blocks(DOCS / name, "sh"):
+        for line in lines(block, server, tmp_path):
+            if line.startswith("MAILTO="):
+                continue
+            if cron := re.fullmatch(r"\d+ \d+ \* \* \* mastodon (.+)", line):
+                line = cron[1]  # what cron would run
+            done = subprocess.run(
+                ["bash", "-c", line], cwd=server.folder, env=environment, capture_output=True, text=True, timeout=120,
+                check=False,
+            )  # fmt: skip
+            # 1 says that something is broken, which it is; anything else is a guide that does not work
+            assert done.returncode in (0, 1), (line, done.stdout, done.stderr)
+            assert "Traceback" not in done.stderr and "Usage:" not in done.stderr, line
+            ran += 1
+    assert ran >= 1
+
+
+def test_the_guides_lead_to_what_they_say(server: SimulatedInstance, tmp_path: Path) -> None:
+    """One user's picture is back, and nothing else."""
+    environment = surroundings(server, tmp_path)
+    (block,) = [one for one in blocks(DOCS / "one-user.md", "sh") if "--apply" in one]
+    subprocess.run(["bash", "-c", lines(block, server, tmp_path)[0]], env=environment, check=False, timeout=120)
+    done = subprocess.run(
+        ["mastomend", "check", "--json"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert '"records_broken": 4' in done.stdout.partition('"totals"')[2]
+
+
+def test_the_roles_of_the_guide_are_enough(server: SimulatedInstance, tmp_path: Path) -> None:
+    """The SQL of the guide, word for word: the first makes a role that can check, with the second it can repair."""
+    environment = surroundings(server, tmp_path)
+    to_check, to_repair = blocks(DOCS / "least-privilege.md", "sql")
+    (database,) = re.findall(r"^DB_NAME=(.+)$", server.env.read_text(), re.MULTILINE)
+    server.db.execute("DROP OWNED BY mastomend; DROP ROLE mastomend") if server.db.execute(
+        "SELECT 1 FROM pg_roles WHERE rolname = 'mastomend'"
+    ).fetchone() else None
+    server.db.execute(to_check.replace("'…'", "'x'").replace("mastodon_production", database))
+    own = {**environment, "DB_USER": "mastomend", "DB_PASS": "x"}
+
+    def tool(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["mastomend", *words], env=own, capture_output=True, text=True, check=False, timeout=120)
+
+    assert tool("check").returncode == 1 and "5 records are broken" in tool("check").stdout
+    refused = tool("repair", "--apply")
+    assert refused.returncode == 3 and "GRANT UPDATE" in refused.stderr
+    server.db.execute(to_repair)
+    done = tool("repair", "--apply")
+    assert "4 of 5 records mended" in done.stdout, done.stdout + done.stderr
+    server.db.execute("DROP OWNED BY mastomend; DROP ROLE mastomend")
+
+
+def test_the_container_files_are_those_of_the_guide() -> None:
+    guide, folder = DOCS / "docker.md", DOCS.parents[1] / "deploy" / "container"
+    assert blocks(guide, "dockerfile") == [(folder / "Containerfile").read_text().rstrip("\n")]
+    assert blocks(guide, "yaml") == [(folder / "compose.yaml").read_text().rstrip("\n")]

@@ -1,0 +1,138 @@
+"""Every screen as people see it, at 80×24, 120×40 and 40 columns, kept as golden files.
+
+What differs from run to run (ids, times, durations, the folder's name) is written the same way every time, without changing its
+length. `MASTOMEND_SCREENS=write` writes the files anew: look at what changed before you commit it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from broken import record
+from conftest import MakeInstance
+from terminal import Seen, on_terminal
+
+from mastomend.demo.fediverse import Fediverse, Origin
+from mastomend.demo.instance import SimulatedInstance
+from mastomend.demo.pictures import picture
+from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, Kind
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "screens"
+SIZES = {"80": (80, 24), "120": (120, 40), "40": (40, 24)}
+#: Colours of a terminal's own palette that are readable on dark and on light.
+COLOURS = {"default", "red", "green", "brown", "cyan"}
+VARYING = (
+    (r"\d{8}T\d{6}Z-[0-9a-f]{4}", "20260101T000000Z-0000"),
+    (r"\d{8}T\d{6}Z", "20260101T000000Z"),
+    (r"\d{4}-\d\d-\d\d( \d\d:\d\d)?", lambda m: "2026-01-01 00:00"[: len(m[0])]),
+    (r"\(\d+\.\d s\)", "(0.0 s)"),
+    (r"127\.0\.0\.\d+:\d+", "127.0.0.1:80"),
+)
+
+
+def alike(text: str, folder: str) -> str:
+    """The text as it would be in every run. An id may be cut by the edge of the screen, which is where no rule is needed."""
+    text = text.replace(folder, folder[: -len("XXXXXXXX")] + "XXXXXXXX")
+    for pattern, instead in VARYING:
+        text = re.sub(pattern, instead, text)
+    return text
+
+
+@pytest.fixture
+def home(make_instance: MakeInstance, network: Fediverse) -> Iterator[Path]:
+    """Where the settings of a broken instance lie, under a name whose length never changes."""
+    instance: SimulatedInstance = make_instance()
+    good, gone = network.add("good.example"), network.add("gone.example")
+    numbers = itertools.count(101)
+
+    def make(kind: Kind, name: str, origin: Origin | None, damage: str | None = None, **columns: Any) -> int:
+        number = next(numbers)
+        record_id = 109_000_000_000_000_000 + number
+        made = record(
+            instance, kind, picture(number), origin=origin, damage=damage, name=name, record_id=record_id, **columns
+        )
+        return made.id
+
+    make(EMOJIS, "blob", good, "missing")
+    artist = make(HEADERS, "artist", good, "missing")
+    make(MEDIA_FILES, "picture", good, "truncated", account_id=artist, shortcode="x")
+    make(AVATARS, "gone0", gone, "missing")
+    make(AVATARS, "gone1", gone, "missing")
+    gone.files.clear()
+    make(AVATARS, "alice", None, "missing")
+    for number in range(12):
+        make(AVATARS, f"sound{number}", good)
+    instance.media.write("accounts/avatars/kept", b"x")
+    place = Path(tempfile.mkdtemp(prefix="mm-screens-", dir="/tmp"))
+    place.rmdir()
+    place.symlink_to(instance.folder)
+    text = instance.env.read_text(encoding="utf-8").replace(str(instance.folder), str(place))
+    instance.env.write_text(text + f"PAPERCLIP_ROOT_PATH={place}/public/system\n", encoding="utf-8")
+    yield place
+    place.unlink()
+
+
+def compare(name: str, seen: Seen, folder: Path) -> None:
+    """With the golden file, or write it."""
+    path, text = GOLDEN / f"{name}.txt", alike(seen.text, str(folder)) + f"[exit code {seen.code}]\n"
+    assert seen.code in (0, 1, 2) and "Traceback" not in text
+    if os.environ.get("MASTOMEND_SCREENS") == "write":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), f"{path}: MASTOMEND_SCREENS=write pytest {__file__} writes it anew"
+    assert seen.colours <= COLOURS, seen.colours
+
+
+def test_screens(home: Path, tmp_path: Path) -> None:
+    def look(name: str, *words: str, sizes: str = "80 120 40", **variables: str) -> Seen:
+        for size in sizes.split():
+            columns, lines = SIZES[size]
+            state = {"XDG_STATE_HOME": str(tmp_path / "s"), "TZ": "UTC", **variables}
+            seen = on_terminal(list(words), columns, lines, home, variables=state)
+            compare(f"{name}-{size}", seen, home)
+            for line in seen.lines:
+                assert len(line) <= columns
+        return seen
+
+    limit = ("--max-missing", "100%")
+    look("history-nothing", "history", sizes="80")
+    look("check", "check", *limit)
+    look("show-scan", "show")
+    plain = look("show-scan-plain", "show", sizes="80", NO_COLOR="1")
+    assert plain.colours == {"default"}
+    look("repair-dry", "repair", *limit)
+    look("repair", "repair", "--apply", *limit, sizes="80")
+    look("check-after", "check", *limit, sizes="80 40")
+    look("repair-again", "repair", *limit, sizes="80")
+    look("show-run", "show", "latest", "--outcome", "gone", "--outcome", "lost")
+    look("history", "history")
+    look("history-run", "history", "latest", sizes="80 40")
+    look("history-lost", "history", "--lost", sizes="80 40")
+    look("undo-dry", "undo", "latest", sizes="80 40")
+    look("undo", "undo", "latest", "--apply", sizes="80")
+    look("cleanup-dry", "cleanup", "--older-than", "0d", sizes="80 40")
+    look("error-kind", "check", "avatar", sizes="80 40")
+    look("error-undo", "undo", "2001", sizes="80 40")
+
+
+@pytest.mark.parametrize("command", ["", "check", "show", "repair", "history", "undo", "cleanup", "systemd", "demo"])
+def test_help_screens(command: str, tmp_path: Path) -> None:
+    for size in ("80", "40"):
+        columns, lines = SIZES[size]
+        seen = on_terminal([*([command] if command else []), "--help"], columns, lines, tmp_path)
+        compare(f"help{f'-{command}' if command else ''}-{size}", seen, tmp_path)
+
+
+def test_no_golden_file_is_left_over() -> None:
+    """Each is one of a screen that is looked at."""
+    source = Path(__file__).read_text(encoding="utf-8")
+    for path in GOLDEN.glob("*.txt"):
+        name = path.stem.rpartition("-")[0]
+        assert f'look("{name}"' in source or name.partition("-")[0] == "help", path.name
