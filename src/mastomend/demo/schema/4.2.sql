@@ -549,4 +549,141 @@ CREATE TABLE announcement_reactions (
   "updated_at" timestamp NOT NULL
 );
 CREATE UNIQUE INDEX ON announcement_reactions (account_id, announcement_id, name);
+-- What people do besides: read by what decides what is kept, or left dangling when a status goes.
+CREATE TABLE conversations (
+  "id" bigserial PRIMARY KEY, "uri" varchar, "created_at" timestamp NOT NULL, "updated_at" timestamp NOT NULL
+);
+CREATE UNIQUE INDEX index_conversations_on_uri ON conversations ("uri") WHERE uri IS NOT NULL;
+CREATE TABLE conversation_mutes (
+  "id" bigserial PRIMARY KEY, "conversation_id" bigint NOT NULL, "account_id" bigint NOT NULL
+);
+CREATE UNIQUE INDEX ON conversation_mutes ("account_id", "conversation_id");
+CREATE TABLE announcements (
+  "id" bigserial PRIMARY KEY,
+  "text" text DEFAULT '' NOT NULL,
+  "published" boolean DEFAULT false NOT NULL,
+  "all_day" boolean DEFAULT false NOT NULL,
+  "scheduled_at" timestamp,
+  "starts_at" timestamp,
+  "ends_at" timestamp,
+  "created_at" timestamp NOT NULL,
+  "updated_at" timestamp NOT NULL,
+  "published_at" timestamp,
+  "status_ids" bigint[]
+);
+CREATE TABLE announcement_mutes (
+  "id" bigserial PRIMARY KEY,
+  "account_id" bigint,
+  "announcement_id" bigint,
+  "created_at" timestamp NOT NULL,
+  "updated_at" timestamp NOT NULL
+);
+CREATE TABLE account_warnings (
+  "id" bigserial PRIMARY KEY,
+  "account_id" bigint,
+  "target_account_id" bigint,
+  "action" integer DEFAULT 0 NOT NULL,
+  "text" text DEFAULT '' NOT NULL,
+  "created_at" timestamp NOT NULL,
+  "updated_at" timestamp NOT NULL,
+  "report_id" bigint,
+  "status_ids" varchar[],
+  "overruled_at" timestamp
+);
+CREATE TABLE account_moderation_notes (
+  "id" bigserial PRIMARY KEY,
+  "content" text NOT NULL,
+  "account_id" bigint NOT NULL,
+  "target_account_id" bigint NOT NULL,
+  "created_at" timestamp NOT NULL,
+  "updated_at" timestamp NOT NULL
+);
+CREATE TABLE admin_action_logs (
+  "id" bigserial PRIMARY KEY,
+  "account_id" bigint NOT NULL,
+  "action" varchar DEFAULT '' NOT NULL,
+  "target_type" varchar,
+  "target_id" bigint,
+  "created_at" timestamp NOT NULL,
+  "updated_at" timestamp NOT NULL,
+  "human_identifier" varchar,
+  "route_param" varchar,
+  "permalink" varchar
+);
+CREATE TABLE markers (
+  "id" bigserial PRIMARY KEY,
+  "user_id" bigint,
+  "timeline" varchar DEFAULT '' NOT NULL,
+  "last_read_id" bigint DEFAULT 0 NOT NULL,
+  "lock_version" integer DEFAULT 0 NOT NULL,
+  "created_at" timestamp NOT NULL,
+  "updated_at" timestamp NOT NULL
+);
+CREATE UNIQUE INDEX ON markers ("user_id", "timeline");
+CREATE TABLE status_stats (
+  "id" bigserial PRIMARY KEY,
+  "status_id" bigint NOT NULL,
+  "replies_count" bigint DEFAULT 0 NOT NULL,
+  "reblogs_count" bigint DEFAULT 0 NOT NULL,
+  "favourites_count" bigint DEFAULT 0 NOT NULL,
+  "created_at" timestamp NOT NULL,
+  "updated_at" timestamp NOT NULL
+);
+CREATE UNIQUE INDEX ON status_stats ("status_id");
+CREATE TABLE tags (
+  "id" bigserial PRIMARY KEY,
+  "name" varchar DEFAULT '' NOT NULL,
+  "created_at" timestamp NOT NULL,
+  "updated_at" timestamp NOT NULL,
+  "usable" boolean,
+  "trendable" boolean,
+  "listable" boolean,
+  "reviewed_at" timestamp,
+  "requested_review_at" timestamp,
+  "last_status_at" timestamp,
+  "max_score" double precision,
+  "max_score_at" timestamp,
+  "display_name" varchar
+);
+CREATE UNIQUE INDEX ON tags (lower((name)::text) text_pattern_ops);
+CREATE TABLE statuses_tags ("status_id" bigint NOT NULL, "tag_id" bigint NOT NULL);
+CREATE UNIQUE INDEX ON statuses_tags ("tag_id", "status_id");
+CREATE INDEX ON statuses_tags ("status_id");
+CREATE TABLE tag_follows (
+  "id" bigserial PRIMARY KEY,
+  "tag_id" bigint NOT NULL,
+  "account_id" bigint NOT NULL,
+  "created_at" timestamp NOT NULL,
+  "updated_at" timestamp NOT NULL
+);
+CREATE UNIQUE INDEX ON tag_follows ("account_id", "tag_id");
+CREATE TABLE featured_tags (
+  "id" bigserial PRIMARY KEY,
+  "account_id" bigint NOT NULL,
+  "tag_id" bigint NOT NULL,
+  "statuses_count" bigint DEFAULT 0 NOT NULL,
+  "last_status_at" timestamp,
+  "created_at" timestamp NOT NULL,
+  "updated_at" timestamp NOT NULL,
+  "name" varchar
+);
+CREATE UNIQUE INDEX ON featured_tags ("account_id", "tag_id");
+CREATE TABLE tombstones (
+  "id" bigserial PRIMARY KEY,
+  "account_id" bigint,
+  "uri" varchar NOT NULL,
+  "created_at" timestamp NOT NULL,
+  "updated_at" timestamp NOT NULL,
+  "by_moderator" boolean
+);
+CREATE TABLE custom_filters (
+  "id" bigserial PRIMARY KEY,
+  "account_id" bigint,
+  "expires_at" timestamp,
+  "phrase" text DEFAULT '' NOT NULL,
+  "context" varchar[] DEFAULT '{}' NOT NULL,
+  "created_at" timestamp NOT NULL,
+  "updated_at" timestamp NOT NULL,
+  "action" integer DEFAULT 0 NOT NULL
+);
 INSERT INTO schema_migrations VALUES ('20230907150100');

@@ -14,4 +14,22 @@ ALTER TABLE users ADD COLUMN "otp_secret" varchar;
 ALTER TABLE users DROP COLUMN "admin";
 ALTER TABLE users DROP COLUMN "moderator";
 CREATE UNIQUE INDEX index_custom_filter_statuses_on_status_id_and_custom_filter_id ON custom_filter_statuses ("status_id", "custom_filter_id");
+CREATE SEQUENCE notification_requests_id_seq;
+CREATE TABLE notification_requests (
+  "id" bigint PRIMARY KEY DEFAULT timestamp_id('notification_requests'),
+  "account_id" bigint NOT NULL,
+  "from_account_id" bigint NOT NULL,
+  "last_status_id" bigint,
+  "notifications_count" bigint DEFAULT 0 NOT NULL,
+  "created_at" timestamp(6) NOT NULL,
+  "updated_at" timestamp(6) NOT NULL
+);
+CREATE UNIQUE INDEX ON notification_requests ("account_id", "from_account_id");
+CREATE TABLE notification_permissions (
+  "id" bigserial PRIMARY KEY,
+  "account_id" bigint NOT NULL,
+  "from_account_id" bigint NOT NULL,
+  "created_at" timestamp(6) NOT NULL,
+  "updated_at" timestamp(6) NOT NULL
+);
 INSERT INTO schema_migrations VALUES ('20241007071624');
