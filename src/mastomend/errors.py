@@ -8,18 +8,28 @@ is no error of these families is a defect of Mastomend, and that is 70.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mastomend.reasons import Reason
 
 
 class MastomendError(Exception):
-    """The root. `hint` names what to do next; `exit_code` is the process's answer."""
+    """The root. `hint` names what to do next, `statements` are lines to be copied for that, each by itself; `exit_code` is the
+    process's answer.
+    """
 
     exit_code = 3
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", statements: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.statements = tuple(statements)
+
+    @property
+    def next(self) -> str:
+        """Hint and statements as one text."""
+        return "\n".join(line for line in (self.hint, *self.statements) if line)
 
 
 class ConfigurationError(MastomendError):

@@ -403,7 +403,7 @@ def test_a4_a_journal_of_an_older_mastomend_is_refused_in_words(make_instance: M
         db.execute(f"PRAGMA user_version = {VERSION - 1}")
     with pytest.raises(JournalError, match="older Mastomend") as caught:
         Journal(instance.state)
-    assert "move the file away" in caught.value.hint
+    assert "move the file away" in caught.value.next
 
 
 def test_a4_a_journal_in_a_folder_of_somebody_else_is_no_full_disk(make_instance: MakeInstance) -> None:
@@ -412,7 +412,7 @@ def test_a4_a_journal_in_a_folder_of_somebody_else_is_no_full_disk(make_instance
     (instance.state / "journal.sqlite3").symlink_to("/etc/hostname")
     with pytest.raises(JournalError, match="cannot be opened") as caught:
         Journal(instance.state)
-    assert "full" not in caught.value.hint
+    assert "full" not in caught.value.next
 
 
 def test_state_is_for_its_owner_only(make_instance: MakeInstance, network: Fediverse) -> None:
@@ -477,7 +477,7 @@ def test_a1_a_relation_that_hides_mastodon_s_is_no_empty_instance(make_instance:
     instance.db.execute(f"ALTER DATABASE {instance.db.info.dbname} SET search_path = front, public")
     with pytest.raises(DatabaseError, match="accounts is found in the schema front") as caught:
         check(opened(instance))
-    assert "SET search_path = public" in caught.value.hint
+    assert "SET search_path = public" in caught.value.next
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP", "WIN1252", "SQL_ASCII"])

@@ -223,9 +223,9 @@ def test_what_is_selected_is_what_is_looked_at(several: SimulatedInstance) -> No
     }.items():
         assert broken(several, *words) == number, words
     for words, said in {  # what selects nothing has seen nothing
-        ("--domain", "nowhere.example"): "No record with a file is selected by: nowhere.example",
+        ("--domain", "nowhere.example"): "No record with a file is selected by nowhere.example",
         ("--account", "@nobody", "--account", "@alice"): "This server does not know @nobody",
-        ("--account", "@alice", "avatars"): "No record with a file is selected by: @alice",
+        ("--account", "@alice", "avatars"): "No record with a file is selected by @alice",
         ("--domain", "example.social"): "is this server itself",
         ("--exclude", "example.social"): "is this server itself",
         ("--exclude", "files"): "'files' may be media_attachments/files or site_uploads/files",

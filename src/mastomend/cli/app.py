@@ -106,7 +106,7 @@ def run(arguments: Sequence[str]) -> int:
         return _unheard(error)
     except MastomendError as error:
         error.hint = _as_given(error.hint, words)
-        return _told(words, error.message, error.hint, error.exit_code, partial(show_error, error))
+        return _told(words, error.message, error.next, error.exit_code, partial(show_error, error))
     except KeyboardInterrupt:
         answer = INTERRUPTED
     except (SystemExit, GeneratorExit):

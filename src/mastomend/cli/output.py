@@ -193,13 +193,15 @@ def write_log(text: str) -> None:
 
 def show_error(error: MastomendError) -> None:
     """What is wrong and what to do next, without a traceback."""
-    write_log(f"Error: {error.message} Next: {error.hint}")
+    write_log(f"Error: {error.message} Next: {error.next}")
     log.print(f"[bold red]Error:[/] {escape(error.message)}")
     if error.hint:
         before, colon, command = error.hint.rpartition(": ")
         is_command = bool(colon) and "mastomend " in command
         said = f"{escape(before)}: [command]{escape(command)}[/]" if is_command else escape(error.hint)
         log.print(f"[bold]Next:[/] {said}")
+    for statement in error.statements:
+        log.print(f"  [command]{escape(statement)}[/]")
 
 
 def escape(text: str) -> str:

@@ -16,12 +16,14 @@ _ADVICE = 12
 _STYLES = {"restored": "green", "refreshed": "green", "deferred": "yellow"}
 
 
-_FOR_USERS = (
-    "What your own users miss no other server has: look for a backup (repair --from DIR --apply). If there is none, they can "
-    "upload it again. A text for them:",
-    "   A fault on our side has lost files of yours: the picture of your profile, or pictures in posts. If you still have "
-    "them, please upload them again. We are sorry.",
-)
+#: What its owner calls a file of a kind, in a text for them.
+_THEIRS = {
+    "accounts/avatars": "the picture of your profile",
+    "accounts/headers": "the header of your profile",
+    "media_attachments/files": "pictures or films in your posts",
+    "media_attachments/thumbnails": "covers of your films or recordings",
+    "backups/dumps": "the archive you asked for",
+}
 
 
 def page(found: Showing) -> None:
@@ -41,12 +43,15 @@ def page(found: Showing) -> None:
 
 def _text(found: Showing) -> Iterator[str]:
     shown, is_ours = 0, False
+    theirs: dict[str, None] = {}
     advice: dict[str, str] = {}
     for row in found.rows:
         shown += 1
-        if row.advice and row.word not in ("restored", "refreshed"):
+        if row.advice and row.word not in ("restored", "refreshed") and row.why != Reason.LOCAL:  # which is told apart
             advice.setdefault(row.advice, _why(row))
-        is_ours |= row.is_local and row.word not in ("restored", "refreshed")
+        if row.is_local and row.word not in ("restored", "refreshed"):
+            is_ours = True
+            theirs |= {_THEIRS[row.kind]: None} if row.kind in _THEIRS else {}
         yield from _lines(row)
     if shown:
         yield ""
@@ -56,7 +61,11 @@ def _text(found: Showing) -> Iterator[str]:
     yield f"[bold]{escape(title)}.[/]{more}"
     if is_ours:
         yield ""
-        yield from _FOR_USERS
+        yield "What your own users miss no other server has. Look for a backup: repair --from DIR --apply."
+        if theirs:
+            yield "If there is none, they can upload it again. A text for them:"
+            lost = " and ".join([", ".join(list(theirs)[:-1]), list(theirs)[-1]] if len(theirs) > 1 else theirs)
+            yield f"   A fault on our side has lost {lost}. If you still have it, please upload it again. We are sorry."
     if advice:
         yield ""
         yield "What can be done:"

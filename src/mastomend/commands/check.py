@@ -15,8 +15,8 @@ from pathlib import Path
 from mastomend.actions.journal import Journal
 from mastomend.actions.journal_file import journal_path
 from mastomend.actions.ledger import Ledger
-from mastomend.commands.check_report import CheckReport, Cost, KindReport
-from mastomend.commands.costs import price
+from mastomend.commands.check_report import CheckReport, KindReport
+from mastomend.commands.costs import announce
 from mastomend.commands.instance import Instance, refuse_ignored_prefix
 from mastomend.commands.losses import losses, sampled
 from mastomend.commands.names import FEW, refuse_unknown, who
@@ -31,8 +31,7 @@ from mastomend.inventory.taking_up import Begun, Terms, take_up
 from mastomend.inventory.workspace import workspace
 from mastomend.mastodon.kinds import Kind, choose_kinds
 from mastomend.mastodon.rows_sql import must_see
-from mastomend.mastodon.selection import EVERYTHING, Selection
-from mastomend.plans.prices import dollars
+from mastomend.mastodon.selection import EVERYTHING, Selection, may_match
 from mastomend.progress import Progress, Silent
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
@@ -84,13 +83,16 @@ def check(
         holds_anything = store.probe()
         available = kinds_of(database)
         chosen = choose_kinds(options.kinds, available, but=options.but_kinds)
+        chosen = tuple(kind for kind in chosen if may_match(kind, options.selection))
         if not chosen:
-            raise ConfigurationError("That leaves no kind to look at.", hint="Leave out an --exclude.")
+            raise ConfigurationError(
+                "That leaves no kind to look at.", hint="Leave out an --exclude, or name fewer kinds or servers."
+            )
         database.require(must_see(chosen, options.selection))
         refuse_unknown(database, options.selection)
         refuse_ignored_prefix(instance, database.version)
         report = _report(instance, begun, database, available, store)
-        watch = Watch(progress, lambda requests: _announce(report, instance, requests, progress), sleep)
+        watch = Watch(progress, lambda requests: announce(report, instance, requests, progress), sleep)
         want = Want(
             chosen,
             options.selection,
@@ -122,9 +124,7 @@ def check(
                 report.mass_loss = sampled(database, store, chosen, instance.key_prefix, share)
     if options.selection != EVERYTHING and not any(kind.records for kind in report.kinds):
         report.findings.unlink(missing_ok=True)  # else it would be the latest, and look sound
-        raise ConfigurationError(
-            f"No record with a file is selected by: {options.selection}.", hint="Nothing was looked at."
-        )
+        raise ConfigurationError(f"No record with a file is selected by {options.selection}: nothing was looked at.")
     report.duration_s = time.monotonic() - clock
     return report
 
@@ -173,17 +173,6 @@ def _report(
         instance.state / "scans" / begun.scan / "findings.parquet",
         resumed=begun.resumed,
     )
-
-
-def _announce(report: CheckReport, instance: Instance, requests: int, progress: Progress) -> None:
-    """What the listing is going to cost, before it is made."""
-    report.cost = Cost(requests, price(instance))
-    asked = f"About {requests:,} list requests will be made to {report.storage}"
-    if (known_price := report.cost.price) is None:
-        progress.note(f"{asked}.")
-        return
-    amount = dollars(known_price.of(lists=requests))
-    progress.note(f"{asked}: {amount} at the prices of {known_price.name} read on {known_price.read_on}.")
 
 
 def _sum_up(report: CheckReport, inventory: Inventory, instance: Instance) -> None:

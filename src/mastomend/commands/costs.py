@@ -6,11 +6,13 @@ import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mastomend.commands.check_report import CheckReport, Cost
 from mastomend.commands.instance import Instance
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.storage_settings import S3Storage
 from mastomend.plans import prices
-from mastomend.plans.prices import Price
+from mastomend.plans.prices import Price, dollars
+from mastomend.progress import Progress
 
 OWN_TABLE = "mastomend-prices.toml"
 
@@ -36,3 +38,14 @@ def _load(path: Path) -> list[Price]:
         return []
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}.") from None
+
+
+def announce(report: CheckReport, instance: Instance, requests: int, progress: Progress) -> None:
+    """What the listing is going to cost, before it is made."""
+    report.cost = Cost(requests, price(instance))
+    asked = f"About {requests:,} list requests will be made to {report.storage}"
+    if (known_price := report.cost.price) is None:
+        progress.note(f"{asked}.")
+        return
+    amount = dollars(known_price.of(lists=requests))
+    progress.note(f"{asked}: {amount} at the prices of {known_price.name} read on {known_price.read_on}.")

@@ -9,7 +9,7 @@ from mastomend.commands.instance import Instance
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import read_names, unknown
 from mastomend.errors import ConfigurationError, DatabaseError
-from mastomend.mastodon.kinds import KIND_BY_NAME, KINDS
+from mastomend.mastodon.kinds import KIND_BY_NAME, KINDS, Kind
 from mastomend.mastodon.selection import Selection
 from mastomend.progress import Progress, Silent
 
@@ -20,12 +20,16 @@ Called = tuple[str, str | None]
 FEW = 5
 #: A kind by its name; a row as a whole is named by its table, and called as any of its kinds is.
 _ONE_OF = {kind.table: kind for kind in KINDS} | KIND_BY_NAME
-_NEEDS = {
-    "accounts": {"id", "username", "domain", "url"},
-    "statuses": {"id", "url", "uri"},
-    "media_attachments": {"id", "account_id", "status_id"},
-    "custom_emojis": {"id", "shortcode", "domain"},
-    "preview_cards": {"id", "url"},
+#: What must be seen to name the rows of a table.
+_NEEDS: dict[str, dict[str, set[str]]] = {
+    "accounts": {"accounts": {"id", "username", "domain", "url"}},
+    "media_attachments": {
+        "media_attachments": {"id", "account_id", "status_id"},
+        "accounts": {"id", "username", "domain"},
+        "statuses": {"id", "url", "uri"},
+    },
+    "custom_emojis": {"custom_emojis": {"id", "shortcode", "domain"}},
+    "preview_cards": {"preview_cards": {"id", "url"}},
 }
 
 
@@ -35,7 +39,8 @@ def names_of(instance: Instance, progress: Progress = Silent()) -> Iterator[Mast
     with contextlib.ExitStack() as stack:
         try:
             database = stack.enter_context(MastodonDatabase(instance.configuration.database, "mastomend show"))
-            database.require(_NEEDS)
+            for needs in _NEEDS.values():
+                database.look_at(needs)
         except DatabaseError as error:
             progress.note(f"Without names, by number: {error.message}")
             database = None
@@ -51,15 +56,16 @@ def refuse_unknown(database: MastodonDatabase, selection: Selection) -> None:
     if names := unknown(database, selection):
         raise ConfigurationError(
             f"This server does not know {' or '.join(names)}.",
-            hint="Is it spelled as its profile or its address shows it?",
+            hint="Write accounts as @user@host (@user alone lives on this server), posts by their address.",
         )
 
 
 def read(database: MastodonDatabase, records: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Called]:
-    """What those records, by kind and id, are called; one that is gone is not in it."""
+    """What those records, by kind and id, are called; one that is gone, or whose name may not be read, is not in it."""
     ids: dict[str, list[int]] = {}
     for kind, record_id in records:
         ids.setdefault(kind, []).append(record_id)
+    ids = {kind: some for kind, some in ids.items() if _may_name(database, _ONE_OF[kind])}
     return {
         (kind, record_id): called
         for kind, some in ids.items()
@@ -69,9 +75,12 @@ def read(database: MastodonDatabase, records: Iterable[tuple[str, int]]) -> dict
 
 def who(database: MastodonDatabase, records: Sequence[tuple[str, int]]) -> list[str]:
     """The same for a few, in their order, one name each: kind and id where the database does not say."""
-    try:
-        database.require(_NEEDS)
-        called = read(database, records)
-    except DatabaseError:  # who may not see names is told numbers
-        called = {}
+    called = read(database, records)
     return [called.get((kind, record_id), (f"{kind} {record_id}", None))[0] for kind, record_id in records]
+
+
+def _may_name(database: MastodonDatabase, kind: Kind) -> bool:
+    """Whether this user may read what the kind's records are called: who may not is told numbers."""
+    needs = _NEEDS.get(kind.table, {})
+    database.look_at(needs)
+    return all(columns <= database.table(table).readable for table, columns in needs.items())

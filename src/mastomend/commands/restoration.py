@@ -20,6 +20,7 @@ from mastomend.database.rows import kinds_of, unchangeable
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.configuration import http_proxy
 from mastomend.mastodon.kinds import Kind, choose_kinds
+from mastomend.mastodon.rows_sql import must_see_to_repair
 from mastomend.outcomes import Engine
 from mastomend.progress import Progress
 from mastomend.reasons import Reason
@@ -76,8 +77,10 @@ def restoration(
     Raises:
         ConfigurationError: a kind or a backup that is not there. SourceError: Redis does not answer, and is needed.
     """
+    limited_federation = instance.configuration.limits.limited_federation
     with contextlib.ExitStack() as stack:
         kinds = choose_kinds(options.kinds, kinds_of(parts.database), but=options.but_kinds)
+        parts.database.require(must_see_to_repair(kinds, options.selection, limited=limited_federation))
         if options.engine is Engine.SIDEKIQ:
             parts.sidekiq.waiting()  # says what is wrong
         caches_answer = closing is not None and parts.caches.reachable()
@@ -86,7 +89,7 @@ def restoration(
         if (barred := unchangeable(parts.database, kinds)) is not None:
             if closing is not None:
                 raise barred
-            progress.note(f"With --apply this will stop: {barred.message} {barred.hint}")
+            progress.note(f"With --apply this stops: {barred.message} {barred.next}")
         means = parts.means(caches_answer=caches_answer)
         policy = Policy(parts.database, instance.configuration, kinds)
         changes = Changes(None if closing is None else closing.run, means, policy, Workshop(means, policy))

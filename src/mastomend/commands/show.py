@@ -130,7 +130,7 @@ def _shown(row: dict[str, Any], called: Called | None, entry: Entry | None) -> S
         row["domain"],
         who,
         address if address and address.startswith(("https://", "http://")) else None,
-        row["word"] or "would be tried",
+        row["word"] or ("would be tried" if row["source"] else "would be left"),
         reason,
         _words(row["detail"], reason),
         row.get("tried", ""),

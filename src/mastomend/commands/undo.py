@@ -133,8 +133,10 @@ def _unreversed(journal: Journal, undone: JournaledRun, progress: Progress) -> I
 
 def _find(journal: Journal, run_id: str) -> JournaledRun:
     runs = journal.runs()
-    if run_id == "latest":  # of those that are no undo: asked for twice, it must not take back itself
-        run_id = chosen("latest", (r.id for r in runs if not r.undoes), "run", "See them with: mastomend history")
+    if run_id == "latest":  # of those that are no undo, or it would take back itself, and that changed something
+        changing = [r.id for r in runs if not r.undoes and journal.changed(r.id)]
+        latest = changing or [r.id for r in runs if not r.undoes]
+        run_id = chosen("latest", latest, "run", "See them with: mastomend history")
     run_id = chosen(run_id, (r.id for r in runs), "run", "See them with: mastomend history")
     found = next(r for r in runs if r.id == run_id)
     whole = [r for r in runs if r.undoes and r.finished_at and not r.summary.get("conflicts")]

@@ -78,8 +78,7 @@ class GuardedRows:
         except psycopg.errors.InsufficientPrivilege:
             raise DatabaseError(
                 f"PostgreSQL: this user may not change {first.table}.",
-                hint=f"As its owner: GRANT UPDATE ({', '.join(first.after)}) ON {first.table} TO …; "
-                "or use the user Mastodon uses.",
+                hint="Run the command without --apply: it prints the GRANT. Or use the user Mastodon uses.",
             ) from None
         except (psycopg.Error, PoolTimeout) as error:
             raise _lost(error) from None

@@ -125,7 +125,10 @@ def connection_failure(database: Database, error: Exception) -> MastomendError:
     if "permission denied for database" in text:
         return DatabaseError(
             f"PostgreSQL does not let this user into {database}.",
-            hint=f"As its owner: GRANT CONNECT ON DATABASE {database.parameters.get('dbname', '…')} TO …;",
+            hint="As the database's owner, in psql:",
+            statements=[
+                f"GRANT CONNECT ON DATABASE {database.parameters.get('dbname')} TO {database.parameters.get('user')};"
+            ],
         )
     if "too many" in text or "remaining connection slots" in text:
         return DatabaseError(

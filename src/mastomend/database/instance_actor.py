@@ -22,7 +22,7 @@ def actor_keys(
     actor = f"https://{web_domain}/actor"
     reason = "the instance actor has no private key"
     keys = []
-    if "local_fragment" in database.columns("keypairs"):
+    if "local_fragment" in database.table("keypairs").readable:
         rows = database.query(
             "SELECT local_fragment, private_key FROM keypairs WHERE account_id = %s AND type = %s AND NOT revoked "
             "AND (expires_at IS NULL OR expires_at > now()) AND private_key IS NOT NULL AND local_fragment IS NOT NULL "
@@ -40,6 +40,8 @@ def actor_keys(
                 reason = str(error)
                 continue
             keys.append((actor + row["local_fragment"], pem))
+    if "private_key" not in database.table("accounts").readable:
+        return keys, "this user of the database may not read the instance actor's key"
     for row in database.query("SELECT private_key FROM accounts WHERE id = %s", [_ID]):
         if row["private_key"]:
             keys.append((f"{actor}#main-key", row["private_key"]))

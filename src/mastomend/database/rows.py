@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mastomend.database.reader import MastodonDatabase
+from mastomend.database.visibility import IN_PSQL
 from mastomend.errors import DatabaseError
 from mastomend.mastodon.clearing import changed_by_repair
 from mastomend.mastodon.jobs import emoji_cache_key, status_cache_keys
@@ -63,8 +64,8 @@ def unchangeable(database: MastodonDatabase, kinds: Sequence[Kind]) -> DatabaseE
     if not rows:
         return None
     barred = ", ".join(row["name"] for row in rows)
-    grants = " ".join(f"GRANT UPDATE ({row['columns']}) ON {row['name']} TO {row['who']};" for row in rows)
-    return DatabaseError(f"{rows[0]['who']} may not change {barred}.", hint=f"As its owner: {grants}")
+    grants = [f"GRANT UPDATE ({row['columns']}) ON {row['name']} TO {row['who']};" for row in rows]
+    return DatabaseError(f"{rows[0]['who']} may not change {barred}.", hint=IN_PSQL, statements=grants)
 
 
 def read_rows(database: MastodonDatabase, kind: Kind, ids: Sequence[int], *, guarded: bool = False) -> dict[int, Row]:

@@ -89,19 +89,28 @@ def invisible(needs: Sequence[tuple[Table, Collection[str]]], database: str) -> 
     if not troubles:
         return None
     said, helps = zip(*troubles, strict=True)
+    statements = [one for one in helps if one.endswith(";")]
     return DatabaseError(
-        f"{database} cannot be seen as a whole: {'; '.join(said)}.", hint=" ".join(dict.fromkeys(helps))
+        f"{database} cannot be seen as a whole: {'; '.join(said)}.",
+        hint=" ".join(
+            dict.fromkeys([*(one for one in helps if one not in statements), *([IN_PSQL] if statements else [])])
+        ),
+        statements=tuple(dict.fromkeys(statements)),
     )
 
 
+#: What is said above statements that give a right.
+IN_PSQL = "As the owner of the tables, in psql:"
+
+
 def _trouble(table: Table, columns: Collection[str]) -> tuple[str, str] | None:
-    """What is wrong with one table, and what helps."""
+    """What is wrong with one table, and what helps: a sentence, or a statement, which ends in a semicolon."""
     if not table.is_found:
         if table.closed:
             schema = table.closed[0]
             return (
                 f"{table.name} is in the schema {schema}, which {table.user} may not enter",
-                f"As its owner: GRANT USAGE ON SCHEMA {schema} TO {table.user};",
+                f"GRANT USAGE ON SCHEMA {schema} TO {table.user};",
             )
         if table.elsewhere:
             where = " and ".join(table.elsewhere)
@@ -128,12 +137,12 @@ def _trouble(table: Table, columns: Collection[str]) -> tuple[str, str] | None:
         if not table.readable:
             return (
                 f"{table.user} may not read {table.name}",
-                f"As its owner: GRANT SELECT ON {table.schema}.{table.name} TO {table.user};",
+                f"GRANT SELECT ON {table.schema}.{table.name} TO {table.user};",
             )
         names = ", ".join(hidden)
         return (
             f"{table.user} may not read {names} of {table.name}",
-            f"As its owner: GRANT SELECT ({names}) ON {table.schema}.{table.name} TO {table.user};",
+            f"GRANT SELECT ({names}) ON {table.schema}.{table.name} TO {table.user};",
         )
     return None
 
@@ -142,7 +151,7 @@ def cannot_read(table: str) -> DatabaseError:
     """A table that turned out to be closed."""
     return DatabaseError(
         f"PostgreSQL: this user may not read or change {table}.",
-        hint=f"As its owner: GRANT SELECT ON {table} TO …; a repair also needs UPDATE.",
+        hint="Give it that right, or use the user Mastodon uses.",
     )
 
 

@@ -171,7 +171,7 @@ class SimulatedInstance:
             if name in known:
                 row.setdefault(name, "2026-01-01 00:00:00")
         columns, holes = ", ".join(f'"{c}"' for c in row), ", ".join(["%s"] * len(row))
-        sql = f"INSERT INTO {table} ({columns}) VALUES ({holes}) RETURNING id"  # noqa: S608 - the simulation's own names
+        sql = f"INSERT INTO {table} ({columns}) VALUES ({holes}) RETURNING id"
         found = self.db.execute(sql, list(row.values())).fetchone()
         assert found is not None
         return int(found["id"])

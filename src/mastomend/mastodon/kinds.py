@@ -178,10 +178,19 @@ KIND_BY_NAME = {kind.name: kind for kind in KINDS}
 
 
 def names_of(kind: Kind, among: Iterable[Kind]) -> list[str]:
-    """What that kind may be called: its name, its class (for all of it), and what is behind the slash, if that is clear."""
+    """What that kind may be called: its name, its class (for all of it), what is behind the slash, if that is clear, and what
+    people say.
+    """
     group, _, short = kind.name.partition("/")
     is_clear = sum(other.name.partition("/")[2] == short for other in among) == 1
-    return [kind.name, group, *([short] if is_clear else [])]
+    return [kind.name, group, *([short] if is_clear else []), *_ALSO_CALLED.get(kind.name, ())]
+
+
+_ALSO_CALLED = {
+    MEDIA_FILES.name: ("attachments",),
+    EMOJIS.name: ("emojis", "emoji"),
+    PREVIEW_CARDS.name: ("cards",),
+}
 
 
 def choose_kinds(names: Sequence[str], available: Sequence[Kind], *, but: Sequence[str] = ()) -> tuple[Kind, ...]:

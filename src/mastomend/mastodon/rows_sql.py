@@ -61,6 +61,28 @@ def must_see(kinds: Sequence[Kind], selection: Selection = EVERYTHING) -> dict[s
     return needs
 
 
+def must_see_to_repair(
+    kinds: Sequence[Kind], selection: Selection = EVERYTHING, *, limited: bool
+) -> dict[str, set[str]]:
+    """What a repair reads besides: whom it may ask (the allow-list, where federation is limited), and for what."""
+    needs = must_see(kinds, selection)
+    more: dict[str, set[str]] = {"domain_blocks": {"domain", "severity", "reject_media"}}
+    more |= {"domain_allows": {"domain"}} if limited else {}
+    tables = {kind.table for kind in kinds}
+    if "accounts" in tables:
+        more["accounts"] = {"uri"}
+    if "custom_emojis" in tables:
+        more["custom_emojis"] = {"uri", "shortcode", "domain"}
+    if "preview_cards" in tables:
+        more["preview_cards"] = {"url"}
+    if "media_attachments" in tables:
+        more["media_attachments"] = {"status_id", "blurhash", "remote_url"}
+        more["statuses"] = {"id", "uri", "ordered_media_attachment_ids"}
+    for table, columns in more.items():
+        needs.setdefault(table, set()).update(columns)
+    return needs
+
+
 def literal(text: str, encoding: str) -> str:
     """A literal of the characters that database can hold, in ASCII. Where it knows no encoding, of their bytes."""
     if encoding == "SQL_ASCII":

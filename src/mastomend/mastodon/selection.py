@@ -64,6 +64,16 @@ class Selection:
 EVERYTHING = Selection()
 
 
+def may_match(kind: Kind, selection: Selection) -> bool:
+    """Whether any record of that kind can be selected: an emoji belongs to no account, so it need not be looked at."""
+    has_account = kind.owner in (Owner.ACCOUNT, Owner.ACCOUNT_ID)
+    if selection.accounts and not has_account:
+        return False
+    if selection.domains and not (has_account or kind.owner is Owner.DOMAIN or kind is PREVIEW_CARDS):
+        return False
+    return not selection.statuses or kind.owner is Owner.ACCOUNT_ID or kind is PREVIEW_CARDS
+
+
 def unknown_sql(selection: Selection, literal: Callable[[str], str]) -> str | None:
     """Those of the selected accounts and posts that are not there, by their `name`; None: none is selected."""
     looked_for = [
