@@ -153,7 +153,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The files of one kind in one folder. `lost` of the missing ones are known to be lost for good.
+    """The files of one kind in one folder. `lost` of the missing ones a repair has seen before.
 
     `hole` says why nothing can be in there; None where there is no such sign. `prefix` ends in a slash.
     """

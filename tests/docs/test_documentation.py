@@ -180,6 +180,7 @@ def test_the_wheel_holds_what_an_admin_needs(tmp_path: Path) -> None:
         assert any(one.endswith(f"share/doc/mastomend/docs/{name}") for one in names), name
     for name in ("share/man/man1/mastomend.1", "container/Containerfile", "mastomend/units/service", "CHANGELOG.md"):
         assert any(one.endswith(name) for one in names), name
+    assert not any(one.endswith(".py") and "share/doc" in one for one in names)
     assert not any("/tests/" in one or one.endswith(".pyc") for one in names)
 
 
@@ -191,5 +192,5 @@ def test_the_container_is_built_as_it_should_be() -> None:
     assert re.search(r"^FROM \S+:\d[\w.-]+$", text("deploy/container/Containerfile"), re.MULTILINE)
     assert instructions.index("USER") < instructions.index("ENTRYPOINT"), "it does not run as root"
     assert "VOLUME /var/lib/mastomend" in lines, "what undo needs outlives the container"
-    compose = text("deploy/container/compose.yaml")
+    compose = text("deploy/container/docker-compose.override.yml")
     assert "mastomend:/var/lib/mastomend" in compose and "env_file: .env.production" in compose

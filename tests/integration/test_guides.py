@@ -160,4 +160,4 @@ def test_the_roles_of_the_guide_are_enough(server: SimulatedInstance, tmp_path: 
 def test_the_container_files_are_those_of_the_guide() -> None:
     guide, folder = DOCS / "docker.md", DOCS.parents[1] / "deploy" / "container"
     assert blocks(guide, "dockerfile") == [(folder / "Containerfile").read_text().rstrip("\n")]
-    assert blocks(guide, "yaml") == [(folder / "compose.yaml").read_text().rstrip("\n")]
+    assert blocks(guide, "yaml") == [(folder / "docker-compose.override.yml").read_text().rstrip("\n")]

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -478,3 +479,42 @@ def test_a_scan_that_saw_nothing_is_not_what_latest_means(several: SimulatedInst
     run(several.env, "check", "site_uploads", "--max-missing", "100%")  # sound, and the latest by now
     refused = run(several.env, "repair", "--scan", "latest", "--max-missing", "100%")
     assert refused.returncode == 2 and "found nothing, but 9 records are broken now" in refused.stderr
+
+
+def test_units_for_this_server(make_instance: MakeInstance, tmp_path: Path) -> None:
+    instance = make_instance()
+    folder = tmp_path / "a folder %n"
+    words = ("systemd", "--folder", str(folder), "--user", "root")
+    assert "is no directory" in run(instance.env, *words, "--apply").stderr
+    folder.mkdir()
+    shown = run(instance.env, *words)
+    assert shown.returncode == 0 and not list(folder.iterdir()) and "Nothing was written. Next: sudo " in shown.stdout
+    (folder / "mastomend-check.timer").write_text("[Timer]\nOnCalendar=daily\n")
+    done = run(instance.env, *words, "--apply")
+    assert done.returncode == 1 and "mastomend-check.timer was not made by this command" in done.stdout
+    assert (folder / "mastomend-check.timer").read_text() == "[Timer]\nOnCalendar=daily\n"
+    (folder / "mastomend-check.timer").unlink()
+    assert run(instance.env, *words, "--apply").stdout.count("unchanged: ") == 3
+    units = json.loads(run(instance.env, *words, "--json").stdout)["units"]
+    assert [unit["became"] for unit in units] == ["unchanged"] * 4
+    service = (folder / "mastomend-check.service").read_text()
+    assert f" --env {instance.env} --state {instance.state} check --new -q\n" in service
+    assert f"ReadWritePaths=-{instance.folder}/public/system\n" in service and "StateDirectory=mastomend" in service
+    assert "SuccessExitStatus=1\n" in (folder / "mastomend-deferred.service").read_text()
+    if shutil.which("systemd-analyze"):
+        files = [str(path) for path in folder.iterdir()]
+        done = subprocess.run(["systemd-analyze", "verify", *files], capture_output=True, text=True, check=False)
+        assert [line for line in done.stderr.splitlines() if "mastomend" in line and "not executable" not in line] == []
+    refused = run(instance.env, *words, "--apply", DB_USER="other")
+    assert refused.returncode == 2 and "DB_USER in this process's environment" in refused.stderr
+    odd = instance.folder / "a b%$.env"
+    odd.write_text(instance.env.read_text())
+    shown = run(odd, *words)
+    assert '"' + str(odd).replace("%", "%%").replace("$", "$$") + '" --state' in shown.stdout
+
+
+def test_the_settings_of_a_process_are_not_those_of_a_timer(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    own = dict(line.split("=", 1) for line in instance.env.read_text().splitlines() if "=" in line and line[0] != "#")
+    done = tool("systemd", cwd=instance.folder.parent, **own)
+    assert done.returncode == 2 and "in this process's environment only" in done.stderr

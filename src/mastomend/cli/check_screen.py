@@ -89,6 +89,8 @@ def _show_broken(report: CheckReport, findings: str) -> None:
         may_change = report.new or report.known[Outcome.DEFERRED]
         nothing = "" if may_change else ": nothing to do"
         result.print(f"Tried before: {known}; {report.new:,} new{nothing}.")
+        for line in own_lines(report.fresh_names, report.fresh, report.new, findings):
+            result.print(line)
     if report.top_domains:
         origins = ", ".join(f"{escape(domain)} ({n:,})" for domain, n in report.top_domains)
         result.print(f"Most come from: {origins}")

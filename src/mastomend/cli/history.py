@@ -126,6 +126,7 @@ def document(past: PastRun) -> dict[str, Any]:
         "rows_changed": past.rows_changed,
         "files_written": past.files_written,
         "files_moved": past.files_moved,
+        "taken_back": past.taken_back,
     }
 
 
@@ -155,7 +156,8 @@ def undo_command(
     if json:
         emit_json(undo_document(report), code)
     else:
-        show(report, command_line(given.env, given.state, f"undo {report.undoes} --apply"))
+        words = (f"undo {report.undoes} --apply", f"undo {report.run}")
+        show(report, *(command_line(given.env, given.state, word) for word in words))
     return code
 
 
@@ -174,18 +176,20 @@ def undo_document(report: UndoReport) -> dict[str, Any]:
     }
 
 
-def show(report: UndoReport, apply_command: str) -> None:
+def show(report: UndoReport, apply_command: str, again: str) -> None:
     """What was or would be taken back, what cannot be, and why."""
     from mastomend.cli.output import count, escape, result
 
     if not report.applied:
-        result.print(f"{count(report.reverted, 'record')} would be taken back. Nothing was changed.")
+        result.print(
+            f"{count(report.reverted, 'record')} of run {report.undoes} would be taken back. Nothing was changed."
+        )
         for line in (line for plan in report.plans for line in report.words(plan).splitlines()):
             result.print(escape(line), style="dim")
         if report.reverted > len(report.plans):
             result.print(f"… and {report.reverted - len(report.plans):,} more.", style="dim")
     else:
-        result.print(f"{count(report.reverted, 'record')} taken back by run {report.run}.")
+        result.print(f"{count(report.reverted, 'record')} of run {report.undoes} taken back by run {report.run}.")
     for detail in report.details[:20]:
         result.print(f"[yellow]left:[/] {escape(detail)}")
     if report.irreversible:
@@ -194,5 +198,7 @@ def show(report: UndoReport, apply_command: str) -> None:
     if report.conflicts:
         verb = "would stay" if not report.applied else "stayed"
         result.print(f"{count(report.conflicts, 'record')} {verb} as they are, for the reasons above.")
+    if report.applied and report.reverted:
+        result.print(f"To take that back: [command]{escape(again)}[/]")
     if not report.applied and report.reverted:
         result.print(f"Next: [command]{escape(apply_command)}[/]")

@@ -26,8 +26,9 @@ def show_run(past: PastRun, reasons: Mapping[tuple[Outcome, str], int], show: st
     _show(past)
     for line in reason_lines(reasons):
         result.print(line)
-    result.print(f"Record by record: [command]{escape(show)}[/]")
-    if past.rows_changed or past.files_written or past.files_moved:
+    if past.has_report:
+        result.print(f"Record by record: [command]{escape(show)}[/]")
+    if (past.rows_changed or past.files_written or past.files_moved) and not past.taken_back:
         result.print(f"To take it back: [command]{escape(undo)}[/]")
 
 
@@ -37,13 +38,18 @@ def show_lost(entries: Sequence[Entry], names: Mapping[tuple[str, int], str], fr
     if local:
         result.print(f"[bold red]{count(local, 'file')} of your own users {'is' if local == 1 else 'are'} lost.[/]")
         result.print(f"Look for a backup: [command]{escape(from_backup)}[/]\n")
-    for entry in entries:
+    others = len(entries) - local
+    if others:
+        result.print(
+            f"{count(others, 'record')} of other servers {'is' if others == 1 else 'are'} gone at the origin or lost:\n"
+        )
+    for entry in sorted(entries, key=lambda one: (not one.is_local, one.domain or "", one.kind, one.id)):
         record = f"{entry.kind} {entry.id}"
         name = names.get((entry.kind, entry.id))
         style = "bold red" if entry.is_local else "bold"
         of = "" if name else f"  {entry.domain or entry.remote_url or ''}".rstrip()
         result.print(f"[{style}]{escape(name or record)}[/]{escape(of)}  {escape(record if name else '')}".rstrip())
-        dead = f"; origin dead since {entry.dead_since:%Y-%m-%d}" if entry.dead_since else ""
+        dead = f"; gone since {entry.dead_since:%Y-%m-%d}" if entry.dead_since else ""
         words = Reason(entry.reason).words if entry.reason in {one.value for one in Reason} else entry.reason
         result.print(f"   {escape(words)}; first seen {entry.first_seen:%Y-%m-%d}{dead}")
 
@@ -52,6 +58,8 @@ def _show(past: PastRun) -> None:
     run = past.run
     what = f"undo of {run.undoes}" if run.undoes else run.command
     result.print(f"[bold]{escape(run.id)}[/]  {escape(what)}  {local(run.started_at)}  {past.state}")
+    if past.taken_back:
+        result.print(f"   taken back by {escape(past.taken_back)}")
     words = {Outcome.RESTORED: "taken back", Outcome.REFUSED: "left as they are"} if run.undoes else {}
     outcomes = ", ".join(
         f"{n:,} {words.get(outcome, outcome.value.replace('_', ' '))}" for outcome, n in past.outcomes.most_common()

@@ -253,7 +253,7 @@ def show_table(headings: Sequence[str], rows: Iterable[tuple[Sequence[str], str 
 
 
 def own_lines(names: Sequence[str], own: Sequence[tuple[str, int]], number: int, rest: str) -> Iterator[str]:
-    """This server's own users' records, a few by name and kind; `rest` is the command that shows the others."""
+    """Records that matter most, a few of them by name and kind; `rest` is the command that shows the others."""
     for name, (kind, _) in zip(names, own, strict=True):
         yield f"  [bold red]{escape(name)}[/]  {escape(kind)}"
     if number > len(own):

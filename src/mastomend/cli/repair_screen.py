@@ -107,6 +107,7 @@ def _show_resting(report: RepairReport, findings: str) -> None:
         what = count(report.resting, "record")
         said = "is" if report.resting == 1 else "are"
         result.print(f"{what} {said} not asked for again yet: gone at the origin, or of no use when it came.")
-        result.print(f"   Which: [command]{escape(findings)}[/]   All the same: --again")
+        result.print(f"   Which: [command]{escape(findings)}[/]")
+        result.print("   To ask all the same: --again")
     if report.not_taken:
         result.print(f"{count(report.not_taken, 'more broken record')} are left for the next run (--limit).")

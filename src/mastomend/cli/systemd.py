@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -37,12 +38,16 @@ def systemd_command(
 
     A check every night, and every hour another try of what was deferred. Nothing is started.
     """
+    from rich.text import Text
+
     from mastomend.cli.output import command_line, emit_json, escape, result
+    from mastomend.commands.instance import locate_env
     from mastomend.commands.systemd import FOLDER, JOBS, install, units
 
     given = cli_context.options(ctx)
     apply = is_applied(apply, dry_run)
-    texts = units(cli_context.instance(ctx), _program(), given.env, given.state, user)
+    env = locate_env(given.env, os.environ)
+    texts = units(cli_context.instance(ctx), _program(), env, given.state, user)
     written = install(texts, folder or FOLDER, apply=apply)
     left = [unit for unit in written if unit.became == "left"]
     code = 1 if left else 0
@@ -55,7 +60,7 @@ def systemd_command(
             result.print(f"{escape(unit.became)}: {escape(str(unit.path))}")
         elif unit.became == "shown":
             result.print(f"[bold]{escape(str(unit.path))}[/]")
-            result.print(unit.text, markup=False)
+            result.print(Text(unit.text), soft_wrap=True)
     for unit in left:
         result.print(f"[yellow]left:[/] {escape(str(unit.path))} was not made by this command.")
     if apply:

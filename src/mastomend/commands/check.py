@@ -108,8 +108,8 @@ def check(
         with scan(of, want, work, watch) as inventory:
             inventory.save_findings(report.findings)
             _sum_up(report, inventory, instance)
-            report.own = known.own(inventory, FEW)
-            report.names = who(database, report.own)
+            report.own, report.fresh = known.own(inventory, FEW), known.fresh(inventory, FEW if report.known else 0)
+            report.names, report.fresh_names = who(database, report.own), who(database, report.fresh)
             limit = options.max_missing_percent
             report.mass_loss = losses(
                 inventory,

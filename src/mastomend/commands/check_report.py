@@ -59,7 +59,8 @@ class CheckReport:
 
     `obstacles` are what keeps files from being looked at, such as a directory this user may not enter, with the number
     of files behind each; the twenty greatest. `own` and `names`
-    are a few of this server's own users' broken records: kind and id, and what they are called.
+    are a few of this server's own users' broken records: kind and id, and what they are called; `fresh` and
+    `fresh_names` of those no repair knows of yet, where others are known.
     """
 
     scan: str
@@ -80,6 +81,8 @@ class CheckReport:
     obstacles: list[tuple[str, int]] = field(default_factory=list)
     own: list[tuple[str, int]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    fresh: list[tuple[str, int]] = field(default_factory=list)
+    fresh_names: list[str] = field(default_factory=list)
     known: Counter[Outcome] = field(default_factory=Counter)
     next_try: datetime | None = None
 

@@ -64,6 +64,7 @@ def cleanup(
     """
     before = (now or datetime.now(UTC)) - older_than
     report = CleanupReport(new_id(datetime.now(UTC)), apply)
+    report.scans = _remove(_old(instance.state / "scans", before), report)  # first: the journal may lack the room
     with ground(instance, report.run, progress.note) as here, ExitStack() as stack:
         progress.start("quarantine", 0)
         if apply:
@@ -77,7 +78,6 @@ def cleanup(
         for done in results:
             report.count(done)
             progress.advance(1)
-        report.scans = _remove(_old(instance.state / "scans", before), report)
         report.runs = _remove(_old(instance.state / "runs", before), report)
         if apply:
             current.summary = {"purged": report.files, "bytes": report.bytes}

@@ -18,13 +18,17 @@ from mastomend.progress import Progress, Silent
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """A run, what became of its records, and how many changes of each sort it made."""
+    """A run, what became of its records, and how many changes of each sort it made. `taken_back` is the run that took it back;
+    `has_report` tells whether `show` has more of it.
+    """
 
     run: JournaledRun
     outcomes: Counter[Outcome]
     rows_changed: int
     files_written: int
     files_moved: int
+    taken_back: str | None = None
+    has_report: bool = True
 
     @property
     def state(self) -> str:
@@ -38,7 +42,9 @@ def history(instance: Instance) -> list[PastRun]:
         return []
     journal = Journal(instance.state)
     try:
-        return [_past(journal, run) for run in journal.runs()]
+        runs = journal.runs()
+        undone = {run.undoes: run.id for run in runs if run.undoes and run.finished_at}
+        return [_past(journal, instance, run, undone.get(run.id)) for run in runs]
     finally:
         journal.close()
 
@@ -75,7 +81,9 @@ def named(instance: Instance, entries: Sequence[Entry], progress: Progress = Sil
     return names
 
 
-def _past(journal: Journal, run: JournaledRun) -> PastRun:
+def _past(journal: Journal, instance: Instance, run: JournaledRun, taken_back: str | None) -> PastRun:
     done = journal.actions_done(run.id)
     outcomes = journal.outcome_counts(run.id)
-    return PastRun(run, outcomes, done["set"], done["put"] + done["copy"], done["quarantine"] + done["restore"])
+    has_report = (instance.state / "runs" / run.id / "outcomes.parquet").exists()
+    moved = done["quarantine"] + done["restore"]
+    return PastRun(run, outcomes, done["set"], done["put"] + done["copy"], moved, taken_back, has_report)

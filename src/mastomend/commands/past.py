@@ -52,17 +52,27 @@ def either(instance: Instance, name: str, *, is_run: bool | None = None) -> tupl
     some = both if is_run is None else _applied(instance, runs) if is_run else scans
     if name == "latest" and some:
         name = max(some, key=lambda one: some[one].stat().st_mtime_ns)
+    if name not in both and name in _journaled(instance):
+        raise ConfigurationError(
+            f"Run {name} has no report: it took something back, removed what was old, or was cut off.",
+            hint=f"What it did: mastomend history {name}",
+        )
     found = chosen(name, some if name == "latest" else both, "scan or run", where)
     return found, both[found], found in runs
 
 
 def _applied(instance: Instance, runs: dict[str, Path]) -> dict[str, Path]:
     """Without dry runs, which have a report, and no outcomes in it."""
-    if not journal_path(instance.state).exists():
-        return {}
-    with contextlib.closing(Journal(instance.state)) as journal:
-        applied = {run.id for run in journal.runs()}
+    applied = _journaled(instance)
     return {name: path for name, path in runs.items() if name in applied}
+
+
+def _journaled(instance: Instance) -> set[str]:
+    """Every run that may have changed something."""
+    if not journal_path(instance.state).exists():
+        return set()
+    with contextlib.closing(Journal(instance.state)) as journal:
+        return {run.id for run in journal.runs()}
 
 
 def _kept(instance: Instance, folder: str, report: str) -> dict[str, Path]:

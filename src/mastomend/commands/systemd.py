@@ -67,11 +67,24 @@ class Written:
 def units(
     instance: Instance, program: Sequence[str], env: Path | None, state: Path | None, owner: str | None
 ) -> dict[str, str]:
-    """The units' texts by file name. `program` is the tool, as words; `env` and `state` as they were named.
+    """The units' texts by file name. `program` is the tool, as words; `env` is Mastodon's settings file, `state` as
+    it was named.
 
     Raises:
         ConfigurationError: that user does not exist.
     """
+    if env is None:
+        raise ConfigurationError(
+            "Mastodon's settings are in this process's environment only, which a timer does not have.",
+            hint="Name a settings file with --env. In a container use cron on the host: see the guide on Docker.",
+        )
+    if given := sorted(
+        name for name in os.environ if name in ("DATABASE_URL", "DB_USER", "DB_PASS", "DB_HOST", "DB_NAME")
+    ):
+        raise ConfigurationError(
+            f"{', '.join(given)} in this process's environment is something a timer does not have.",
+            hint="Put it into a settings file, and name that with --env.",
+        )
     user, group = _owner(instance, owner)
     named = [(option, path) for option, path in (("--env", env), ("--state", state)) if path is not None]
     words = [*program, *(word for option, path in named for word in (option, os.fspath(path.absolute())))]
@@ -102,6 +115,8 @@ def install(texts: dict[str, str], folder: Path, *, apply: bool) -> list[Written
     Raises:
         ConfigurationError: the folder cannot be written.
     """
+    if not folder.is_dir():
+        raise ConfigurationError(f"{folder} is no directory.", hint="Make it, or name another --folder.")
     written = []
     for name, text in texts.items():
         path = folder / name

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from mastomend.actions.journal import Journal, JournaledRun, Kept
 from mastomend.actions.owners import owned
@@ -26,6 +27,8 @@ from mastomend.progress import Progress, Silent
 from mastomend.reasons import Reason
 from mastomend.vocabulary import Done, RowOf
 
+#: What removes for good: there is nothing to take back.
+_FOR_GOOD = ("cleanup",)
 #: How many plans a dry run shows in words.
 _SHOWN = 10
 
@@ -50,16 +53,16 @@ class UndoReport:
 
     def words(self, plan: Plan) -> str:
         """A plan as sentences, with the name of what it is about."""
-        about, text = plan.subject, str(plan)
+        about, (_, *actions) = plan.subject, str(plan).splitlines()
         name = self.names.get((about.kind, about.id)) if isinstance(about, RowOf) else None
-        return text if name is None else text.replace(f"{about}:", f"{about} ({name}):", 1)
+        return "\n".join([f"{about}{f' ({name})' if name else ''}: taken back", *actions])
 
     def count(self, done: Done) -> None:
         """Add one record."""
         reason = done.verdict.reason
         self.reverted += reason is Reason.UNDONE
         self.conflicts += reason not in (Reason.UNDONE, Reason.IRREVERSIBLE)
-        if reason is not Reason.UNDONE or done.verdict.detail:
+        if reason is not Reason.IRREVERSIBLE and (reason is not Reason.UNDONE or done.verdict.detail):
             self.details.append(f"{done.subject}: {done.verdict.detail}")
 
     def show(self, plan: Plan) -> None:
@@ -78,7 +81,7 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
     new = new_id(datetime.now(UTC))
     with ground(instance, new, progress.note) as here, ExitStack() as stack:
         journal = here.journal
-        undone = _find(journal, run_id)
+        undone = _find(journal, instance.state, run_id)
         report = UndoReport(new, undone.id, apply, irreversible=journal.irreversible(undone.id))
         if not apply:
             parts = stack.enter_context(changing_parts(instance))
@@ -131,12 +134,13 @@ def _unreversed(journal: Journal, undone: JournaledRun, progress: Progress) -> I
         progress.advance(1)
 
 
-def _find(journal: Journal, run_id: str) -> JournaledRun:
+def _find(journal: Journal, state: Path, run_id: str) -> JournaledRun:
     runs = journal.runs()
     if run_id == "latest":  # of those that are no undo, or it would take back itself, and that changed something
-        changing = [r.id for r in runs if not r.undoes and journal.changed(r.id)]
-        latest = changing or [r.id for r in runs if not r.undoes]
+        latest = [r.id for r in runs if not r.undoes and r.command not in _FOR_GOOD and journal.changed(r.id)]
         run_id = chosen("latest", latest, "run", "See them with: mastomend history")
+    if run_id not in {r.id for r in runs} and any((state / kept / run_id).exists() for kept in ("scans", "runs")):
+        raise ConfigurationError(f"{run_id} changed nothing: it was a check, or a run without --apply.")
     run_id = chosen(run_id, (r.id for r in runs), "run", "See them with: mastomend history")
     found = next(r for r in runs if r.id == run_id)
     whole = [r for r in runs if r.undoes and r.finished_at and not r.summary.get("conflicts")]

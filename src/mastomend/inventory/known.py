@@ -46,6 +46,16 @@ def own(inventory: Inventory, most: int) -> list[tuple[str, int]]:
     ).fetchall()
 
 
+def fresh(inventory: Inventory, most: int) -> list[tuple[str, int]]:
+    """Some broken records the ledger knows nothing of, by kind and id; one's own users' first. It must have been joined."""
+    rows = inventory.work.connection.execute(
+        "SELECT kind, id, bool_or(is_local) AS ours FROM findings ANTI JOIN ledger USING (kind, id) WHERE state <> ? "
+        "GROUP BY kind, id ORDER BY ours DESC, kind, id LIMIT ?",
+        [State.UNSERVABLE.value, most],
+    ).fetchall()
+    return [(kind, record_id) for kind, record_id, _ in rows]
+
+
 def obstacles(inventory: Inventory) -> list[tuple[str, int]]:
     """What keeps files from being looked at, with the number of files behind each; the greatest."""
     return inventory.work.connection.execute(
@@ -55,10 +65,12 @@ def obstacles(inventory: Inventory) -> list[tuple[str, int]]:
 
 
 def missing(inventory: Inventory, key_prefix: str) -> list[Tree]:
-    """Every kind's files by the folder they lie in, with what is missing of them and what of that is known to be lost."""
+    """Every kind's files by the folder they lie in, with what is missing of them and what of that a repair has seen
+    before: a disk that was not mounted would have lost what nobody knows of.
+    """
     cached = f"{below(key_prefix)}{CACHE}"
     rows = inventory.work.connection.execute(
-        "SELECT f.kind, starts_with(f.key, ?) AS cached, count(*), count(*) FILTER (l.outcome IN ('lost', 'gone')) "
+        "SELECT f.kind, starts_with(f.key, ?) AS cached, count(*), count(l.outcome) "
         "FROM findings f LEFT JOIN ledger l USING (kind, id) WHERE f.state = ? AND f.key <> '' GROUP BY ALL",
         [cached, State.MISSING.value],
     ).fetchall()

@@ -8,6 +8,7 @@ step: the folder stays until the scan is whole, and the next scan of the same sc
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -33,6 +34,9 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_e
 _DATABASE, _SCOPE, _LOCK = "scan.duckdb", "scope.json", "lock"
 #: What an older scan saw is not worth going on with.
 MAX_AGE = timedelta(hours=12)
+
+#: What the system says of a disk without room.
+_FULL = os.strerror(errno.ENOSPC)
 
 Scope = Mapping[str, object]
 
@@ -157,7 +161,9 @@ def scratch(folder: Path, budget: int) -> Iterator[duckdb.DuckDBPyConnection]:
             _limit(connection, max(budget, _SMALLEST), spill)
             connection.execute("SET threads = 1")  # each would want its own share of the little there is
             yield connection
-    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+    except duckdb.Error as error:
+        if not isinstance(error, duckdb.OutOfMemoryException) and not _is_of_the_disk(error):
+            raise  # a defect of ours
         raise _unusable(folder, error) from None
     finally:
         shutil.rmtree(spill, ignore_errors=True)
@@ -170,6 +176,12 @@ def _sweep(left: Path) -> None:
         age = datetime.now(UTC) - datetime.fromtimestamp(left.stat().st_mtime, UTC)
         if age >= MAX_AGE and not _is_held(left):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_of_the_disk(error: duckdb.Error) -> bool:
+    """Whether the disk is what fails. DuckDB says so with any of its errors, a failed commit for one."""
+    said = str(error)
+    return isinstance(error, duckdb.IOException) or any(words in said for words in ("orrupt", "Could not ", _FULL))
 
 
 def _unusable(folder: Path, error: Exception) -> JournalError:
@@ -218,8 +230,11 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
             hint="Raise `memory` in mastomend.toml, or free space where the state directory is.",
         ) from None
     except duckdb.Error as error:
-        if not isinstance(error, duckdb.IOException) and "orrupt" not in str(error):
+        if not _is_of_the_disk(error):
             raise  # a defect of ours
+        if _FULL in str(error):  # it could not go on with it, and the room is needed
+            connection.close()
+            shutil.rmtree(work, ignore_errors=True)
         raise JournalError(
             f"The state directory {folder} cannot be used: {str(error).splitlines()[0]}",
             hint="Is its disk full? Use --state DIR to put it elsewhere; --fresh leaves what is damaged alone.",

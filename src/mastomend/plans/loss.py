@@ -1,7 +1,8 @@
 """Whether what is missing looks like damage, or like a disk that is not mounted and a bucket that is the wrong one. Pure.
 
-Judged per kind and, because `cache/` often lies on a disk of its own, per tree; and where a disk shows that nothing can be
-there (a link that leads nowhere, a folder that is gone, an empty mount point), whatever the number of files.
+What a repair has seen before does not count: it is known to be damage. Judged per kind and, because `cache/` often lies on
+a disk of its own, per tree; and where a disk shows that nothing can be there (a link that leads nowhere, a folder that is
+gone, an empty mount point), whatever the number of files.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def mass_loss(storage: str, trees: Sequence[Tree], max_missing_percent: float, *
         if not _is_behind_a_hole(tree):
             by_kind.setdefault(tree.kind, []).append(tree)
     for kind, parts in by_kind.items():
-        whole = Tree(kind, kind, sum(t.expected for t in parts), sum(t.missing for t in parts))
+        whole = Tree(kind, kind, *(sum(n) for n in zip(*((t.expected, t.missing, t.lost) for t in parts), strict=True)))
         looked = [whole] if _is_too_much(whole, max_missing_percent) else parts
         reasons += [_share(tree) for tree in looked if _is_too_much(tree, max_missing_percent)]
     return reasons
@@ -51,9 +52,11 @@ def _is_behind_a_hole(tree: Tree) -> bool:
 
 
 def _is_too_much(tree: Tree, percent: float) -> bool:
-    return tree.expected >= MANY_FILES and tree.missing * 100 > percent * tree.expected
+    return tree.expected >= MANY_FILES and (tree.missing - tree.lost) * 100 > percent * tree.expected
 
 
 def _share(tree: Tree) -> str:
-    share = tree.missing * 100 / tree.expected
-    return f"{share:.0f} % of {tree.prefix.rstrip('/')} is missing ({tree.missing:,} of {tree.expected:,} files)."
+    missing = tree.missing - tree.lost
+    known = f", not counting {tree.lost:,} that a repair has tried before" if tree.lost else ""
+    share = missing * 100 / tree.expected
+    return f"{share:.0f} % of {tree.prefix.rstrip('/')} is missing ({missing:,} of {tree.expected:,} files{known})."

@@ -1,6 +1,6 @@
-"""Makes `terminal.svg`, the picture in the README, from a real run: the demo's broken instance, `check`, `repair --apply`.
+"""Makes `docs/terminal.svg`, the picture in the README, from a real run: the demo's broken instance, `check`, `repair --apply`.
 
-Run it from the project's root: `.venv/bin/python docs/terminal.py`.
+Run it from the project's root: `.venv/bin/python deploy/terminal_picture.py`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> None:
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(said, soft_wrap=True)
     picture = console.export_svg(title="mastomend", code_format=FRAME, unique_id="mastomend")
-    Path(__file__).with_name("terminal.svg").write_text(picture, encoding="utf-8")
+    (Path(__file__).parents[1] / "docs" / "terminal.svg").write_text(picture, encoding="utf-8")
 
 
 if __name__ == "__main__":
