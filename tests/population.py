@@ -102,6 +102,9 @@ def _uploads(instance: SimulatedInstance, png: bytes, jpeg: bytes, owner: int) -
         instance.add_plain(SITE_UPLOADS, png, f"{n:016x}.png", "image/png", var=var)
     instance.insert("site_uploads", var="empty")
     instance.add_plain(PROVIDER_ICONS, png, "icon.ico", "image/x-icon", domain="cards.example")
-    instance.add_plain(BACKUPS, b"PK" * 50, "archive-20250101000000-" + "a" * 32 + ".zip", "application/zip", user_id=1)
+    user = instance.insert("users", account_id=instance.somebody("owner"), email="owner@example.social")
+    instance.add_plain(
+        BACKUPS, b"PK" * 50, "archive-20250101000000-" + "a" * 32 + ".zip", "application/zip", user_id=user
+    )
     if "data_file_name" in instance.columns("imports"):
         instance.add_plain(IMPORTS, b"user@example\n", "follows.csv", "text/csv", type=0, account_id=owner)

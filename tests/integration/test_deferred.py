@@ -16,6 +16,7 @@ from mastomend.actions.deferral import Deferral
 from mastomend.commands.history import lost
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions, RepairReport
+from mastomend.commands.systemd import install, units
 from mastomend.demo.fediverse import Fediverse, Manners
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
@@ -23,7 +24,6 @@ from mastomend.mastodon.kinds import AVATARS
 from mastomend.outcomes import Outcome
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 
 
 def run(instance: SimulatedInstance, hours: float, *, deferred: bool = True, apply: bool = True) -> RepairReport:
@@ -102,35 +102,33 @@ def test_intervals_grow_to_a_limit() -> None:
     assert hours == [1, 4, 16, 64, 168, 168, 168]
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze")
-def test_the_units_are_well_formed_and_hardened(tmp_path: Path) -> None:
-    for unit in UNITS.iterdir():
-        text = unit.read_text().replace("/usr/local/bin/mastomend", "/bin/true").replace("User=mastodon", "User=root")
-        (tmp_path / unit.name).write_text(text.replace("Group=mastodon", "Group=root"))
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(tmp_path / "mastomend-deferred.timer")],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0 and "mastomend" not in done.stderr, done.stderr
-    command = [
-        "systemd-analyze",
-        "security",
-        "--offline=yes",
-        "--threshold=30",
-        str(tmp_path / "mastomend-deferred.service"),
-    ]
-    rated = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert rated.returncode == 0, rated.stdout[-300:]
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd")
+def test_the_units_are_well_formed_and_hardened(make_instance: MakeInstance, tmp_path: Path) -> None:
+    instance = make_instance()
+    texts = units(opened(instance), ["/bin/true"], instance.env, None, "root")
+    install(texts, tmp_path, apply=True)
+    for job in ("check", "deferred"):
+        timer, service = (str(tmp_path / f"mastomend-{job}.{kind}") for kind in ("timer", "service"))
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", timer], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0 and "mastomend" not in done.stderr, done.stderr
+        command = ["systemd-analyze", "security", "--offline=yes", "--threshold=30", service]
+        rated = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert rated.returncode == 0, rated.stdout[-300:]
 
 
-def test_the_service_says_what_it_promises() -> None:
+def test_the_service_says_what_it_promises(make_instance: MakeInstance) -> None:
+    instance = make_instance()
     service = configparser.RawConfigParser(strict=False)
     service.optionxform = str  # type: ignore[assignment,method-assign]
-    service.read(UNITS / "mastomend-deferred.service")
+    service.read_string(
+        units(opened(instance), ["mastomend"], instance.env, None, "root")["mastomend-deferred.service"]
+    )
     values = dict(service["Service"])
     assert values["NoNewPrivileges"] == "yes" and values["ProtectSystem"] == "strict"
     assert values["StateDirectory"] == "mastomend" and "--state" not in values["ExecStart"]
-    assert values["ExecStart"].endswith("repair --deferred --apply") and values["SuccessExitStatus"] == "1"
+    assert values["ExecStart"].endswith("repair --deferred --apply -q") and values["SuccessExitStatus"] == "1"
 
 
 def test_what_its_origin_said_no_to_rests_for_a_while(make_instance: MakeInstance, network: Fediverse) -> None:

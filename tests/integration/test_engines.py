@@ -275,8 +275,7 @@ def test_undo_takes_back_what_no_worker_has_begun(make_instance: MakeInstance, r
 
 def test_reset_empties_only_what_something_will_fetch(make_instance: MakeInstance) -> None:
     instance = make_instance("4.5")
-    add(instance, AVATARS, 1)
-    add(instance, MEDIA_FILES, 2, account_id=1)
+    add(instance, MEDIA_FILES, 2, account_id=add(instance, AVATARS, 1))
     add(instance, PREVIEW_CARDS, 3, remote_url=None, url="https://press.example/a")
     emoji = add(instance, EMOJIS, 4, domain="s.example", shortcode="blob")
     report = repair(opened(instance), options(Engine.RESET))
@@ -300,7 +299,7 @@ def test_caches_hear_of_changes_and_locks_are_honoured(
     emoji, emoji_keys = instance.add_image(
         EMOJIS, picture(1), remote_url=origin.url("/emoji"), domain="S.example", shortcode="Blob"
     )
-    status = instance.insert("statuses", uri="x:s", account_id=1)
+    status = instance.insert("statuses", uri="x:s", account_id=instance.somebody())
     media, media_keys = instance.add_image(MEDIA_FILES, picture(3), remote_url=origin.url("/media"), status_id=status)
     busy, busy_keys = instance.add_image(MEDIA_FILES, picture(4), remote_url=origin.url("/busy"), status_id=status)
     for key in (emoji_keys[0], media_keys[0], busy_keys[0]):

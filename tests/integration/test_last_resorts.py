@@ -63,7 +63,7 @@ def test_c11_another_address_is_asked_for(
         made = record(instance, AVATARS, data, remote_url=url, domain="home.example", uri=uri)
     else:
         note = {"type": "Note", "attachment": [{"type": "Document", "url": home.url("/new.png")}]}
-        status = instance.insert("statuses", uri=home.publish("/notes/1", note), account_id=1)
+        status = instance.insert("statuses", uri=home.publish("/notes/1", note), account_id=instance.somebody())
         made = record(instance, MEDIA_FILES, data, remote_url=url, status_id=status)
     instance.media.delete(made.key)
     keep(instance, made)

@@ -273,7 +273,7 @@ def test_a_deleted_actor_or_note_is_gone_and_nothing_else_changes(
             AVATARS, picture(1), remote_url=origin.url("/dead"), domain="away.example", username=uri[-5:], uri=uri
         )
         instance.media.delete(made[uri][1][0])
-    status = instance.insert("statuses", uri=origin.url("/deleted"), account_id=1)
+    status = instance.insert("statuses", uri=origin.url("/deleted"), account_id=instance.somebody())
     media, keys = instance.add_image(MEDIA_FILES, picture(1), remote_url=origin.url("/dead"), status_id=status)
     instance.media.delete(keys[0])
     before = [

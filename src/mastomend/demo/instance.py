@@ -176,6 +176,10 @@ class SimulatedInstance:
         assert found is not None
         return int(found["id"])
 
+    def somebody(self, username: str = "somebody", **values: object) -> int:
+        """An account without pictures, for whatever must belong to one. Its id."""
+        return self.insert("accounts", username=username, uri=f"x:{username}", **values)
+
     def name(self, extension: str) -> str:
         """A new file name: 16 hexadecimal digits and the extension."""
         self._next += 1
