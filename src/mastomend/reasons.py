@@ -31,6 +31,10 @@ class Reason(StrEnum):
     BY_MASTODON = "by_mastodon"
     UNDONE = "undone"
     EXPIRED = "expired"
+    ORPHAN = "orphan"
+    STALE_DUPLICATE = "stale_duplicate"
+    DIRECTORY_MARKER = "directory_marker"
+    TEMPORARY = "temporary"
     # left for now: it may pass by itself
     IN_FLIGHT = "in_flight"
     ROW_CHANGED = "row_changed"
@@ -96,6 +100,10 @@ _WORDS = {
     Reason.BY_MASTODON: "Mastodon's workers have fetched it",
     Reason.UNDONE: "taken back",
     Reason.EXPIRED: "old enough to be removed",
+    Reason.ORPHAN: "no record expects it",
+    Reason.STALE_DUPLICATE: "its record has another file by now",
+    Reason.DIRECTORY_MARKER: "an empty object that stands for a folder",
+    Reason.TEMPORARY: "a file Mastomend was writing when it was stopped",
     Reason.IN_FLIGHT: "somebody was changing it at that moment",
     Reason.ROW_CHANGED: "it changed while it was worked on",
     Reason.VERIFY_FAILED: "it was still broken afterwards",

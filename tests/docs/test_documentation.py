@@ -21,19 +21,23 @@ from mastomend.cli.cleanup import document as cleanup_document
 from mastomend.cli.history import document as history_document
 from mastomend.cli.history import lost_document, undo_document
 from mastomend.cli.manual import page as manual_page
+from mastomend.cli.orphans import document as orphans_document
 from mastomend.cli.repair import document as repair_document
 from mastomend.cli.show import document as show_document
-from mastomend.commands.check_report import CheckReport, Cost, KindReport
+from mastomend.commands.check_report import CheckReport, KindReport
 from mastomend.commands.cleanup import CleanupReport
+from mastomend.commands.costs import Cost
 from mastomend.commands.history import PastRun
+from mastomend.commands.orphans import OrphansReport
 from mastomend.commands.repair_report import RepairReport
 from mastomend.commands.show import Shown
 from mastomend.commands.undo import UndoReport
+from mastomend.inventory.strays import Sighted
 from mastomend.mastodon.versions import Version
 from mastomend.outcomes import OF_RECORDS, Outcome, OutcomeRow
 from mastomend.reasons import Reason
 from mastomend.remote.admission import Politeness
-from mastomend.vocabulary import Finding
+from mastomend.vocabulary import Finding, Stray
 
 ROOT = Path(__file__).parents[2]
 SHOWN = Shown("k", 1, "", "", False, None, "", None, "", "", "", "", "", None, None)
@@ -123,6 +127,12 @@ def test_every_json_field_is_documented() -> None:
         ],
         "undo": [undo_document(UndoReport("u", "r", True))],
         "show": [{"command": 0, "of": 0, "total": 0, "rows": 0}, show_document(SHOWN)],
+        "orphans": [
+            orphans_document(OrphansReport("r", True, "s", Path("p"), False, {Stray.ORPHAN: Sighted()})),
+            orphans_document(OrphansReport("r", True, "s", Path("p"), False, {Stray.ORPHAN: Sighted()}))["sorts"][
+                "orphan"
+            ],
+        ],
         "cleanup": [
             cleanup_document(CleanupReport("c", True)),
             cleanup_document(CleanupReport("c", True))["quarantine"],

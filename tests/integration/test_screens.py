@@ -118,11 +118,20 @@ def test_screens(home: Path, tmp_path: Path) -> None:
     look("undo-dry", "undo", "latest", sizes="80 40")
     look("undo", "undo", "latest", "--apply", sizes="80")
     look("cleanup-dry", "cleanup", "--older-than", "0d", sizes="80 40")
+    stray = home / "public/system/accounts/headers/000/000/007/original/gone.png"
+    for path in (stray, home / "public/system/favicon.ico"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 2_000)
+    look("orphans-first", "orphans", "--min-age", "0h", *limit, sizes="80")
+    look("orphans-second", "orphans", "--min-age", "0h", *limit, sizes="80 40")
+    look("orphans", "orphans", "--min-age", "0h", "--apply", *limit, sizes="80")
     look("error-kind", "check", "avatar", sizes="80 40")
     look("error-undo", "undo", "2001", sizes="80 40")
 
 
-@pytest.mark.parametrize("command", ["", "check", "show", "repair", "history", "undo", "cleanup", "systemd", "demo"])
+@pytest.mark.parametrize(
+    "command", ["", "check", "show", "repair", "orphans", "history", "undo", "cleanup", "systemd", "demo"]
+)
 def test_help_screens(command: str, tmp_path: Path) -> None:
     for size in ("80", "40"):
         columns, lines = SIZES[size]

@@ -167,7 +167,8 @@ def test_the_names_a_stray_is_told_by_are_those_that_are_written() -> None:
     import re
 
     from mastomend.actions.actions import QUARANTINE_FOLDER
-    from mastomend.inventory.strays import _TEMPORARY, OURS
+    from mastomend.inventory.strays import OURS
+    from mastomend.mastodon.leftovers import TEMPORARY
 
-    assert re.search(_TEMPORARY, str(durable.temporary(Path("a/b.png"))))
+    assert re.search(TEMPORARY, str(durable.temporary(Path("a/b.png"))))
     assert QUARANTINE_FOLDER.startswith(OURS)

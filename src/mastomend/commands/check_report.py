@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from mastomend.commands.costs import Cost
 from mastomend.inventory.scan import Inventory
 from mastomend.mastodon.kinds import Kind
 from mastomend.mastodon.versions import Version
 from mastomend.outcomes import Outcome
-from mastomend.plans.prices import Price
 from mastomend.storage.ports import Requests
 from mastomend.vocabulary import State
 
@@ -39,18 +39,6 @@ class KindReport:
     def unseen(self) -> int:
         """Files that could not be looked at."""
         return self.states[State.UNSERVABLE]
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a bucket's requests were expected to be before it was listed, and at what price."""
-
-    estimated_list: int
-    price: Price | None
-
-    def usd(self, requests: Requests) -> float | None:
-        """What was really asked costs so much; None if the price is not known."""
-        return None if self.price is None else self.price.of(lists=requests.list, heads=requests.head)
 
 
 @dataclass(slots=True)

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mastomend.commands.check_report import CheckReport, Cost
 from mastomend.commands.instance import Instance
 from mastomend.errors import ConfigurationError
-from mastomend.mastodon.storage_settings import S3Storage
+from mastomend.mastodon.storage_settings import FilesystemStorage, S3Storage
 from mastomend.plans import prices
 from mastomend.plans.prices import Price, dollars
 from mastomend.progress import Progress
+from mastomend.storage.ports import Requests
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a bucket's requests were expected to be before it was listed, and at what price."""
+
+    estimated_list: int
+    price: Price | None
+
+    def usd(self, requests: Requests) -> float | None:
+        """What was really asked costs so much; None if the price is not known."""
+        return None if self.price is None else self.price.of(lists=requests.list, heads=requests.head)
+
 
 OWN_TABLE = "mastomend-prices.toml"
 
@@ -40,12 +54,15 @@ def _load(path: Path) -> list[Price]:
         raise ConfigurationError(f"{path} cannot be read: {error}.") from None
 
 
-def announce(report: CheckReport, instance: Instance, requests: int, progress: Progress) -> None:
-    """What the listing is going to cost, before it is made."""
-    report.cost = Cost(requests, price(instance))
-    asked = f"About {requests:,} list requests will be made to {report.storage}"
-    if (known_price := report.cost.price) is None:
+def announced(instance: Instance, requests: int, progress: Progress) -> Cost:
+    """What the listing is going to cost, said before it is made."""
+    cost = Cost(requests, price(instance))
+    if isinstance(instance.configuration.storage, FilesystemStorage):
+        return cost
+    asked = f"About {requests:,} list requests will be made to {instance.configuration.storage}"
+    if cost.price is None:
         progress.note(f"{asked}.")
-        return
-    amount = dollars(known_price.of(lists=requests))
-    progress.note(f"{asked}: {amount} at the prices of {known_price.name} read on {known_price.read_on}.")
+    else:
+        amount = dollars(cost.price.of(lists=requests))
+        progress.note(f"{asked}: {amount} at the prices of {cost.price.name} read on {cost.price.read_on}.")
+    return cost

@@ -65,7 +65,7 @@ def read(database: MastodonDatabase, records: Iterable[tuple[str, int]]) -> dict
     ids: dict[str, list[int]] = {}
     for kind, record_id in records:
         ids.setdefault(kind, []).append(record_id)
-    ids = {kind: some for kind, some in ids.items() if _may_name(database, _ONE_OF[kind])}
+    ids = {kind: some for kind, some in ids.items() if kind in _ONE_OF and _may_name(database, _ONE_OF[kind])}
     return {
         (kind, record_id): called
         for kind, some in ids.items()

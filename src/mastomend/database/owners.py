@@ -6,12 +6,14 @@ does not have, a file Mastodon keeps for itself. "Nobody" is said only of a key 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of, read_in_ranges
 from mastomend.mastodon.keys import Key, ParsedKey, expected_files, is_safe_name, parse_key
 from mastomend.mastodon.kinds import Kind
+from mastomend.mastodon.leftovers import TEMPORARY, folders_of
 from mastomend.vocabulary import Foreign, Nobody, Owned, Ownership, RowOf
 
 
@@ -21,7 +23,9 @@ class DatabaseOwners:
     def __init__(self, database: MastodonDatabase, key_prefix: str) -> None:
         self._database = database
         self._key_prefix = key_prefix
-        self._kinds = {kind.name for kind in kinds_of(database)}
+        kinds = kinds_of(database)
+        self._kinds = {kind.name for kind in kinds}
+        self._folders = folders_of(kinds, key_prefix)
 
     def of(self, keys: Sequence[Key]) -> Sequence[Ownership]:
         """Whom each key belongs to, in order; one question for each kind among them.
@@ -31,12 +35,20 @@ class DatabaseOwners:
         """
         parsed = [parse_key(key, self._key_prefix) for key in keys]
         understood = [one if one is not None and one.kind.name in self._kinds else None for one in parsed]
+        left_over = [self._is_left_over(key) for key in keys]
         owners: dict[str, Owned] = {}
         for kind in {one.kind.name: one.kind for one in understood if one is not None}.values():
             owners |= self._expected(kind, [one for one in understood if one is not None and one.kind is kind])
         return [
-            Foreign() if one is None else owners.get(key) or Nobody() for key, one in zip(keys, understood, strict=True)
+            Nobody() if is_left_over else Foreign() if one is None else owners.get(key) or Nobody()
+            for key, one, is_left_over in zip(keys, understood, left_over, strict=True)
         ]
+
+    def _is_left_over(self, key: str) -> bool:
+        """Whether that is the name of a folder of Mastodon's, or of a file Mastomend was writing in one: no row can name it."""
+        folder = key.rpartition("/")[0]
+        is_ours = re.search(TEMPORARY, key) is not None and re.search(self._folders, folder) is not None
+        return is_ours or re.search(self._folders, key) is not None
 
     def _expected(self, kind: Kind, keys: Sequence[ParsedKey]) -> dict[str, Owned]:
         """Every key that a row near those keys expects. A local row wins: its files are sacred."""

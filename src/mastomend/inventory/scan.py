@@ -205,7 +205,7 @@ class _Scan:
             self.of.store, self.inventory.expected, self.want.connections, everything=self.want.everything
         )
         self.watch.listing(listing.requests)
-        self.watch.progress.start("listing the bucket", listing.expected)
+        self.watch.progress.start("listing the storage", listing.expected)
         listing.read(self.inventory.work, self.watch.progress.advance)
 
     def _settle(self) -> None:

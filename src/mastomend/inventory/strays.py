@@ -8,18 +8,19 @@ keys of kinds that were not looked at.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from mastomend.inventory.expected import Expected
-from mastomend.inventory.workspace import Workspace
+from mastomend.inventory.workspace import Workspace, scratch
 from mastomend.mastodon.columnar import quote
 from mastomend.mastodon.keys import CACHE, ORIGINAL, below
-from mastomend.mastodon.kinds import Kind, RemoteRule
+from mastomend.mastodon.leftovers import TEMPORARY, folders_of, keys_of
 from mastomend.vocabulary import Stray
 
-#: Where Mastomend keeps its own, and how what it was writing is named (`storage.durable`, `actions.actions`).
+#: Where Mastomend keeps its own (`actions.actions`).
 OURS = ".mastomend/"
-_TEMPORARY = r"(^|/)\.[0-9a-f]{40}\.mastomend-tmp$"
 
 
 def create(work: Workspace) -> None:
@@ -39,19 +40,21 @@ def sort_out(work: Workspace, tables: Sequence[Expected], key_prefix: str) -> No
         f"SELECT {_home('key', key_prefix)} AS home FROM ({table.files()}) WHERE contains(key, '/{ORIGINAL}/')"
         for table in tables
     )
+    folders = quote(folders_of(kinds, key_prefix))
     with work.step("sorted out") as connection:
         connection.execute(
             f"""
             INSERT INTO stray
             WITH left_over AS (
-                SELECT DISTINCT ON (key) key, size, modified FROM objects
+                SELECT DISTINCT ON (key) key, size, modified, regexp_extract(key, '(?s)^(.*)/[^/]*$', 1) AS parent FROM objects
                 ANTI JOIN ({expected}) e USING (key) WHERE NOT starts_with(key, {quote(below(key_prefix) + OURS)})
             ),
             living AS (SELECT DISTINCT home FROM ({living}))
             SELECT key, size, modified, CASE
-                WHEN regexp_matches(key, {quote(_TEMPORARY)}) THEN {quote(Stray.TEMPORARY)}
-                WHEN size = 0 AND regexp_matches(key, {quote(_folder(kinds, key_prefix))}) THEN {quote(Stray.DIRECTORY_MARKER)}
-                WHEN NOT regexp_matches(key, {quote(_ours(kinds, key_prefix))}) THEN {quote(Stray.UNRECOGNIZED)}
+                WHEN regexp_matches(key, {quote(TEMPORARY)}) AND regexp_matches(parent, {folders})
+                THEN {quote(Stray.TEMPORARY)}
+                WHEN size = 0 AND regexp_matches(key, {folders}) THEN {quote(Stray.DIRECTORY_MARKER)}
+                WHEN NOT regexp_matches(key, {quote(keys_of(kinds, key_prefix))}) THEN {quote(Stray.UNRECOGNIZED)}
                 WHEN living.home IS NOT NULL THEN {quote(Stray.STALE_DUPLICATE)}
                 ELSE {quote(Stray.ORPHAN)} END AS why
             FROM left_over LEFT JOIN living ON living.home = {_home("key", key_prefix)}
@@ -65,23 +68,97 @@ def _home(key: str, key_prefix: str) -> str:
     return f"regexp_extract({key}, {quote(f'(?s)^{before}(.*)/[^/]+/[^/]+$')}, 2)"
 
 
-def _forms(kinds: Sequence[Kind]) -> list[str]:
-    """Each kind's folder with its styles, as patterns."""
-    found = []
-    for kind in kinds:
-        styles = "|".join(sorted({ORIGINAL, *(re.escape(d.style) for d in kind.derived)}))
-        cache = "" if kind.remote is RemoteRule.NEVER else f"({CACHE})?"
-        found.append(f"{cache}{kind.name}(/[0-9]{{3}}){{2,6}}/({styles})/[^/]+")
-    return found
+def number(work: Workspace, sorts: Sequence[Stray]) -> int:
+    """How many strays of those sorts there are."""
+    ((found,),) = work.connection.execute(
+        "SELECT count(*) FROM stray WHERE list_contains(?, why)", [[sort.value for sort in sorts]]
+    ).fetchall()
+    return int(found)
 
 
-def _ours(kinds: Sequence[Kind], key_prefix: str) -> str:
-    """Keys Mastodon could have made."""
-    return f"(?s)^{re.escape(below(key_prefix))}({'|'.join(_forms(kinds))})$"
+# --- sightings ----------------------------------------------------------------------------------------------------------
+
+_FILE = "strays.parquet"
+_TOGETHER = 5_000
 
 
-def _folder(kinds: Sequence[Kind], key_prefix: str) -> str:
-    """Names of folders on the way to such keys, with a slash behind them or without; and anything that ends in a slash."""
-    classes = "|".join(sorted({kind.name.split("/")[0] for kind in kinds}))
-    on_the_way = f"({CACHE})?(({classes})(/[a-z_]+((/[0-9]{{3}}){{0,6}}(/[^/]+)?)?)?)?"
-    return f"(?s)^{re.escape(below(key_prefix))}{on_the_way.rstrip()}/?$|/$"
+@dataclass(frozen=True, slots=True)
+class Sighted:
+    """Strays of one sort: all of them, those too young, those never seen before, and those that may be acted on; in files and
+    bytes.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    young: int = 0
+    first: int = 0
+    ready: int = 0
+    ready_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sightings:
+    """The strays of a scan, and of the one before it of the same storage. A stray is *ready* if it was in that one, too, just
+    as it is, and was last written before `before`, in microseconds since 1970 by the storage's own clock.
+    """
+
+    now: Path
+    earlier: Path | None
+    before: int
+
+    def by_sort(self, budget: int) -> dict[Stray, Sighted]:
+        """The numbers for each sort."""
+        with scratch(self.now.parent, budget) as connection:
+            rows = connection.execute(
+                f"SELECT why, count(*), sum(size), count(*) FILTER (NOT old_enough), "
+                f"count(*) FILTER (old_enough AND NOT seen), count(*) FILTER (old_enough AND seen), "
+                f"coalesce(sum(size) FILTER (old_enough AND seen), 0) FROM ({self._judged()}) GROUP BY why"
+            ).fetchall()
+        return {Stray(why): Sighted(*(int(n) for n in numbers)) for why, *numbers in rows}
+
+    def ready(self, sorts: Sequence[Stray], budget: int) -> Iterator[tuple[str, int, Stray]]:
+        """Key, size and sort of those that are ready, some thousands in memory at a time."""
+        with scratch(self.now.parent, budget) as connection:
+            wanted = ", ".join(quote(sort) for sort in sorts)
+            result = connection.execute(
+                f"SELECT key, size, why FROM ({self._judged()}) WHERE old_enough AND seen AND why IN ({wanted})"
+            )
+            while rows := result.fetchmany(_TOGETHER):
+                for key, size, why in rows:
+                    yield key, size, Stray(why)
+
+    def _judged(self) -> str:
+        seen = "false"
+        if self.earlier is not None:
+            seen = (
+                f"EXISTS (SELECT 1 FROM read_parquet({quote(str(self.earlier))}) e WHERE e.key = n.key AND e.size = n.size "
+                "AND e.modified = n.modified AND e.why = n.why)"
+            )
+        old = f"coalesce(n.modified < {self.before}, false)"
+        return f"SELECT n.*, {old} AS old_enough, {seen} AS seen FROM read_parquet({quote(str(self.now))}) n"
+
+
+def save(work: Workspace, folder: Path, storage: str) -> Path:
+    """The relation `stray` as Parquet in a scan's folder; `storage` tells that storage from any other."""
+    path = folder / _FILE
+    temporary = path.with_suffix(".tmp")
+    work.connection.execute(
+        f"COPY (SELECT key, size, modified, why FROM stray ORDER BY key) TO {quote(str(temporary))} "
+        f"(FORMAT parquet, KV_METADATA {{storage: {quote(storage)}}})"
+    )
+    temporary.chmod(0o600)
+    temporary.replace(path)
+    return path
+
+
+def earlier(scan: Path, storage: str, budget: int) -> Path | None:
+    """The strays of the newest scan of that storage before this one; None if there is none."""
+    older = sorted((path for path in scan.parent.glob(f"*/{_FILE}") if path.parent.name < scan.name), reverse=True)
+    for path in older:
+        with scratch(scan, budget) as connection:
+            found = connection.execute(
+                "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = 'storage'", [str(path)]
+            ).fetchone()
+        if found == (storage,):
+            return path
+    return None

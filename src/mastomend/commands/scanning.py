@@ -1,0 +1,147 @@
+"""One scan of an instance, as every command begins it: gone on with or new, the database, the storage, what is to be seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mastomend.commands.costs import Cost, announced
+from mastomend.commands.instance import Instance, refuse_ignored_prefix
+from mastomend.commands.names import refuse_unknown
+from mastomend.database.reader import MastodonDatabase
+from mastomend.database.rows import kinds_of
+from mastomend.errors import ConfigurationError
+from mastomend.images.ffmpeg_paths import find_ffprobe
+from mastomend.inventory.sample import Sample
+from mastomend.inventory.scan import Inventory, Scanned, Want, Watch, scan
+from mastomend.inventory.taking_up import Begun, Terms, take_up
+from mastomend.inventory.workspace import workspace
+from mastomend.mastodon.kinds import Kind, choose_kinds
+from mastomend.mastodon.rows_sql import must_see
+from mastomend.mastodon.selection import EVERYTHING, Selection, may_match
+from mastomend.progress import Progress
+from mastomend.storage.build import build as build_store
+from mastomend.storage.ports import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is looked at, by which command. `kinds` empty means all; `everything` and `described` as in `Want`.
+
+    `resume` allows to go on with a scan of that command that was cut off.
+    """
+
+    command: str
+    kinds: tuple[str, ...] = ()
+    but_kinds: tuple[str, ...] = ()
+    selection: Selection = EVERYTHING
+    deep: Sample | None = None
+    listing: tuple[Path, ...] = ()
+    connections: int = 32
+    everything: bool = False
+    described: bool = False
+    resume: bool = True
+
+
+@dataclass(slots=True)
+class Scan:
+    """A scan that is made: `inventory` lives as long as the block. `available` are all kinds this version has, `chosen` those
+    that were looked at; `cost` is what the bucket was expected to be asked.
+    """
+
+    begun: Begun
+    database: MastodonDatabase
+    store: Store
+    available: tuple[Kind, ...]
+    chosen: tuple[Kind, ...]
+    holds_anything: bool
+    folder: Path
+    cost: Cost | None = None
+    inventory: Inventory = field(init=False)
+
+
+@contextmanager
+def scanning(
+    instance: Instance,
+    look: Look,
+    progress: Progress,
+    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Iterator[Scan]:
+    """Take the inventory.
+
+    Raises:
+        ConfigurationError, DatabaseError, StorageError: it cannot be taken; what was seen so far is gone on with next time.
+    """
+    storage, settings = instance.configuration.storage, instance.settings
+    begun = _begin(instance, look, progress, now())
+    with ExitStack() as stack:
+        database = stack.enter_context(_database(instance, look, begun, progress))
+        if database.version.note:
+            progress.note(f"The database's schema is {database.version.note}")
+        store = build_store(storage)
+        stack.callback(store.close)
+        holds_anything = store.probe()
+        available = kinds_of(database)
+        chosen = choose_kinds(look.kinds, available, but=look.but_kinds)
+        chosen = tuple(kind for kind in chosen if may_match(kind, look.selection))
+        if not chosen:
+            raise ConfigurationError(
+                "That leaves no kind to look at.", hint="Leave out an --exclude, or name fewer kinds or servers."
+            )
+        database.require(must_see(chosen, look.selection))
+        refuse_unknown(database, look.selection)
+        refuse_ignored_prefix(instance, database.version)
+        folder = instance.state / "scans" / begun.scan
+        made = Scan(begun, database, store, available, chosen, holds_anything, folder)
+
+        def announce(requests: int) -> None:
+            made.cost = announced(instance, requests, progress)
+
+        want = Want(
+            chosen,
+            look.selection,
+            begun.deep,
+            look.listing,
+            everything=look.everything,
+            described=look.described,
+            connections=look.connections,
+            settle_s=settings.settle_s,
+        )
+        of = Scanned(database, store, storage, find_ffprobe(instance.variables))
+        work = stack.enter_context(workspace(folder, settings.memory_bytes, begun.scope, begun.started_at))
+        made.inventory = stack.enter_context(scan(of, want, work, Watch(progress, announce, sleep)))
+        yield made
+
+
+def _begin(instance: Instance, look: Look, progress: Progress, now: datetime) -> Begun:
+    terms = Terms(
+        look.command,
+        (*look.kinds, *(f"-{kind}" for kind in look.but_kinds)),
+        instance.configuration.storage,
+        instance.configuration.database,
+        look.deep,
+        look.listing,
+        look.selection,
+    )
+    begun = take_up(instance.state / "scans", terms, now, resume=look.resume)
+    if begun.resumed:
+        progress.note(
+            f"Going on with {look.command} {begun.scan}, which was cut off; what it has seen since "
+            f"{begun.started_at:%H:%M} UTC is not looked at again (--fresh begins anew)."
+        )
+    return begun
+
+
+def _database(instance: Instance, look: Look, begun: Begun, progress: Progress) -> MastodonDatabase:
+    return MastodonDatabase(
+        instance.configuration.database,
+        f"mastomend {look.command} {begun.scan}",
+        replica=instance.configuration.replica,
+        timeout_s=instance.settings.statement_timeout_s,
+        note=progress.note,
+    )

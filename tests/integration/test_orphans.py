@@ -1,0 +1,364 @@
+"""`orphans`: what no record expects is moved, and nothing else ever is."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from broken import record
+from conftest import MakeInstance, opened
+from tool import run
+
+from mastomend.commands.cleanup import cleanup
+from mastomend.commands.orphans import OrphansOptions, OrphansReport, orphans
+from mastomend.commands.undo import undo
+from mastomend.demo.instance import DiskMedia, SimulatedInstance
+from mastomend.errors import SafetyStop
+from mastomend.mastodon.keys import partition
+from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES
+from mastomend.plans import orphans as plans
+from mastomend.vocabulary import Stray
+
+#: A moment at which everything a test writes now is old enough.
+LATER = timedelta(days=2)
+#: What other programs and other versions have in a bucket or a directory, and nobody of ours may touch.
+FOREIGN = (
+    "favicon.ico",
+    "robots.txt",
+    "other-tenant/secret.bin",
+    "other-tenant/accounts/avatars/000/000/001/original/a.png",
+    "backups/2026-01-01.tar.gz",
+    "accounts/avatars/000/000/001/huge/a.png",
+    "accounts/avatars/000/000/001/original/deep/a.png",
+    "cache/accounts/avatarsX/000/000/001/original/a.png",
+    "cache/site_uploads/files/000/000/001/original/a.png",
+    "accounts/avatars/0000/000/001/original/a.png",
+    "cache/custom_emojis/images/000/000/abc/original/a.png",
+    ".well-known/acme-challenge/token",
+    "accounts/avatars/readme.txt",
+)
+
+
+def look(instance: SimulatedInstance, *, later: timedelta = LATER, **options: object) -> OrphansReport:
+    return orphans(opened(instance), OrphansOptions(**options), now=lambda: datetime.now(UTC) + later)  # type: ignore[arg-type]
+
+
+def twice(instance: SimulatedInstance, **options: object) -> OrphansReport:
+    """A first scan, and a second one a moment later that moves."""
+    look(instance)
+    return look(instance, later=LATER + timedelta(seconds=2), apply=True, **options)
+
+
+def populated(instance: SimulatedInstance) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """What records expect, and what nobody does, by key; besides these there is what is foreign."""
+    avatar = record(instance, AVATARS, domain="a.example", name="u")
+    local = record(instance, AVATARS, name="alice")
+    record(instance, MEDIA_FILES, remote_url="https://a.example/x", account_id=avatar.id, shortcode="x")
+    record(instance, EMOJIS, domain="a.example")
+    stray = {
+        f"cache/accounts/avatars/{partition(109_876_543_210_987_654)}/original/gone.png": b"orphan",
+        "accounts/headers/000/999/999/original/gone.png": b"headers",
+        "media_attachments/files/000/000/001/small/ä b%.png": b"small",
+        f"{avatar.key.rpartition('/')[0]}/other.png": b"duplicate",
+        local.key.replace("accounts/", "cache/accounts/", 1): b"below cache",
+    }
+    for key, data in stray.items():
+        instance.media.write(key, data)
+    for key in FOREIGN:
+        instance.media.write(key, b"somebody else's")
+    return dict(instance.files), stray
+
+
+def contents(instance: SimulatedInstance) -> dict[str, bytes | None]:
+    return {key: instance.media.read(key) for key in instance.media.keys() if not key.startswith(".mastomend/")}
+
+
+@pytest.mark.parametrize("storage", ["disk", "s3", "swift", "moto"])
+def test_what_nobody_expects_is_set_aside_and_comes_back(make_instance: MakeInstance, storage: str) -> None:
+    instance = make_instance("4.5", storage)
+    expected, stray = populated(instance)
+    before = contents(instance)
+    first = look(instance)
+    assert (first.objects, first.ready, first.first_scan) == (len(stray), 0, True), "one sighting is none"
+    assert first.sorts[Stray.UNRECOGNIZED].files == len(FOREIGN)
+    assert contents(instance) == before
+    dry = look(instance, later=LATER + timedelta(seconds=2))
+    assert dry.ready == len(stray) and contents(instance) == before
+    done = look(instance, later=LATER + timedelta(seconds=4), apply=True)
+    assert (done.quarantined, done.left, done.quarantined_bytes) == (len(stray), [], sum(map(len, stray.values())))
+    assert contents(instance) == {key: data for key, data in before.items() if key not in stray}
+    assert all(instance.media.read(key) == data for key, data in expected.items())
+    again = look(instance, later=LATER + timedelta(seconds=6), apply=True)
+    assert (again.objects, again.quarantined) == (0, 0)
+    back = undo(opened(instance), done.run, apply=True)
+    assert (back.reverted, back.conflicts) == (len(stray), 0)
+    assert contents(instance) == before
+
+
+def test_what_comes_back_is_as_it_was_on_disk(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    _, stray = populated(instance)
+    assert isinstance(instance.media, DiskMedia)
+    root = instance.media.root
+    modes = (0o600, 0o640, 0o644, 0o664, 0o604)
+    for mode, key in zip(modes, stray, strict=True):
+        (root / key).chmod(mode)
+        os.utime(root / key, (1_700_000_000, 1_700_000_000))
+    done = twice(instance)
+    lonely = root / "accounts/headers/000/999"
+    assert done.quarantined == len(stray) and not lonely.exists(), "folders that are empty go, upwards"
+    undo(opened(instance), done.run, apply=True)
+    for mode, key in zip(modes, stray, strict=True):
+        status = (root / key).stat()
+        assert (status.st_mode & 0o777, status.st_mtime) == (mode, 1_700_000_000), key
+
+
+@pytest.mark.parametrize("storage", ["s3", "moto"])
+def test_what_waits_in_a_bucket_is_private_and_comes_back_with_its_headers(
+    make_instance: MakeInstance, storage: str
+) -> None:
+    instance = make_instance("4.5", storage)
+    populated(instance)
+    client, bucket = instance.media.client, instance.media.bucket  # type: ignore[attr-defined]
+    key = "cache/accounts/avatars/000/000/007/original/gone.png"
+    client.put_object(
+        Bucket=bucket, Key=key, Body=b"x", ContentType="image/png", CacheControl="max-age=1", ACL="public-read",
+        Metadata={"a": "b"},
+    )  # fmt: skip
+    done = twice(instance)
+    (waiting,) = [one for one in instance.media.keys() if one.endswith("%2F007%2Foriginal%2Fgone.png")]
+    if storage == "moto":  # SeaweedFS drops ACLs
+        grants = client.get_object_acl(Bucket=bucket, Key=waiting)["Grants"]
+        assert not [one for one in grants if one["Grantee"].get("URI", "").endswith("AllUsers")]
+    undo(opened(instance), done.run, apply=True)
+    found = client.head_object(Bucket=bucket, Key=key)
+    assert (found["ContentType"], found["CacheControl"], found["Metadata"]) == ("image/png", "max-age=1", {"a": "b"})
+
+
+def test_every_option_leaves_alone_what_is_not_ours(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    expected, stray = populated(instance)
+    look(instance)
+    everything = {
+        "min_age": timedelta(0), "quarantine": False, "purge_after": timedelta(0), "max_percent": 100.0,
+        "max_missing_percent": 100.0,
+    }  # fmt: skip
+    done = look(instance, later=LATER + timedelta(seconds=2), apply=True, **everything)
+    assert (done.purged, done.quarantined) == (len(stray), 0)
+    left = contents(instance)
+    assert left == {**expected, **dict.fromkeys(FOREIGN, b"somebody else's")}
+    assert undo(opened(instance), done.run, apply=False).irreversible == len(stray)
+
+
+def test_what_is_young_or_was_seen_once_or_has_changed_stays(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    _, stray = populated(instance)
+    assert look(instance, later=timedelta(0)).sorts[Stray.ORPHAN].young == 3
+    assert look(instance, later=timedelta(seconds=2), apply=True).quarantined == 0, "everything is of today"
+    changed, new = next(iter(stray)), "accounts/headers/000/999/998/original/new.png"
+    time.sleep(0.01)
+    instance.media.write(changed, b"another")
+    instance.media.write(new, b"new")
+    done = look(instance, later=LATER, apply=True)
+    assert done.quarantined == len(stray) - 1 and {changed, new} <= instance.media.keys()
+    assert done.sorts[Stray.ORPHAN].first == 2
+
+
+def test_a_record_that_comes_to_expect_it_meanwhile_keeps_it(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restored row, a slow upload: between the scan and the move somebody expects it. It is asked again."""
+    instance = make_instance()
+    _, stray = populated(instance)
+    key = "accounts/headers/000/000/777/original/mine.png"
+    instance.media.write(key, b"mine")
+    look(instance)
+    original = plans.set_aside
+
+    def meanwhile(*arguments: object) -> Iterator[object]:
+        instance.insert(
+            "accounts", id=777, username="mine", uri="x:mine", header_file_name="mine.png",
+            header_content_type="image/png", header_file_size=4, header_storage_schema_version=1,
+        )  # fmt: skip
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("mastomend.commands.orphans.set_aside", meanwhile)
+    done = look(instance, later=LATER + timedelta(seconds=2), apply=True)
+    assert done.quarantined == len(stray) and instance.media.read(key) == b"mine"
+    assert done.left == [f"{key}: {key} belongs to a local record"]
+
+
+def test_thousands_of_interleavings_of_upload_delete_and_scan(make_instance: MakeInstance) -> None:
+    """Mastodon writes a file before its row, and deletes the row before its file, in any order among scans.
+
+    What a row expects is there, whatever came before. Each round has its own seed.
+    """
+    instance = make_instance()
+    owner = instance.somebody("owner")
+    done = ready = 0
+    for seed in range(40):
+        chance = random.Random(seed)
+        uploading: list[tuple[int, str]] = []
+        living: dict[int, str] = {}
+        deleted: list[str] = []
+        number = 1_000_000 + seed * 1_000
+        for step in range(chance.randrange(15, 30)):
+            match chance.choice(["write", "commit", "delete", "unlink", "scan", "write", "commit"]):
+                case "write":
+                    number += 1
+                    key = f"media_attachments/files/{partition(number)}/original/{number:016x}.mp3"
+                    instance.media.write(key, b"x" * 10)
+                    uploading.append((number, key))
+                case "commit" if uploading:
+                    new, key = uploading.pop(chance.randrange(len(uploading)))
+                    instance.insert(
+                        "media_attachments", id=new, account_id=owner, type=4, file_file_name=key.rpartition("/")[2],
+                        file_content_type="audio/mpeg", file_file_size=10, file_storage_schema_version=1,
+                    )  # fmt: skip
+                    living[new] = key
+                case "delete" if living:
+                    gone = chance.choice(list(living))
+                    instance.db.execute("DELETE FROM media_attachments WHERE id = %s", [gone])
+                    deleted.append(living.pop(gone))
+                case "unlink" if deleted:
+                    path = deleted.pop(chance.randrange(len(deleted)))
+                    if path in instance.media.keys():
+                        instance.media.delete(path)
+                case "scan" if step % 3 == 0:
+                    report = look(instance, later=timedelta(hours=20), apply=True, max_percent=100.0)
+                    assert report.quarantined == 0, "nothing of it is a day old"
+        for new, key in uploading:
+            instance.insert(
+                "media_attachments", id=new, account_id=owner, type=4, file_file_name=key.rpartition("/")[2],
+                file_content_type="audio/mpeg", file_file_size=10, file_storage_schema_version=1,
+            )  # fmt: skip
+            living[new] = key
+        assert set(living.values()) <= instance.media.keys()
+        if seed % 10 == 9:
+            report = twice(instance, max_percent=100.0)
+            assert set(living.values()) <= instance.media.keys()
+            done, ready = done + report.quarantined, ready + report.ready
+    assert done == ready > 0
+
+
+def test_uploads_during_the_scans_are_never_moved(make_instance: MakeInstance) -> None:
+    """A server that works: files are written, then their rows; others are deleted, while scan after scan moves what it may."""
+    instance = make_instance()
+    owner, stop, written = instance.somebody("owner"), threading.Event(), []
+
+    def work() -> None:
+        number = 2_000_000
+        import psycopg
+
+        with psycopg.connect(instance.db.info.dsn, autocommit=True) as db:
+            while not stop.is_set():
+                number += 1
+                key = f"media_attachments/files/{partition(number)}/original/{number:016x}.mp3"
+                instance.media.write(key, b"y" * 10)
+                time.sleep(0.002)
+                db.execute(
+                    "INSERT INTO media_attachments (id, account_id, type, file_file_name, file_content_type, file_file_size, "
+                    "created_at, updated_at) VALUES (%s, %s, 4, %s, 'audio/mpeg', 10, now(), now())",
+                    [number, owner, f"{number:016x}.mp3"],
+                )
+                written.append(key)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        moved = 0
+        for n in range(4):
+            for i in range(20):
+                instance.media.write(f"accounts/headers/000/{n:03}/{i:03}/original/o.png", b"old")
+            report = look(instance, later=timedelta(days=3 + n), apply=True, max_percent=100.0)
+            moved += report.quarantined
+    finally:
+        stop.set()
+        worker.join()
+    assert len(written) > 50 and set(written) <= instance.media.keys()
+    assert moved >= 40
+
+
+def test_another_server_s_database_stops_it(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    for number in range(150):
+        instance.media.write(f"accounts/headers/000/000/{number:03}/original/a.png", b"x")
+    record(instance, HEADERS, name="alice")
+    look(instance)
+    with pytest.raises(SafetyStop, match="99 % of the files with names of Mastodon's"):
+        look(instance, later=LATER + timedelta(seconds=2), apply=True)
+    assert len(instance.media.keys()) == 151
+    assert look(instance, later=LATER + timedelta(seconds=4)).stops
+    done = look(instance, later=LATER + timedelta(seconds=6), apply=True, max_percent=100.0)
+    assert done.quarantined == 150
+
+
+def test_a_storage_that_is_another_one_was_never_seen(make_instance: MakeInstance, tmp_path: Path) -> None:
+    instance = make_instance()
+    populated(instance)
+    look(instance)
+    assert isinstance(instance.media, DiskMedia)
+    moved = tmp_path / "elsewhere"
+    instance.media.root.rename(moved)
+    instance.media.root.mkdir()
+    for path in moved.iterdir():
+        path.rename(instance.media.root / path.name)
+    report = look(instance, later=LATER + timedelta(seconds=2), apply=True)
+    assert report.first_scan and report.quarantined == 0
+
+
+def test_what_was_set_aside_is_purged_in_time(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    _, stray = populated(instance)
+    done = twice(instance)
+    here = opened(instance)
+    assert look(instance, later=timedelta(days=20), apply=True).expired == 0
+    later = look(instance, later=timedelta(days=40), apply=True)
+    assert later.expired == len(stray) and not any(".mastomend" in key for key in instance.media.keys())
+    assert undo(here, done.run, apply=True).conflicts == len(stray)
+    assert cleanup(here, timedelta(0), apply=False).files == 0
+
+
+def test_markers_and_unfinished_files(make_instance: MakeInstance) -> None:
+    instance = make_instance("4.5", "moto")
+    record(instance, AVATARS, name="alice")
+    ours = ("cache/", "accounts/avatars/000/000/001", "cache/accounts/avatars/000/000/001/original/")
+    theirs = ("other-tenant/", "cache/other/", "my folder/")
+    unfinished = f"accounts/avatars/000/000/001/original/.{'0' * 40}.mastomend-tmp"
+    foreign = f"other-tenant/.{'0' * 40}.mastomend-tmp"
+    for key in (*ours, *theirs):
+        instance.media.write(key, b"")
+    for key in (unfinished, foreign):
+        instance.media.write(key, b"half")
+    done = twice(instance)
+    assert done.sorts[Stray.DIRECTORY_MARKER].files == 3 and done.sorts[Stray.TEMPORARY].files == 1
+    assert done.quarantined == 4 and {*theirs, foreign} <= instance.media.keys()
+    assert not {*ours, unfinished} & instance.media.keys()
+
+
+def test_as_from_a_shell(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    _, stray = populated(instance)
+    first = run(instance.env, "orphans", "--min-age", "0h")
+    assert first.returncode == 1 and "This was the first scan." in first.stdout, first.stderr
+    assert re.search(r"^orphans +3 +18 B", first.stdout, re.MULTILINE) and re.search(
+        r"not Mastodon's +13", first.stdout
+    )
+    second = run(instance.env, "orphans", "--min-age", "0h")
+    assert f"{len(stray)} files" in second.stdout and "Next: " in second.stdout and "--apply" in second.stdout
+    done = json.loads(run(instance.env, "orphans", "--min-age", "0h", "--apply", "--json").stdout)
+    assert (done["objects"], done["quarantined"], done["unrecognized"], done["exit_code"]) == (5, 5, 13, 0)
+    rows = json.loads(run(instance.env, "show", done["run"], "--json").stdout)["rows"]
+    assert {row["reason"] for row in rows} == {"orphan", "stale_duplicate"}
+    undone = run(instance.env, "undo", "latest", "--apply")
+    assert undone.returncode == 0 and f"{len(stray)} records" in undone.stdout
+    refused = run(instance.env, "orphans", "--no-quarantine", "--apply")
+    assert refused.returncode == 2 and "--no-quarantine deletes for good" in refused.stderr
