@@ -28,7 +28,7 @@ from mastomend.commands.check_report import CheckReport, KindReport
 from mastomend.commands.cleanup import CleanupReport
 from mastomend.commands.costs import Cost
 from mastomend.commands.history import PastRun
-from mastomend.commands.orphans import OrphansReport
+from mastomend.commands.orphans_report import OrphansReport
 from mastomend.commands.repair_report import RepairReport
 from mastomend.commands.show import Shown
 from mastomend.commands.undo import UndoReport

@@ -18,7 +18,8 @@ from conftest import MakeInstance, opened
 from tool import run
 
 from mastomend.commands.cleanup import cleanup
-from mastomend.commands.orphans import OrphansOptions, OrphansReport, orphans
+from mastomend.commands.orphans import orphans
+from mastomend.commands.orphans_report import OrphansOptions, OrphansReport
 from mastomend.commands.undo import undo
 from mastomend.demo.instance import DiskMedia, SimulatedInstance
 from mastomend.errors import SafetyStop

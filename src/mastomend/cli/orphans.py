@@ -12,7 +12,7 @@ from mastomend.cli.options import Apply, DryRun, Json, Kinds, MaxMissing, is_app
 from mastomend.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from mastomend.commands.orphans import OrphansReport
+    from mastomend.commands.orphans_report import OrphansReport
 
 EXAMPLES = """
 Examples:
@@ -53,7 +53,8 @@ def orphans_command(
     """Find files no record expects, and set them aside."""
     from mastomend.cli.orphans_screen import show
     from mastomend.cli.output import command_line, emit_json
-    from mastomend.commands.orphans import OrphansOptions, orphans
+    from mastomend.commands.orphans import orphans
+    from mastomend.commands.orphans_report import OrphansOptions
     from mastomend.commands.settings import parse_age, parse_percent
 
     if no_quarantine and min_age is None:
@@ -80,6 +81,8 @@ def orphans_command(
     else:
         words = ["orphans", *map(shlex.quote, kinds or ()), *(["--min-age", shlex.quote(min_age)] if min_age else [])]
         words += ["--no-quarantine"] * no_quarantine
+        words += ["--max-orphans", shlex.quote(max_orphans)] if max_orphans != "50%" else []
+        words += ["--max-missing", shlex.quote(max_missing)] if max_missing is not None else []
         again, undo = " ".join(words), f"undo {report.run} --apply"
         show(report, options, *(command_line(given.env, given.state, one) for one in (again, f"{again} --apply", undo)))
     return code
