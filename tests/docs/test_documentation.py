@@ -24,6 +24,7 @@ from mastomend.cli.manual import page as manual_page
 from mastomend.cli.orphans import document as orphans_document
 from mastomend.cli.repair import document as repair_document
 from mastomend.cli.show import document as show_document
+from mastomend.cli.usage import document as usage_document
 from mastomend.commands.check_report import CheckReport, KindReport
 from mastomend.commands.cleanup import CleanupReport
 from mastomend.commands.costs import Cost
@@ -32,7 +33,9 @@ from mastomend.commands.orphans_report import OrphansReport
 from mastomend.commands.repair_report import RepairReport
 from mastomend.commands.show import Shown
 from mastomend.commands.undo import UndoReport
+from mastomend.commands.usage_report import Disk, Growth, UsageReport
 from mastomend.inventory.strays import Sighted
+from mastomend.inventory.usage import Amount, Counted
 from mastomend.mastodon.versions import Version
 from mastomend.outcomes import OF_RECORDS, Outcome, OutcomeRow
 from mastomend.reasons import Reason
@@ -103,6 +106,12 @@ def test_every_json_field_is_documented() -> None:
     run = JournaledRun("r", "repair", "all", None, "t", None, {}, None)
     now = datetime.now(UTC)
     entry = Entry("k", 1, False, None, None, Outcome.LOST, "r", "d", 1, now, now, None, None)
+    counted = UsageReport("s", now, "d", "file:///", Amount(), [Counted("k", Amount(), Amount(), Amount(), 0)])
+    counted.domains, counted.accounts = [("d", Amount())], [("@a", 1, Amount())]
+    counted.ages, counted.styles = [(1, Amount())], [("k", "original", Amount())]
+    counted.difference = {"derived": 0, "missing": 0, "other_sizes": 0}
+    counted.growth, counted.disk = Growth(now, 1.0), Disk(1, 1, None)
+    usage = usage_document(counted)
     documents = {
         "check": [
             check,
@@ -127,6 +136,11 @@ def test_every_json_field_is_documented() -> None:
         ],
         "undo": [undo_document(UndoReport("u", "r", True))],
         "show": [{"command": 0, "of": 0, "total": 0, "rows": 0}, show_document(SHOWN)],
+        "usage": [
+            usage,
+            *(usage[name][0] for name in ("kinds", "domains", "accounts", "ages", "styles")),
+            *(usage[name] for name in ("totals", "difference", "cost", "growth", "disk")),
+        ],
         "orphans": [
             orphans_document(OrphansReport("r", True, "s", Path("p"), False, {Stray.ORPHAN: Sighted()})),
             orphans_document(OrphansReport("r", True, "s", Path("p"), False, {Stray.ORPHAN: Sighted()}))["sorts"][

@@ -33,6 +33,7 @@ VARYING = (
     (r"\d{8}T\d{6}Z", "20260101T000000Z"),
     (r"\d{4}-\d\d-\d\d( \d\d:\d\d)?", lambda m: "2026-01-01 00:00"[: len(m[0])]),
     (r"\(\d+\.\d s\)", "(0.0 s)"),
+    (r"The disk has [\d.]+ .B of [\d.]+\s.B", "The disk has 10.0 GB of 20.0 GB"),
     (r"127\.0\.0\.\d+:\d+", "127.0.0.1:80"),
 )
 
@@ -122,6 +123,7 @@ def test_screens(home: Path, tmp_path: Path) -> None:
     for path in (stray, home / "public/system/favicon.ico"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * 2_000)
+    look("usage", "usage", "--price", "b2", sizes="80 40")
     look("orphans-first", "orphans", "--min-age", "0h", *limit, sizes="80")
     look("orphans-second", "orphans", "--min-age", "0h", *limit, sizes="80 40")
     look("orphans", "orphans", "--min-age", "0h", "--apply", *limit, sizes="80")
@@ -130,7 +132,7 @@ def test_screens(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "check", "show", "repair", "orphans", "history", "undo", "cleanup", "systemd", "demo"]
+    "command", ["", "check", "show", "repair", "usage", "orphans", "history", "undo", "cleanup", "systemd", "demo"]
 )
 def test_help_screens(command: str, tmp_path: Path) -> None:
     for size in ("80", "40"):

@@ -29,7 +29,7 @@ from mastomend.errors import ConfigurationError, MastomendError, OutputError
 #: What means something to rich, and what stands for it meanwhile: characters of private use, which are never shown.
 _HIDDEN = {"[": "\ue000", "\\": "\ue001"}
 _SHOWN = str.maketrans({hidden: shown for shown, hidden in _HIDDEN.items()})
-_PLAIN = {"·": "-", "…": "...", "→": "->", "×": "x", "•": "*", "\u00a0": " ", "“": '"', "”": '"', "’": "'"}
+_PLAIN = {"█": "#", "·": "-", "…": "...", "→": "->", "×": "x", "•": "*", "\u00a0": " ", "“": '"', "”": '"', "’": "'"}
 
 
 class Console(RichConsole):

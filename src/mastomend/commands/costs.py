@@ -40,9 +40,31 @@ def price(instance: Instance) -> Price | None:
     storage = instance.configuration.storage
     if not isinstance(storage, S3Storage):
         return None
+    return prices.price_for(urlsplit(storage.endpoint).hostname if storage.endpoint else None, _known(instance))
+
+
+def named_price(instance: Instance, name: str) -> Price:
+    """The price of a provider by its short name, or the first of a file of the same form.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        if found := _load(path):
+            return found[0]
+        raise ConfigurationError(f"{path} does not exist.", hint="--price takes a provider, or a file of prices.")
+    known = {price.short: price for price in reversed(_known(instance)) if price.short}
+    if name not in known:
+        raise ConfigurationError(
+            f"No price of {name!r} is known.", hint=f"One of {', '.join(sorted(known))}, or a file."
+        )
+    return known[name]
+
+
+def _known(instance: Instance) -> list[Price]:
     shipped = Path(prices.__file__).with_name("prices.toml")
-    known = [*_load(instance.folder / OWN_TABLE), *_load(shipped)]
-    return prices.price_for(urlsplit(storage.endpoint).hostname if storage.endpoint else None, known)
+    return [*_load(instance.folder / OWN_TABLE), *_load(shipped)]
 
 
 def _load(path: Path) -> list[Price]:

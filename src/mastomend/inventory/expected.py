@@ -120,7 +120,7 @@ class Expected:
     def described(self) -> str:
         """A SELECT of every expected file with its kind and style, whose it is and how old (as in `rows_sql.scan_sql`):
 
-        `kind, id, style, key, expected_bytes, is_local, domain, created, updated`.
+        `kind, id, style, key, expected_bytes, is_local, domain, account, created, updated`.
         """
         assert self.is_described
         names = styles(self.kinds)
@@ -130,11 +130,12 @@ class Expected:
         if self._is_empty():
             none = "NULL::VARCHAR AS kind, NULL::BIGINT AS id, NULL::VARCHAR AS style, NULL::VARCHAR AS key"
             of_it = (
-                "NULL::BOOLEAN AS is_local, NULL::VARCHAR AS domain, NULL::BIGINT AS created, NULL::BIGINT AS updated"
+                "NULL::BOOLEAN AS is_local, NULL::VARCHAR AS domain, NULL::BIGINT AS account, NULL::BIGINT AS created, "
+                "NULL::BIGINT AS updated"
             )
             return f"SELECT {none}, NULL::BIGINT AS expected_bytes, {of_it} WHERE false"
         return (
-            f"SELECT v.kind, f.id, v.style, f.key, f.expected_bytes, r.is_local, r.domain, r.created, "
+            f"SELECT v.kind, f.id, v.style, f.key, f.expected_bytes, r.is_local, r.domain, r.account, r.created, "
             f"CASE f.n {updated} END AS updated FROM ({self.files()}) f JOIN {self._rows} r USING (id) "
             f"JOIN (VALUES {named}) AS v(n, kind, style) USING (n)"
         )

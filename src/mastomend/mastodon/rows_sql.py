@@ -13,8 +13,8 @@ from pathlib import Path
 
 from mastomend.mastodon.clearing import changed_by_repair
 from mastomend.mastodon.columnar import scan_columns
-from mastomend.mastodon.kinds import BLANK_CHARACTERS, Kind, Owner, RemoteRule
-from mastomend.mastodon.selection import EVERYTHING, Selection, conditions
+from mastomend.mastodon.kinds import BLANK_CHARACTERS, PREVIEW_CARDS, Kind, Owner, RemoteRule
+from mastomend.mastodon.selection import EVERYTHING, HOST_OF_PAGE, Selection, conditions
 
 #: What stands before the names of the columns a change may set.
 GUARDED = "now_"
@@ -132,8 +132,8 @@ def scan_sql(
 ) -> str:
     """The selected records of one table's kinds that name a file: the columns `mastodon.columnar` takes, and no others.
 
-    `described`: also whose they are and how old: `is_local`, `domain`, `created` and, for kind number i, `updated_i`; times in
-    seconds since 1970, NULL where the schema does not say.
+    `described`: also whose they are and how old: `is_local`, `domain` (of a card: its page's server), `account`, `created` and,
+    for kind number i, `updated_i`; times in seconds since 1970, NULL where the schema does not say.
     """
     table = kinds[0].table
     selected = ["t.id::int8 AS id"]
@@ -166,8 +166,9 @@ def _description(kinds: Sequence[Kind], schema: Schema) -> list[str]:
         Owner.ACCOUNT: "t.domain",
         Owner.DOMAIN: "t.domain",
         Owner.ACCOUNT_ID: "(SELECT a.domain FROM accounts a WHERE a.id = t.account_id)",
-        Owner.NONE: "NULL",
+        Owner.NONE: HOST_OF_PAGE if kinds[0] is PREVIEW_CARDS else "NULL",
     }[kinds[0].owner]
+    account = {Owner.ACCOUNT: "t.id", Owner.ACCOUNT_ID: "t.account_id"}.get(kinds[0].owner, "NULL")
 
     def seconds(column: str) -> str:
         return f"extract(epoch FROM t.{column})::int8" if column in schema.columns else "NULL::int8"
@@ -175,6 +176,7 @@ def _description(kinds: Sequence[Kind], schema: Schema) -> list[str]:
     return [
         f"({is_local(kinds[0], 't', schema.encoding)})::bool AS is_local",
         f"{domain}::text AS domain",
+        f"{account}::int8 AS account",
         f"{seconds('created_at')} AS created",
         *(f"{seconds(kind.column('updated_at'))} AS updated_{i}" for i, kind in enumerate(kinds)),
     ]

@@ -150,12 +150,12 @@ def conditions(kind: Kind, selection: Selection, literal: Callable[[str], str], 
 
 
 #: The host in a card's address. Written without a backslash: a server may read them in more than one way.
-_HOST_OF_PAGE = "lower(substring(t.url from '^https?://(?:[^/@]*@)?([^/:?#]+)'))"
+HOST_OF_PAGE = "lower(substring(t.url from '^https?://(?:[^/@]*@)?([^/:?#]+)'))"
 
 
 def _of_domains(kind: Kind, domains: Iterable[str], literal: Callable[[str], str]) -> str:
     if kind is PREVIEW_CARDS:
-        return _in_domains(_HOST_OF_PAGE, domains, literal)
+        return _in_domains(HOST_OF_PAGE, domains, literal)
     if kind.owner is Owner.DOMAIN:
         return _in_domains("t.domain", domains, literal)
     return _of_account(kind, lambda a: _in_domains(f"{a}.domain", domains, literal))

@@ -14,13 +14,27 @@ _AWS = "amazonaws.com"
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """One provider's prices in US dollars for a thousand requests, and when they were read."""
+    """One provider's prices in US dollars: for a thousand requests, and for a gigabyte (10^9 bytes) kept a month, of which
+    `free_gb` cost nothing and `minimum_gb` are paid for anyway; None where the table does not say. What is deleted sooner is
+    paid for as if it had been kept for `minimum_days`. `read_on` is when they were read, `short` what `--price` calls it.
+    """
 
     name: str
     endpoint: str
     list: float
     head: float
     read_on: date
+    gigabyte_month: float | None = None
+    free_gb: float = 0.0
+    minimum_gb: float = 0.0
+    minimum_days: int = 0
+    short: str = ""
+
+    def month(self, size: int) -> float | None:
+        """What so many bytes cost in a month, in US dollars; None if the table does not say."""
+        if self.gigabyte_month is None:
+            return None
+        return max(size / 1e9 - self.free_gb, self.minimum_gb, 0.0) * self.gigabyte_month
 
     def of(self, *, lists: int, heads: int = 0) -> float:
         """What so many requests cost, in US dollars."""
@@ -42,7 +56,16 @@ def parse(document: Mapping[str, Any], where: str) -> list[Price]:
 def _price(entry: Any, where: str) -> Price:
     try:
         found = Price(
-            str(entry["name"]), str(entry["endpoint"]), float(entry["list"]), float(entry["head"]), entry["read_on"]
+            str(entry["name"]),
+            str(entry["endpoint"]),
+            float(entry["list"]),
+            float(entry["head"]),
+            entry["read_on"],
+            None if (kept := entry.get("gigabyte_month")) is None else float(kept),
+            float(entry.get("free_gb", 0)),
+            float(entry.get("minimum_gb", 0)),
+            int(entry.get("minimum_days", 0)),
+            str(entry.get("short", "")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(
