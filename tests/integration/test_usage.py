@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from broken import record
 from conftest import MakeInstance, opened
+from selectolax.lexbor import LexborHTMLParser as HTMLParser
 from tool import run
 
 from mastomend.cli.usage import document
@@ -168,3 +173,36 @@ def test_as_from_a_shell(make_instance: MakeInstance) -> None:
         assert words in done.stdout, words
     assert "2 files no record expects: " in done.stdout
     assert json.loads(run(instance.env, "usage", "--json", "--local").stdout)["exit_code"] == 0
+
+
+def test_the_page_needs_nothing_but_itself(make_instance: MakeInstance, tmp_path: Path) -> None:
+    instance = make_instance()
+    populated(instance)
+    evil = '"><script>alert(1)</script>'
+    record(instance, AVATARS, domain="evil.example", name=evil)
+    file = tmp_path / "usage.html"
+    done = run(instance.env, "usage", "--html", str(file), "--price", "wasabi", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    text = file.read_text(encoding="utf-8")
+    assert (file.stat().st_mode & 0o777) == 0o600
+    page = HTMLParser(text)
+    forbidden = "script, link, img, iframe, object, form, base"
+    assert page.css_first(forbidden) is None
+    assert not re.search(r"""\s(src|href|style|on\w+)\s*=\s*["']|url\(|@import""", text)
+    assert "&lt;script&gt;alert(1)" in text
+    style = page.css_first("style").text()  # type: ignore[union-attr]
+    policy = page.css_first("meta[http-equiv]").attributes["content"] or ""  # type: ignore[union-attr]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
+    for figure in page.css("section"):
+        chart = figure.css_first("svg.chart")
+        if chart is None:
+            continue
+        charted = [node.text() for node in chart.css("text")]
+        rows = [[cell.text() for cell in row.css("th, td")] for row in figure.css("tbody tr")]
+        assert charted[1::2] == [row[-1] for row in rows], "a chart has the numbers of its table"
+    shown = page.css_first("section tbody").text()  # type: ignore[union-attr]
+    assert all(one["kind"] in shown for one in found["kinds"] if one["cached"]["files"] + one["local"]["files"])
+    refused = run(instance.env, "usage", "--html", str(tmp_path / "no" / "x.html"))
+    assert refused.returncode == 2 and "is no directory" in refused.stderr

@@ -235,20 +235,22 @@ def size(n: int) -> str:
 
 
 def show_table(headings: Sequence[str], rows: Iterable[tuple[Sequence[str], str | None]]) -> None:
-    """Rows, each with its style: the first column to the left, numbers to the right. Where they are too wide for the
-    terminal, a line each in words.
+    """Rows, each with its style: the first column to the left, numbers to the right, bars (which have no heading) to the
+    left. Where they are too wide for the terminal, a line each in words.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+        table.add_column(heading, justify="right" if number and heading else "left", no_wrap=True)
     some = list(rows)
     for cells, style in some:
         table.add_row(*map(escape, cells), style=style)
-    if table.__rich_measure__(result, result.options.update(max_width=10_000)).minimum <= result.width:
+    if table.__rich_measure__(result, result.options.update(max_width=10_000)).maximum <= result.width:
         result.print(table)
         return
     for (first, *cells), style in some:
-        said = ", ".join(f"{cell} {heading}" for heading, cell in zip(headings[1:], cells, strict=True) if cell != NONE)
+        said = ", ".join(
+            f"{cell} {heading}" for heading, cell in zip(headings[1:], cells, strict=True) if heading and cell != NONE
+        )
         result.print(f"{escape(first)}: {escape(said)}", style=style)
 
 

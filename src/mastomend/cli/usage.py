@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mastomend.cli import context as cli_context
 from mastomend.cli.options import Accounts, Chosen, Domains, Exclude, Json, Kinds, Local, Remote, Statuses
+from mastomend.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from mastomend.commands.usage_report import UsageReport
@@ -19,6 +21,7 @@ Examples:
   mastomend usage --top 30            # more servers and accounts
   mastomend usage headers --remote    # only cached headers
   mastomend usage --price b2          # what it would cost there
+  mastomend usage --html usage.html   # a page with charts
 """
 
 
@@ -41,6 +44,9 @@ def usage_command(
     list_concurrency: Annotated[
         int, typer.Option(metavar="N", min=1, max=256, help="How many connections list a bucket at once.")
     ] = 32,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write a page with charts; it needs nothing but itself.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on with a count that was cut off.")] = False,
     json: Json = False,
 ) -> int:
@@ -56,8 +62,16 @@ def usage_command(
     options = UsageOptions(
         chosen.kinds, chosen.but_kinds, chosen.selection(instance), top, price, list_concurrency, not fresh
     )
+    if html is not None and not html.absolute().parent.is_dir():
+        raise ConfigurationError(
+            f"{html.absolute().parent} is no directory.", hint="--html names a file to be written."
+        )
     with cli_context.watched(ctx, json=json) as observer:
         report = count_usage(instance, options, observer)
+    if html is not None:
+        from mastomend.cli.usage_page import write
+
+        write(report, html)
     if json:
         emit_json(document(report), 0)
     else:

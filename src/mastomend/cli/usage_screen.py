@@ -9,7 +9,7 @@ from mastomend.commands.usage_report import UsageReport
 from mastomend.inventory.usage import Amount
 from mastomend.plans.prices import dollars
 
-_BAR = 16
+_BAR = 10
 _PARTS = {
     "derived": "small and static pictures, of which the database has no size",
     "missing": "pictures the database has and the storage does not",
@@ -46,7 +46,7 @@ def _kinds(report: UsageReport) -> None:
         if whole.files:
             cells = [size(part.bytes) if part.files else NONE for part in (one.local, one.cached, one.orphans, whole)]
             rows.append(([one.kind, f"{whole.files:,}", *cells, _bar(whole.bytes, most)], None))
-    show_table(["kind", "files", "local", "cached", "nobody's", "bytes", ""], rows)
+    show_table(["kind", "files", "local", "cached", "nobody's", "all", ""], rows)
     for name, words in _APART.items():
         amount = report.apart.get(name, Amount())
         if amount.files and not report.is_selected:
@@ -59,7 +59,7 @@ def _most(what: str, found: Sequence[tuple[str, Amount]]) -> None:
     result.print("")
     most = max(one.bytes for _, one in found)
     show_table(
-        [what, "files", "bytes", ""],
+        [what, "files", "size", ""],
         [([name, f"{one.files:,}", size(one.bytes), _bar(one.bytes, most)], None) for name, one in found],
     )
 
