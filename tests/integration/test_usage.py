@@ -89,9 +89,47 @@ def test_every_byte_is_somewhere(make_instance: MakeInstance, version: str, stor
     assert {one["account"] for one in found["accounts"]} >= {"@u_a@a.example", "@u_b@b.example", "@u_l"}
     assert sum(one["bytes"] for one in found["ages"]) == sum(one["cached"]["bytes"] for one in found["kinds"])
     assert sum(one["bytes"] for one in found["styles"]) == totals["used"]["bytes"]
-    untold = ["old versions of objects", "unfinished multipart uploads"]
-    assert found["untold"] == ([] if storage == "disk" else untold), "what was not asked for is never nothing"
+    assert found["untold"] == [] and found["versions"] == found["uploads"] == {"files": 0, "bytes": 0}
     assert (found["disk"] is None) == (storage != "disk")
+
+
+@pytest.mark.parametrize("storage", ["s3", "moto"])
+def test_what_a_bucket_bills_besides(make_instance: MakeInstance, storage: str) -> None:
+    instance = make_instance("4.5", storage)
+    populated(instance)
+    client, bucket = instance.media.client, instance.media.bucket  # type: ignore[attr-defined]
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for n in range(3):
+        client.put_object(Bucket=bucket, Key="favicon.ico", Body=b"v" * (100 + n))
+    upload = client.create_multipart_upload(Bucket=bucket, Key="x")["UploadId"]
+    client.upload_part(Bucket=bucket, Key="x", UploadId=upload, PartNumber=1, Body=b"p" * 5_000_000)
+    client.create_multipart_upload(Bucket=bucket, Key="y")
+    found = counted(instance, price="r2")
+    assert found["versions"] == {"files": 3, "bytes": 10 + 100 + 101}, "the one from before counts, too"
+    assert found["uploads"] == {"files": 2, "bytes": 5_000_000}
+    assert found["totals"]["bytes"] == held(instance)
+
+
+@pytest.mark.parametrize("question", ["versioning", "versions", "uploads"])
+def test_what_the_store_does_not_tell_is_not_nothing(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    from mastomend.storage.s3_answers import Answer
+    from mastomend.storage.s3_client import S3Client
+
+    instance = make_instance("4.5", "s3")
+    populated(instance)
+    ask = S3Client.request
+
+    async def refusing(self: S3Client, method: str, key: str = "", query: Any = (), *more: Any, **others: Any) -> Any:
+        if any(name in (question, "versioning") for name, _ in query):
+            return Answer(501, {}, b"")
+        return await ask(self, method, key, query, *more, **others)
+
+    monkeypatch.setattr(S3Client, "request", refusing)
+    found = counted(instance)
+    untold = {"versions": ["old versions of objects"], "uploads": ["unfinished multipart uploads"], "versioning": []}
+    assert found["untold"] == untold[question]
 
 
 def test_what_is_selected_is_what_is_counted(make_instance: MakeInstance) -> None:

@@ -109,6 +109,8 @@ def document(report: UsageReport) -> dict[str, Any]:
         "apart": {name: amount(one) for name, one in report.apart.items()},
         "totals": {**amount(report.total), "used": amount(report.used), "claimed_bytes": report.claimed},
         "difference": report.difference,
+        "versions": None if report.versions is None else amount(report.versions),
+        "uploads": None if report.uploads is None else amount(report.uploads),
         "untold": report.untold,
         "cost": {
             "usd_month": None if report.a_month is None else round(report.a_month, 4),

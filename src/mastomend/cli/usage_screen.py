@@ -71,8 +71,13 @@ def _claims(report: UsageReport) -> None:
     for name, words in _PARTS.items():
         if n := report.difference.get(name, 0):
             result.print(f"{'-' if n < 0 else '+'}{size(abs(n)):>9}  {words}")
+    for words, amount in (("old versions", report.versions), ("unfinished uploads", report.uploads)):
+        if amount is not None and amount.files:
+            result.print(
+                f"{size(amount.bytes):>10}  {words} besides, which the store keeps and bills ({amount.files:,})"
+            )
     for one in report.untold:
-        result.print(f"         ?  {one}: they are billed, and were not asked for")
+        result.print(f"         ?  {one}: the store does not tell")
 
 
 def _money(report: UsageReport) -> None:

@@ -22,11 +22,13 @@ from mastomend.commands.usage_report import Disk, Growth, UsageOptions, UsageRep
 from mastomend.database.rows import read_selected_ids
 from mastomend.inventory import strays, usage
 from mastomend.inventory.taking_up import identity
+from mastomend.inventory.usage import Amount
 from mastomend.mastodon.kinds import AVATARS, choose_kinds
 from mastomend.mastodon.selection import EVERYTHING, Selection
 from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.progress import Progress, Silent
 from mastomend.state_files import replace_text
+from mastomend.storage.ports import Billed
 
 _FILE = "usage.json"
 #: Growth is told from so long a time on, and of the last weeks only.
@@ -58,17 +60,24 @@ def count_usage(
         usage.join(made.inventory, options.selection, chosen, records)
         strays.save(made.inventory.work, made.folder, identity(storage))
         report = _report(instance, options, made, chosen)
+        if isinstance(made.store, Billed):
+            progress.start("old versions, unfinished uploads", 0)
+            report.versions = _amount(made.store.old_versions())
+            report.uploads = _amount(made.store.unfinished_uploads())
         report.ages = usage.by_age(made.inventory, now().timestamp())
     report.price = named or price(instance)
     report.growth = _growth(instance, report, now())
     if isinstance(storage, FilesystemStorage):
         report.disk = _disk(storage.root, report.growth, now())
-    else:
-        report.untold = ["old versions of objects", "unfinished multipart uploads"]
+        report.versions = report.uploads = Amount()  # there are none on a disk
     kept = {"at": now().isoformat(), "storage": identity(storage), "bytes": report.total.bytes}
     replace_text(report.report, json.dumps(kept), 0o600)
     report.duration_s = time.monotonic() - clock
     return report
+
+
+def _amount(told: tuple[int, int] | None) -> Amount | None:
+    return None if told is None else Amount(*told)
 
 
 def _records(made: Scan, selection: Selection) -> list[tuple[str, int]] | None:

@@ -47,8 +47,8 @@ class Disk:
 class UsageReport:
     """The result, in files and bytes the storage holds. `kinds` are those that were counted; `domains` and `accounts` (with
     their names) take most; `ages` are cached files by days, `styles` by kind. `apart` is no record's; `difference` explains
-    what is held beyond what the database claims. `total` is all that is there, whatever is selected; `untold` what the store
-    does not tell.
+    what is held beyond what the database claims. `total` is all that is there, whatever is selected; `versions` (that are
+    not the newest) and `uploads` in parts that were never finished are billed by a bucket besides, None where it does not tell.
     """
 
     scan: str
@@ -67,7 +67,8 @@ class UsageReport:
     price: Price | None = None
     growth: Growth | None = None
     disk: Disk | None = None
-    untold: list[str] = field(default_factory=list)
+    versions: Amount | None = None
+    uploads: Amount | None = None
     duration_s: float = 0.0
     report: Path = Path()
 
@@ -77,6 +78,17 @@ class UsageReport:
         return sum((one.local + one.cached for one in self.kinds), Amount())
 
     @property
+    def untold(self) -> list[str]:
+        """What the store does not tell, and bills."""
+        untold = [] if self.versions is not None else ["old versions of objects"]
+        return untold if self.uploads is not None else [*untold, "unfinished multipart uploads"]
+
+    @property
+    def billed(self) -> int:
+        """All the bytes that are known to be kept."""
+        return (self.total + (self.versions or Amount()) + (self.uploads or Amount())).bytes
+
+    @property
     def claimed(self) -> int:
         """What the database says of their originals, in bytes."""
         return sum(one.claimed for one in self.kinds)
@@ -84,4 +96,4 @@ class UsageReport:
     @property
     def a_month(self) -> float | None:
         """What all of it costs in a month, in US dollars; None if no price is known."""
-        return None if self.price is None else self.price.month(self.total.bytes)
+        return None if self.price is None else self.price.month(self.billed)

@@ -49,7 +49,9 @@ def create_database(socket_dir: str, name: str, version: str) -> None:
 
 
 def _add_foreign_keys(database: psycopg.Connection[Any], version: str) -> None:
-    """Every foreign key of that version (facts §13.2a). A table of which no more is known than its keys has no more."""
+    """Every foreign key of that version (facts §13.2a), each with an index, as Rails makes them: without, deleting one row
+    reads every table that may refer to it. A table of which no more is known than its keys has no more.
+    """
     with (_SCHEMA / "foreign_keys.tsv").open(encoding="utf-8", newline="") as file:
         keys = list(csv.DictReader(file, delimiter="\t"))
     column = next(name for name in keys[0] if name.startswith(version))  # 4.7a: its source was an alpha's
@@ -62,6 +64,7 @@ def _add_foreign_keys(database: psycopg.Connection[Any], version: str) -> None:
             f"ALTER TABLE {row['table']} ADD FOREIGN KEY ({row['column']}) REFERENCES {row['target']} "
             f"ON DELETE {_ON_DELETE[row[column]]}"
         )
+        database.execute(f"CREATE INDEX ON {row['table']} ({row['column']}) WHERE {row['column']} IS NOT NULL")
 
 
 _ON_DELETE = {"cascade": "CASCADE", "nullify": "SET NULL", "NO ACTION": "NO ACTION"}

@@ -105,6 +105,12 @@ class S3ObjectStore:
     def in_the_way(self, key: str) -> str:
         return ""
 
+    def old_versions(self) -> tuple[int, int] | None:
+        return self._client.run(self._bucket.old_versions(""))
+
+    def unfinished_uploads(self) -> tuple[int, int] | None:
+        return self._client.run(self._bucket.unfinished(""))
+
     def list(self, prefix: str) -> Iterator[RecordBatch]:
         pages = self._bucket.pages(prefix)
         try:

@@ -124,6 +124,19 @@ class Listing(Protocol):
         ...
 
 
+@runtime_checkable
+class Billed(Protocol):
+    """What a store bills that no listing of objects shows."""
+
+    def old_versions(self) -> tuple[int, int] | None:
+        """How many versions of objects are not the newest, and their bytes; None if the store does not tell."""
+        ...
+
+    def unfinished_uploads(self) -> tuple[int, int] | None:
+        """How many uploads in parts were never finished, and their bytes; None if the store does not tell."""
+        ...
+
+
 class Reading(Protocol):
     """Bytes by key."""
 

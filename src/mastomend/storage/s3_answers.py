@@ -169,6 +169,49 @@ def _no_listing() -> StorageError:
     )
 
 
+def parse_versions(answer: Answer) -> tuple[int, int, tuple[str, str] | None]:
+    """Of a page of ListObjectVersions: how many versions are not the newest, their bytes, and where the next page begins
+    (key and version); None if there is none.
+    """
+    root = document(answer.body, "ListVersionsResult")
+    space = namespace(root)
+    old = [one for one in root.findall(f"{space}Version") if one.findtext(f"{space}IsLatest") == "false"]
+    size = sum(int(one.findtext(f"{space}Size") or 0) for one in old)
+    if root.findtext(f"{space}IsTruncated") != "true":
+        return len(old), size, None
+    key = root.findtext(f"{space}NextKeyMarker") or ""
+    if not key:
+        raise ValueError("a page that says there is more, and not where")
+    key = _decoded(key) if root.findtext(f"{space}EncodingType") == "url" else key
+    return len(old), size, (key, root.findtext(f"{space}NextVersionIdMarker") or "")
+
+
+def parse_uploads(answer: Answer) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
+    """Of a page of ListMultipartUploads: key and id of each, and where the next page begins."""
+    root = document(answer.body, "ListMultipartUploadsResult")
+    space = namespace(root)
+    found = [
+        (one.findtext(f"{space}Key") or "", one.findtext(f"{space}UploadId") or "")
+        for one in root.findall(f"{space}Upload")
+    ]
+    if root.findtext(f"{space}IsTruncated") != "true":
+        return found, None
+    mark = (root.findtext(f"{space}NextKeyMarker") or "", root.findtext(f"{space}NextUploadIdMarker") or "")
+    if not mark[0]:
+        raise ValueError("a page that says there is more, and not where")
+    return found, mark
+
+
+def parse_parts(answer: Answer) -> tuple[int, str | None]:
+    """Of a page of ListParts: their bytes, and the part the next page begins behind."""
+    name = "ListPartsResponse" if b"<ListPartsResponse" in answer.body else "ListPartsResult"  # some stores' own word
+    root = document(answer.body, name)
+    space = namespace(root)
+    size = sum(int(one.findtext(f"{space}Size") or 0) for one in root.findall(f"{space}Part"))
+    more = root.findtext(f"{space}IsTruncated") == "true"
+    return size, (root.findtext(f"{space}NextPartNumberMarker") or None) if more else None
+
+
 def parse_deleted(answer: Answer) -> dict[str, str]:
     """What became of each key of a request to delete many: "" when it is gone, or the code of what is in the way."""
     root = document(answer.body, "DeleteResult")
