@@ -24,6 +24,7 @@ from mastomend.mastodon.storage_settings import S3Storage
 from mastomend.storage.obstacles import Obstacles
 from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Requests, batch
 from mastomend.storage.s3_answers import Page
+from mastomend.storage.s3_billed import Billing
 from mastomend.storage.s3_bucket import S3Bucket
 from mastomend.storage.s3_client import Patience, S3Client
 from mastomend.storage.sigv4 import Credentials
@@ -106,10 +107,10 @@ class S3ObjectStore:
         return ""
 
     def old_versions(self) -> tuple[int, int] | None:
-        return self._client.run(self._bucket.old_versions(""))
+        return self._client.run(Billing(self._client).old_versions(""))
 
     def unfinished_uploads(self) -> tuple[int, int] | None:
-        return self._client.run(self._bucket.unfinished(""))
+        return self._client.run(Billing(self._client).unfinished(""))
 
     def list(self, prefix: str) -> Iterator[RecordBatch]:
         pages = self._bucket.pages(prefix)
