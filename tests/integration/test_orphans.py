@@ -6,11 +6,13 @@ import json
 import os
 import random
 import re
+import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from broken import record
@@ -331,8 +333,8 @@ def test_what_was_set_aside_is_purged_in_time(make_instance: MakeInstance) -> No
 def test_markers_and_unfinished_files(make_instance: MakeInstance) -> None:
     instance = make_instance("4.5", "moto")
     record(instance, AVATARS, name="alice")
-    ours = ("cache/", "accounts/avatars/000/000/001", "cache/accounts/avatars/000/000/001/original/")
-    theirs = ("other-tenant/", "cache/other/", "my folder/")
+    ours = ("cache/accounts/headers/", "accounts/avatars/000/000/001", "cache/accounts/avatars/000/000/001/original/")
+    theirs = ("other-tenant/", "cache/other/", "my folder/", "backups/", "cache/")
     unfinished = f"accounts/avatars/000/000/001/original/.{'0' * 40}.mastomend-tmp"
     foreign = f"other-tenant/.{'0' * 40}.mastomend-tmp"
     for key in (*ours, *theirs):
@@ -348,14 +350,17 @@ def test_markers_and_unfinished_files(make_instance: MakeInstance) -> None:
 def test_as_from_a_shell(make_instance: MakeInstance) -> None:
     instance = make_instance()
     _, stray = populated(instance)
-    first = run(instance.env, "orphans", "--min-age", "0h")
+    assert isinstance(instance.media, DiskMedia)
+    for key in stray:
+        os.utime(instance.media.root / key, (1_700_000_000, 1_700_000_000))
+    first = run(instance.env, "orphans", "--min-age", "1h")
     assert first.returncode == 1 and "This was the first scan." in first.stdout, first.stderr
     assert re.search(r"^orphans +3 +18 B", first.stdout, re.MULTILINE) and re.search(
         r"not Mastodon's +13", first.stdout
     )
-    second = run(instance.env, "orphans", "--min-age", "0h")
+    second = run(instance.env, "orphans", "--min-age", "1h")
     assert f"{len(stray)} files" in second.stdout and "Next: " in second.stdout and "--apply" in second.stdout
-    done = json.loads(run(instance.env, "orphans", "--min-age", "0h", "--apply", "--json").stdout)
+    done = json.loads(run(instance.env, "orphans", "--min-age", "1h", "--apply", "--json").stdout)
     assert (done["objects"], done["quarantined"], done["unrecognized"], done["exit_code"]) == (5, 5, 13, 0)
     rows = json.loads(run(instance.env, "show", done["run"], "--json").stdout)["rows"]
     assert {row["reason"] for row in rows} == {"orphan", "stale_duplicate"}
@@ -363,3 +368,168 @@ def test_as_from_a_shell(make_instance: MakeInstance) -> None:
     assert undone.returncode == 0 and f"{len(stray)} records" in undone.stdout
     refused = run(instance.env, "orphans", "--no-quarantine", "--apply")
     assert refused.returncode == 2 and "--no-quarantine deletes for good" in refused.stderr
+    for age, said in (("0h", "--min-age must be an hour at least"), ("", "must be an age such as")):
+        refused = run(instance.env, "orphans", "--no-quarantine", "--min-age", age, "--apply")
+        assert refused.returncode == 2 and said in refused.stderr, refused.stderr
+    again = run(instance.env, "orphans", "--min-age", "1h", "--purge-after", "never")
+    assert "orphans --min-age 1h --purge-after never" in again.stdout
+
+
+# --- what an attacker found ---------------------------------------------------------------------------------------------
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Between the scan and the move."""
+    original = plans.set_aside
+
+    def first_act(*arguments: object) -> Iterator[object]:
+        act()
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("mastomend.commands.orphans.set_aside", first_act)
+
+
+def header(instance: SimulatedInstance, number: int, name: str) -> None:
+    instance.insert(
+        "accounts", id=number, username=f"u{number}", uri=f"x:{number}", header_file_name=name,
+        header_content_type="image/png", header_file_size=4, header_storage_schema_version=1,
+    )  # fmt: skip
+
+
+def test_a_directory_with_two_names_stops_it(make_instance: MakeInstance, tmp_path: Path) -> None:
+    """Of each of its files one name would look like nobody's, and be the only copy."""
+    instance = make_instance()
+    expected, _ = populated(instance)
+    assert isinstance(instance.media, DiskMedia)
+    root, big = instance.media.root, tmp_path / "big"
+    (root / "cache/accounts").rename(big)
+    shutil.rmtree(root / "accounts")
+    (root / "cache/accounts").symlink_to(big)
+    (root / "accounts").symlink_to(big)
+    with pytest.raises(SafetyStop, match="accounts and cache/accounts are the same directory"):
+        twice(instance)
+    assert all(instance.media.read(key) == data for key, data in expected.items() if key.startswith("cache/"))
+
+
+def test_what_is_missed_is_never_purged(make_instance: MakeInstance) -> None:
+    """The database was restored meanwhile: what waits in the quarantine is the only copy of a file a row expects."""
+    instance = make_instance()
+    populated(instance)
+    key = "accounts/headers/000/000/777/original/mine.png"
+    instance.media.write(key, b"mine")
+    done = twice(instance)
+    header(instance, 777, "mine.png")
+    later = look(instance, later=timedelta(days=40), apply=True, max_missing_percent=100.0)
+    assert later.left_alone == 1 and "undo brings it back" in later.left[0]
+    assert cleanup(opened(instance), timedelta(0), apply=True).left
+    undo(opened(instance), done.run, apply=True)
+    assert instance.media.read(key) == b"mine"
+
+
+def test_a_row_that_comes_between_asking_and_moving(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mastomend.storage.filesystem import FilesystemStore
+
+    instance = make_instance()
+    populated(instance)
+    key = "accounts/headers/000/000/777/original/mine.png"
+    instance.media.write(key, b"mine")
+    look(instance)
+    move, came = FilesystemStore.move, threading.Event()
+
+    def late(self: FilesystemStore, pairs: Any, **options: Any) -> Any:
+        if not came.is_set():
+            came.set()
+            header(instance, 777, "mine.png")
+        return move(self, pairs, **options)
+
+    monkeypatch.setattr(FilesystemStore, "move", late)
+    done = look(instance, later=LATER + timedelta(seconds=2), apply=True)
+    assert (
+        came.is_set() and instance.media.read(key) == b"mine" and done.left == [f"{key}: {key} is expected by a record"]
+    )
+
+
+@pytest.mark.parametrize("name", ["\n", f".{'0' * 40}.mastomend-tmp", f".{'0' * 40}.mastomend-tmp\n", "a\nb.png"])
+def test_a_row_with_an_odd_name_has_its_file(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    instance = make_instance()
+    populated(instance)
+    key = f"accounts/headers/000/000/777/original/{name}"
+    instance.media.write(key, b"mine")
+    look(instance)
+    meanwhile(monkeypatch, lambda: header(instance, 777, name))
+    look(instance, later=LATER + timedelta(seconds=2), apply=True)
+    assert instance.media.read(key) == b"mine"
+
+
+@pytest.mark.parametrize("content_type", [None, "image/x-ms-bmp", "IMAGE/JPEG"])
+def test_a_living_row_s_own_styles_stay_whatever_its_type(
+    make_instance: MakeInstance, content_type: str | None
+) -> None:
+    instance = make_instance()
+    populated(instance)
+    made = record(instance, MEDIA_FILES, name="odd", shortcode="odd", file_content_type=content_type)
+    small = made.key.replace("/original/", "/small/")
+    instance.media.write(small, b"small")
+    twice(instance)
+    assert instance.media.read(small) is not None
+
+
+def test_an_empty_database_stops_it_however_few_files_there_are(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    instance.media.write("accounts/headers/000/000/001/original/a.png", b"x")
+    look(instance)
+    with pytest.raises(SafetyStop, match="No record expects any file"):
+        look(instance, later=LATER + timedelta(seconds=2), apply=True, quarantine=False)
+
+
+def test_links_stay_where_they_lead(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    _, stray = populated(instance)
+    assert isinstance(instance.media, DiskMedia)
+    link = instance.media.root / "accounts/headers/000/000/778/original/link.png"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("../../../../../../favicon.ico")
+    done = twice(instance)
+    assert link.is_symlink() and done.quarantined == len(stray) and "is a link" in done.left[0]
+
+
+def test_a_store_whose_clock_is_behind_has_young_files(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mastomend.storage.objects import S3ObjectStore
+
+    instance = make_instance("4.5", "s3")
+    populated(instance)
+    monkeypatch.setattr(S3ObjectStore, "behind_s", lambda self: LATER.total_seconds() - 3600)
+    assert twice(instance).quarantined == 0
+
+
+def test_scans_that_show_nothing_are_no_sightings(make_instance: MakeInstance) -> None:
+    """One that was cut off, one of other kinds: the one before them counts."""
+    instance = make_instance()
+    _, stray = populated(instance)
+    first = look(instance)
+    second = look(instance, later=LATER + timedelta(seconds=2))
+    second.strays.write_bytes(b"")
+    look(instance, later=LATER + timedelta(seconds=4), kinds=("avatars",))
+    third = look(instance, later=LATER + timedelta(seconds=6))
+    assert third.ready == len(stray) and first.ready == 0
+
+
+def test_a_disk_s_own_folder_hides_nothing(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mastomend.storage.walk import Trouble, walk
+    from mastomend.storage.walk_worker import UNREADABLE
+
+    instance = make_instance()
+    _, stray = populated(instance)
+
+    def with_trouble(root: str, start: str, tell: Callable[[Trouble], None], workers: int | None = None) -> Any:
+        tell(Trouble("lost+found", UNREADABLE))
+        return walk(root, start, tell, workers)
+
+    monkeypatch.setattr("mastomend.storage.filesystem.walk", with_trouble)
+    assert look(instance).objects == len(stray)

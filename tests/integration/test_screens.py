@@ -123,10 +123,11 @@ def test_screens(home: Path, tmp_path: Path) -> None:
     for path in (stray, home / "public/system/favicon.ico"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * 2_000)
+        os.utime(path, (1_700_000_000, 1_700_000_000))
     look("usage", "usage", "--price", "b2", sizes="80 40")
-    look("orphans-first", "orphans", "--min-age", "0h", *limit, sizes="80")
-    look("orphans-second", "orphans", "--min-age", "0h", *limit, sizes="80 40")
-    look("orphans", "orphans", "--min-age", "0h", "--apply", *limit, sizes="80")
+    look("orphans-first", "orphans", "--min-age", "1h", *limit, sizes="80")
+    look("orphans-second", "orphans", "--min-age", "1h", *limit, sizes="80 40")
+    look("orphans", "orphans", "--min-age", "1h", "--apply", *limit, sizes="80")
     look("error-kind", "check", "avatar", sizes="80 40")
     look("error-undo", "undo", "2001", sizes="80 40")
 

@@ -119,7 +119,11 @@ def test_every_sort_of_stray(
     expected = populated(instance, "" if storage == "moto" else "\n")  # which takes none
     base = f"{prefix}/" if prefix else ""
     if storage == "moto":  # where names may end in a slash
-        for key in ("cache/", "accounts/avatars/000/000/001", "cache/accounts/avatars/000/000/001/original/"):
+        for key in (
+            "cache/accounts/avatars/",
+            "accounts/avatars/000/000/001",
+            "cache/accounts/avatars/000/000/001/original/",
+        ):
             instance.media.write(f"{base}{key}", b"")
             expected[f"{base}{key}"] = "directory_marker"
         instance.media.write(f"{base}cache/accounts/avatars/000/000/001/original/empty.png", b"")

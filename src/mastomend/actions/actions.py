@@ -8,6 +8,7 @@ makes it again.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, NewType, assert_never
@@ -245,6 +246,14 @@ def quarantined_by(key: str, key_prefix: str = "") -> str | None:
     prefix = quarantine_prefix(key_prefix)
     run, slash, name = key.removeprefix(prefix).partition("/")
     return run if key.startswith(prefix) and slash and name else None
+
+
+def waits_for(key: str, key_prefix: str = "") -> Key | None:
+    """The key a file in the quarantine had; None if it is in none, or its name was too long to say."""
+    name = key.rpartition("/")[2]
+    if quarantined_by(key, key_prefix) is None or ("%2F" not in name and re.fullmatch("[0-9a-f]{64}", name)):
+        return None
+    return Key(name.replace("%2F", "/").replace("%25", "%"))
 
 
 def inverse(action: Action, run: str, key_prefix: str = "") -> Action | Irreversible:

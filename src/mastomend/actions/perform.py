@@ -29,6 +29,7 @@ from mastomend.actions.actions import (
     Transfer,
     Writing,
     quarantine_prefix,
+    waits_for,
 )
 from mastomend.actions.trouble import Conflict, is_everybody_s
 from mastomend.actions.world import ChangingStore, World
@@ -190,7 +191,31 @@ def _quarantine(world: World, store: ChangingStore, actions: Sequence[Quarantine
         taken.add(action.quarantine)
         return True
 
-    return _sorted_out(actions, judge, lambda left: store.move([(a.key, a.quarantine) for a in left], private=True))
+    return _sorted_out(actions, judge, lambda left: _moved_aside(world, store, left))
+
+
+def _missed(world: World, store: ChangingStore, waiting: Sequence[Key]) -> dict[Key, Key]:
+    """Of files in the quarantine, by their keys there, those a record expects where they were, and finds nothing."""
+    known = [(there, was) for there in waiting if (was := waits_for(there, world.key_prefix)) is not None]
+    if not known:
+        return {}
+    owners = world.owners.of([was for _, was in known])
+    owned = [pair for pair, owner in zip(known, owners, strict=True) if isinstance(owner, Owned)]
+    sizes = store.sizes([was for _, was in owned])
+    return {there: was for (there, was), size in zip(owned, sizes, strict=True) if size == MISSING}
+
+
+def _moved_aside(world: World, store: ChangingStore, left: Sequence[QuarantineFile]) -> list[Answer]:
+    """Move them, then ask once more: what somebody has come to expect meanwhile goes back at once."""
+    answers: list[Answer] = list(store.move([(a.key, a.quarantine) for a in left], private=True))
+    asked = [i for i, a in enumerate(left) if answers[i] is None and not a.even_if_expected]
+    owners = world.owners.of([left[i].key for i in asked]) if asked else []
+    back = [i for i, owner in zip(asked, owners, strict=True) if isinstance(owner, Owned)]
+    if back:
+        returned = store.move([(left[i].quarantine, left[i].key) for i in back], private=False)
+        for i, trouble in zip(back, returned, strict=True):
+            answers[i] = trouble or Conflict(f"{left[i].key} is expected by a record")
+    return answers
 
 
 def _restore(store: ChangingStore, actions: Sequence[RestoreFile]) -> list[Answer]:
@@ -211,13 +236,18 @@ def _restore(store: ChangingStore, actions: Sequence[RestoreFile]) -> list[Answe
 
 
 def _delete(world: World, store: ChangingStore, actions: Sequence[Delete]) -> list[Answer]:
-    """What waits in the quarantine is ours; of anything else it is asked whose it is, and whether it is what was seen."""
+    """Of what waits in the quarantine it is asked whether somebody misses it; of anything else whose it is, and whether it is
+    what was seen.
+    """
     ours = quarantine_prefix(world.key_prefix)
     others = [action.key for action in actions if not action.key.startswith(ours)]
+    missed = _missed(world, store, [action.key for action in actions if action.key.startswith(ours)])
     owners: dict[Key, Ownership] = dict(zip(others, world.owners.of(others), strict=True)) if others else {}
     sizes = dict(zip(others, store.sizes(others), strict=True)) if others else {}
 
     def judge(action: Delete, _: int) -> Answer | bool:
+        if action.key in missed:
+            return Conflict(f"{missed[action.key]} is expected by a record and is not there: undo brings it back")
         if action.key not in owners:
             return True
         if not isinstance(owners[action.key], Nobody):

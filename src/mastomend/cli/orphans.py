@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +24,9 @@ Examples:
   mastomend orphans --no-quarantine --min-age 7d --apply
                                       # a full disk: deletes them for good
 """
+
+#: What is younger may be an upload under way, whatever is asked for.
+_LEAST_AGE = timedelta(hours=1)
 
 
 def orphans_command(
@@ -61,10 +65,15 @@ def orphans_command(
         raise ConfigurationError(
             "--no-quarantine deletes for good.", hint="Say from which age on: --no-quarantine --min-age 7d."
         )
+    age = parse_age("24h" if min_age is None else min_age, "--min-age")
+    if age < _LEAST_AGE:
+        raise ConfigurationError(
+            "--min-age must be an hour at least.", hint="Mastodon writes a file before the row that names it."
+        )
     options = OrphansOptions(
         tuple(kinds or ()),
         is_applied(apply, dry_run),
-        parse_age(min_age or "24h", "--min-age"),
+        age,
         not no_quarantine,
         None if purge_after == "never" else parse_age(purge_after, "--purge-after"),
         parse_percent(max_orphans, "--max-orphans"),
@@ -79,12 +88,22 @@ def orphans_command(
     if json:
         emit_json(document(report), code)
     else:
-        words = ["orphans", *map(shlex.quote, kinds or ()), *(["--min-age", shlex.quote(min_age)] if min_age else [])]
+        words = [
+            "orphans",
+            *map(shlex.quote, kinds or ()),
+            *(["--min-age", shlex.quote(min_age)] if min_age is not None else []),
+        ]
         words += ["--no-quarantine"] * no_quarantine
+        words += ["--purge-after", shlex.quote(purge_after)] if purge_after != "30d" else []
+        words += ["--list-concurrency", str(list_concurrency)] if list_concurrency != 32 else []
         words += ["--max-orphans", shlex.quote(max_orphans)] if max_orphans != "50%" else []
         words += ["--max-missing", shlex.quote(max_missing)] if max_missing is not None else []
         again, undo = " ".join(words), f"undo {report.run} --apply"
-        show(report, options, *(command_line(given.env, given.state, one) for one in (again, f"{again} --apply", undo)))
+        show(
+            report,
+            purge_after,
+            *(command_line(given.env, given.state, one) for one in (again, f"{again} --apply", undo)),
+        )
     return code
 
 
@@ -121,6 +140,7 @@ def document(report: OrphansReport) -> dict[str, Any]:
         "ready": report.ready,
         "quarantined": report.quarantined,
         "purged": report.purged + report.expired,
+        "expired": report.expired,
         "left": report.left_alone,
         "sorts": sorts,
         "stops": report.stops,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mastomend.cli.output import NONE, count, escape, result, show_table, size
-from mastomend.commands.orphans_report import OrphansOptions, OrphansReport
+from mastomend.commands.orphans_report import OrphansReport
 from mastomend.vocabulary import Stray
 
 _SAID = {
@@ -15,7 +15,7 @@ _SAID = {
 }
 
 
-def show(report: OrphansReport, options: OrphansOptions, again: str, apply: str, undo: str) -> None:
+def show(report: OrphansReport, purge_after: str, again: str, apply: str, undo: str) -> None:
     """What there is, what may be moved and why not yet, what was moved, and the one command to run next."""
     _show_table(report)
     if Stray.UNRECOGNIZED in report.sorts:
@@ -23,7 +23,7 @@ def show(report: OrphansReport, options: OrphansOptions, again: str, apply: str,
     for reason in report.stops:
         result.print(f"[bold red]{escape(reason)}[/]")
     if report.applied:
-        _show_moved(report, options, undo)
+        _show_moved(report, purge_after, undo)
     if not report.objects:
         result.print("[green]Every file is expected by a record.[/]" if not report.sorts else "No file is an orphan.")
     elif report.stops:
@@ -62,10 +62,10 @@ def _show_next(report: OrphansReport, again: str, apply: str) -> None:
     result.print(f"Nothing was changed. Next: [command]{escape(again)}[/]")
 
 
-def _show_moved(report: OrphansReport, options: OrphansOptions, undo: str) -> None:
+def _show_moved(report: OrphansReport, purge_after: str, undo: str) -> None:
     if report.purged:
         result.print(f"[bold]{count(report.purged, 'file')} deleted for good[/], {size(report.purged_bytes)}.")
-    elif options.quarantine:
+    else:
         moved = f"{count(report.quarantined, 'file')} moved to the quarantine"
         result.print(f"[bold]{moved}[/], {size(report.quarantined_bytes)}. ({report.duration_s:.1f} s)")
     if report.expired:
@@ -75,7 +75,8 @@ def _show_moved(report: OrphansReport, options: OrphansOptions, undo: str) -> No
     if report.left_alone > len(report.left):
         result.print(f"… and {report.left_alone - len(report.left):,} more that were left.")
     if report.quarantined:
-        if options.purge_after is not None:
-            days = options.purge_after.days
-            result.print(f"They wait there; the first run of this command after {days} days removes them for good.")
+        if purge_after != "never":
+            result.print(
+                f"They wait there. The first run of this command after {escape(purge_after)} removes them for good."
+            )
         result.print(f"To take this back: [command]{escape(undo)}[/]")

@@ -50,10 +50,11 @@ def named_price(instance: Instance, name: str) -> Price:
         ConfigurationError: there is none.
     """
     path = Path(name)
-    if path.suffix == ".toml" or path.is_file():
+    if path.suffix == ".toml" or "/" in name:
         if found := _load(path):
             return found[0]
-        raise ConfigurationError(f"{path} does not exist.", hint="--price takes a provider, or a file of prices.")
+        said = "has no [[provider]]" if path.exists() else "does not exist"
+        raise ConfigurationError(f"{path} {said}.", hint="--price takes a provider, or a file of prices.")
     known = {price.short: price for price in reversed(_known(instance)) if price.short}
     if name not in known:
         raise ConfigurationError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from mastomend.actions.actions import quarantine_prefix
 from mastomend.actions.journal import Journal
@@ -27,7 +27,7 @@ from mastomend.inventory.taking_up import identity
 from mastomend.plans.cleanup import Kept, no_longer_needed, purge
 from mastomend.plans.orphans import SORTS, delete, set_aside, too_many
 from mastomend.progress import Progress, Silent
-from mastomend.storage.ports import held
+from mastomend.storage.ports import Clock, held
 from mastomend.vocabulary import Stray
 
 #: How one waits, and what time it is.
@@ -76,12 +76,15 @@ def _scanned(
     budget = instance.settings.memory_bytes // 4
     storage = identity(instance.configuration.storage)
     with scanning(instance, look, progress, sleep, now) as made:
-        path = strays.save(made.inventory.work, made.folder, storage)
+        kinds = [kind.name for kind in made.chosen]
+        path = strays.save(made.inventory.work, made.folder, storage, kinds)
+        ahead = made.store.behind_s() if isinstance(made.store, Clock) else 0.0
+        now_there = now() - timedelta(seconds=max(ahead, 0.0))
         limit = options.max_missing_percent
         limit = instance.settings.max_missing_percent if limit is None else limit
         stops = _stops(instance, options, made, limit)
-    before = int((now() - options.min_age).timestamp() * 1_000_000)
-    sightings = Sightings(path, strays.earlier(made.folder, storage, budget), before)
+    before = int((now_there - options.min_age).timestamp() * 1_000_000)
+    sightings = Sightings(path, strays.earlier(made.folder, storage, kinds, budget), before)
     report = OrphansReport(new, options.apply, made.begun.scan, path, sightings.earlier is None)
     report.report = path
     report.sorts = sightings.by_sort(budget)

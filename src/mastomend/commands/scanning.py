@@ -14,18 +14,19 @@ from mastomend.commands.instance import Instance, refuse_ignored_prefix
 from mastomend.commands.names import refuse_unknown
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of
-from mastomend.errors import ConfigurationError
+from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.images.ffmpeg_paths import find_ffprobe
 from mastomend.inventory.sample import Sample
 from mastomend.inventory.scan import Inventory, Scanned, Want, Watch, scan
 from mastomend.inventory.taking_up import Begun, Terms, take_up
 from mastomend.inventory.workspace import workspace
+from mastomend.mastodon.keys import CACHE, below
 from mastomend.mastodon.kinds import Kind, choose_kinds
 from mastomend.mastodon.rows_sql import must_see
 from mastomend.mastodon.selection import EVERYTHING, Selection, may_match
 from mastomend.progress import Progress
 from mastomend.storage.build import build as build_store
-from mastomend.storage.ports import Store
+from mastomend.storage.ports import Mounts, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ def scanning(
         database.require(must_see(chosen, look.selection))
         refuse_unknown(database, look.selection)
         refuse_ignored_prefix(instance, database.version)
+        if look.everything and isinstance(store, Mounts):
+            _refuse_twins(store, available, instance.key_prefix)
         folder = instance.state / "scans" / begun.scan
         made = Scan(begun, database, store, available, chosen, holds_anything, folder)
 
@@ -116,6 +119,24 @@ def scanning(
         work = stack.enter_context(workspace(folder, settings.memory_bytes, begun.scope, begun.started_at))
         made.inventory = stack.enter_context(scan(of, want, work, Watch(progress, announce, sleep)))
         yield made
+
+
+def _refuse_twins(store: Mounts, kinds: tuple[Kind, ...], key_prefix: str) -> None:
+    """Of a file with two names one would look like nobody's, and its bytes would count twice."""
+    base = below(key_prefix)
+    folders = dict.fromkeys(
+        f"{base}{cache}{part}"
+        for cache in ("", CACHE)
+        for kind in kinds
+        for part in ("", kind.name.partition("/")[0], kind.name)
+    )
+    if (twins := store.twins([folder.rstrip("/") for folder in folders])) is not None:
+        one, other = (name or "the media directory" for name in twins)
+        raise SafetyStop(
+            f"{one} and {other} are the same directory: every file in it has two names, and one of them would look like "
+            "nobody's. Nothing was changed.",
+            hint="Give each a directory of its own (links, `mount --bind`).",
+        )
 
 
 def _begin(instance: Instance, look: Look, progress: Progress, now: datetime) -> Begun:

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from mastomend.commands.costs import named_price, price
 from mastomend.commands.instance import Instance
-from mastomend.commands.names import who
+from mastomend.commands.names import refuse_unknown, who
 from mastomend.commands.scanning import Look, Scan, scanning
 from mastomend.commands.usage_report import Disk, Growth, UsageOptions, UsageReport
 from mastomend.database.rows import read_selected_ids
+from mastomend.errors import ConfigurationError
 from mastomend.inventory import strays, usage
 from mastomend.inventory.taking_up import identity
 from mastomend.inventory.usage import Amount
@@ -55,10 +56,13 @@ def count_usage(
     )  # all of it, whatever is selected: what is left out would look like nobody's
     with scanning(instance, look, progress, sleep, now) as made:
         progress.start("adding up", 0)
+        refuse_unknown(made.database, options.selection)
         chosen = [kind.name for kind in choose_kinds(options.kinds, made.available, but=options.but_kinds)]
+        if not chosen:
+            raise ConfigurationError("That leaves no kind to count.", hint="Leave out an --exclude.")
         records = _records(made, options.selection)
         usage.join(made.inventory, options.selection, chosen, records)
-        strays.save(made.inventory.work, made.folder, identity(storage))
+        strays.save(made.inventory.work, made.folder, identity(storage), [kind.name for kind in made.chosen])
         report = _report(instance, options, made, chosen)
         if isinstance(made.store, Billed):
             progress.start("old versions, unfinished uploads", 0)
@@ -117,10 +121,10 @@ def _growth(instance: Instance, report: UsageReport, now: datetime) -> Growth | 
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
             at, size = datetime.fromisoformat(kept["at"]), int(kept["bytes"])
-        except (OSError, ValueError, KeyError, TypeError):  # it was cut off, or is not ours
+            if kept.get("storage") == identity(instance.configuration.storage) and _SOONEST <= now - at <= _OLDEST:
+                counts.append((at, size))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # it was cut off, or is not ours
             continue
-        if kept.get("storage") == identity(instance.configuration.storage) and _SOONEST <= now - at <= _OLDEST:
-            counts.append((at, size))
     if not counts:
         return None
     at, size = min(counts)

@@ -7,13 +7,13 @@ does not have, a file Mastodon keeps for itself. "Nobody" is said only of a key 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of, read_in_ranges
 from mastomend.mastodon.keys import Key, ParsedKey, expected_files, is_safe_name, parse_key
 from mastomend.mastodon.kinds import Kind
-from mastomend.mastodon.leftovers import TEMPORARY, folders_of
+from mastomend.mastodon.leftovers import TEMPORARY, folders_of, to_the_end
 from mastomend.vocabulary import Foreign, Nobody, Owned, Ownership, RowOf
 
 
@@ -25,7 +25,8 @@ class DatabaseOwners:
         self._key_prefix = key_prefix
         kinds = kinds_of(database)
         self._kinds = {kind.name for kind in kinds}
-        self._folders = folders_of(kinds, key_prefix)
+        self._folders = re.compile(to_the_end(folders_of(kinds, key_prefix)))
+        self._temporary = re.compile(to_the_end(TEMPORARY))
 
     def of(self, keys: Sequence[Key]) -> Sequence[Ownership]:
         """Whom each key belongs to, in order; one question for each kind among them.
@@ -38,26 +39,39 @@ class DatabaseOwners:
         left_over = [self._is_left_over(key) for key in keys]
         owners: dict[str, Owned] = {}
         for kind in {one.kind.name: one.kind for one in understood if one is not None}.values():
-            owners |= self._expected(kind, [one for one in understood if one is not None and one.kind is kind])
+            theirs = zip(keys, understood, strict=True)
+            owners |= self._expected(kind, [(key, one) for key, one in theirs if one is not None and one.kind is kind])
         return [
-            Nobody() if is_left_over else Foreign() if one is None else owners.get(key) or Nobody()
+            owners.get(key) or (Nobody() if is_left_over or one is not None else Foreign())
             for key, one, is_left_over in zip(keys, understood, left_over, strict=True)
         ]
 
     def _is_left_over(self, key: str) -> bool:
         """Whether that is the name of a folder of Mastodon's, or of a file Mastomend was writing in one: no row can name it."""
         folder = key.rpartition("/")[0]
-        is_ours = re.search(TEMPORARY, key) is not None and re.search(self._folders, folder) is not None
-        return is_ours or re.search(self._folders, key) is not None
+        is_ours = self._temporary.search(key) is not None and self._folders.search(folder) is not None
+        return is_ours or self._folders.search(key) is not None
 
-    def _expected(self, kind: Kind, keys: Sequence[ParsedKey]) -> dict[str, Owned]:
+    def _expected(self, kind: Kind, keys: Sequence[tuple[str, ParsedKey]]) -> dict[str, Owned]:
         """Every key that a row near those keys expects. A local row wins: its files are sacred."""
-        ranges = list(dict.fromkeys(span for key in keys for span in key.ids))
+        ranges = list(dict.fromkeys(span for _, key in keys for span in key.ids))
         found: dict[str, Owned] = {}
         for record in read_in_ranges(self._database, kind, ranges):
             if not is_safe_name(record.file_name):
                 continue
-            for file in expected_files(kind, record, self._key_prefix):
-                if record.is_local or file.key not in found:
-                    found[file.key] = Owned(record.is_local, RowOf(kind.name, record.id, record.is_local))
+            owned = Owned(record.is_local, RowOf(kind.name, record.id, record.is_local))
+            files = [file.key for file in expected_files(kind, record, self._key_prefix)]
+            for key in (*files, *self._styles(files, keys)):
+                if record.is_local or key not in found:
+                    found[key] = owned
         return found
+
+    @staticmethod
+    def _styles(files: Sequence[str], keys: Sequence[tuple[str, ParsedKey]]) -> Iterator[str]:
+        """Any style of a living row under its own name is its, too: what is served may be more than what its type says."""
+        homes = {(file.rsplit("/", 2)[0], _stem(file)) for file in files}
+        return (key for key, _ in keys if (key.rsplit("/", 2)[0], _stem(key)) in homes)
+
+
+def _stem(key: str) -> str:
+    return key.rpartition("/")[2].rpartition(".")[0]

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
+
 from mastomend.inventory.expected import Expected
 from mastomend.inventory.workspace import Workspace, scratch
 from mastomend.mastodon.columnar import quote
@@ -138,27 +140,36 @@ class Sightings:
         return f"SELECT n.*, {old} AS old_enough, {seen} AS seen FROM read_parquet({quote(str(self.now))}) n"
 
 
-def save(work: Workspace, folder: Path, storage: str) -> Path:
-    """The relation `stray` as Parquet in a scan's folder; `storage` tells that storage from any other."""
+def save(work: Workspace, folder: Path, storage: str, kinds: Sequence[str]) -> Path:
+    """The relation `stray` as Parquet in a scan's folder; `storage` tells that storage from any other, `kinds` what was looked
+    for.
+    """
     path = folder / _FILE
     temporary = path.with_suffix(".tmp")
     work.connection.execute(
         f"COPY (SELECT key, size, modified, why FROM stray ORDER BY key) TO {quote(str(temporary))} "
-        f"(FORMAT parquet, KV_METADATA {{storage: {quote(storage)}}})"
+        f"(FORMAT parquet, KV_METADATA {{storage: {quote(storage)}, kinds: {quote(_said(kinds))}}})"
     )
     temporary.chmod(0o600)
     temporary.replace(path)
     return path
 
 
-def earlier(scan: Path, storage: str, budget: int) -> Path | None:
-    """The strays of the newest scan of that storage before this one; None if there is none."""
+def _said(kinds: Sequence[str]) -> str:
+    return ",".join(sorted(kinds))
+
+
+def earlier(scan: Path, storage: str, kinds: Sequence[str], budget: int) -> Path | None:
+    """The strays of the newest scan of that storage and those kinds before this one; None if there is none."""
     older = sorted((path for path in scan.parent.glob(f"*/{_FILE}") if path.parent.name < scan.name), reverse=True)
     for path in older:
         with scratch(scan, budget) as connection:
-            found = connection.execute(
-                "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = 'storage'", [str(path)]
-            ).fetchone()
-        if found == (storage,):
+            try:
+                found = connection.execute(
+                    "SELECT decode(key), decode(value) FROM parquet_kv_metadata(?)", [str(path)]
+                ).fetchall()
+            except duckdb.Error:  # it was cut off: it shows nothing
+                continue
+        if {("storage", storage), ("kinds", _said(kinds))} <= set(found):
             return path
     return None

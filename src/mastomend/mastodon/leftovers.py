@@ -1,6 +1,6 @@
 """Names in a media storage that are no record's: Mastodon's folders, and what Mastomend was writing when it was killed. Pure.
 
-As patterns in a form that Python and DuckDB's RE2 read alike; what no pattern here or in `keys` knows is somebody else's.
+As patterns for DuckDB's RE2, and through `to_the_end` for Python; what no pattern here or in `keys` knows is somebody else's.
 """
 
 from __future__ import annotations
@@ -21,12 +21,17 @@ def keys_of(kinds: Sequence[Kind], key_prefix: str) -> str:
 
 
 def folders_of(kinds: Sequence[Kind], key_prefix: str) -> str:
-    """Names of the folders on the way to such keys, with a slash behind them or without."""
-    classes = "|".join(sorted({kind.name.split("/")[0] for kind in kinds}))
-    names = "|".join(sorted({kind.name.split("/")[1] for kind in kinds}))
+    """Names of folders on the way to such keys, from the kind's own on, with a slash behind them or without. What is further up
+    (`cache`, `backups`) may be anybody's.
+    """
+    names = "|".join(sorted(kind.name for kind in kinds))
     styles = "|".join(sorted({ORIGINAL, *(re.escape(d.style) for kind in kinds for d in kind.derived)}))
-    on_the_way = f"({CACHE})?({classes})(/({names})((/[0-9]{{3}}){{0,6}}(/({styles}))?)?)?|{CACHE.rstrip('/')}"
-    return f"(?s)^{re.escape(below(key_prefix))}({on_the_way})/?$"
+    return f"(?s)^{re.escape(below(key_prefix))}({CACHE})?({names})((/[0-9]{{3}}){{0,6}}(/({styles}))?)?/?$"
+
+
+def to_the_end(pattern: str) -> str:
+    """The pattern for Python, whose `$` would let a line break follow; RE2's does not."""
+    return pattern.removesuffix("$") + r"\Z"
 
 
 def _forms(kinds: Sequence[Kind]) -> list[str]:

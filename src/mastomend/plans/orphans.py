@@ -41,7 +41,11 @@ def too_many(strays: int, expected: int, percent: float) -> str | None:
 
     `strays` are files with names of Mastodon's that nobody expects, `expected` those somebody does.
     """
-    if percent >= 100 or strays < _MANY:
+    if percent >= 100 or not strays:
+        return None
+    if not expected:
+        return f"No record expects any file, and {strays:,} have names of Mastodon's. Is that the right database?"
+    if strays < _MANY:
         return None
     share = strays * 100 / (strays + expected)
     if share <= percent:

@@ -67,13 +67,16 @@ def _price(entry: Any, where: str) -> Price:
             int(entry.get("minimum_days", 0)),
             str(entry.get("short", "")),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigurationError(
             f"{where}: {error} is missing or wrong.",
             hint="Each needs name, endpoint, list, head (US dollars for 1,000 requests) and read_on (a date).",
         ) from None
-    if not isinstance(found.read_on, date) or min(found.list, found.head) < 0 or not found.endpoint:
-        raise ConfigurationError(f"{where}: read_on must be a date, prices not negative, endpoint not empty.")
+    numbers = (found.list, found.head, found.gigabyte_month or 0.0, found.free_gb, found.minimum_gb, found.minimum_days)
+    if not isinstance(found.read_on, date) or not all(0 <= n < 1e9 for n in numbers) or not found.endpoint:
+        raise ConfigurationError(
+            f"{where}: read_on must be a date, prices numbers and not negative, endpoint not empty."
+        )
     return found
 
 

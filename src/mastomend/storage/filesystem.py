@@ -42,6 +42,9 @@ _MANY_IO_ERRORS = 20
 #: The folder of the quarantine: where it is, a disk is mounted.
 _OURS = ".mastomend"
 
+#: What a file system has at its top for itself: nothing of Mastodon's is in it.
+_OF_THE_DISK = "lost+found"
+
 
 class FilesystemStore:
     """The storage below `root`."""
@@ -108,9 +111,12 @@ class FilesystemStore:
         path = self.root / prefix.rstrip("/")
         return not path.is_symlink() and not path.is_mount()
 
+    def twins(self, folders: Sequence[str]) -> tuple[str, str] | None:
+        return in_the_way.twins(self.root, folders)
+
     def list(self, prefix: str) -> Iterator[RecordBatch]:
         def refuse(trouble: Trouble) -> None:
-            if trouble.hides:
+            if trouble.hides and trouble.path.rpartition("/")[2] != _OF_THE_DISK:
                 whole = trouble.path in ("", ".")
                 raise (StorageError if whole else UnreadableError)(f"{self.root / trouble.path} {trouble.reason}.")
 
@@ -216,6 +222,8 @@ class FilesystemStore:
 
     def _rename(self, source: Key, target: Key, private: bool, replaces: bool) -> None:
         origin, destination = self._path(source), self._path(target)
+        if private and origin.is_symlink():  # elsewhere it would lead elsewhere
+            raise ObjectError(f"{origin} is a link.")
         try:
             self._folders.make(destination.parent, private=private)
             if not replaces and _link(origin, destination):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 _NAME_MAX = 255
@@ -77,4 +78,18 @@ def hole(root: Path, prefix: str) -> str | None:
             return None  # it is not known to be empty
         if not holds_something:
             return f"{path} is {'an empty mount point' if path.is_mount() else 'empty'}"
+    return None
+
+
+def twins(root: Path, folders: Sequence[str]) -> tuple[str, str] | None:
+    """Two of those folders below the root that are one on the disk, by links or mounts; None if each is its own."""
+    seen: dict[tuple[int, int], str] = {}
+    for folder in folders:
+        try:
+            status = (root / folder).stat()
+        except OSError:  # what is not there has no twin
+            continue
+        first = seen.setdefault((status.st_dev, status.st_ino), folder)
+        if first != folder:
+            return first, folder
     return None

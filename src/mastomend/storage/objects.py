@@ -106,6 +106,9 @@ class S3ObjectStore:
     def in_the_way(self, key: str) -> str:
         return ""
 
+    def behind_s(self) -> float:
+        return self._client.behind_s
+
     def old_versions(self) -> tuple[int, int] | None:
         return self._client.run(Billing(self._client).old_versions(""))
 

@@ -111,6 +111,10 @@ class Mounts(Protocol):
         """Whether that folder is a plain one, which somebody may have emptied; not a link or a mount point."""
         ...
 
+    def twins(self, folders: Sequence[str]) -> tuple[str, str] | None:
+        """Two of those folders that are one on the disk, by links or mounts: each file in them has two names then."""
+        ...
+
 
 class Listing(Protocol):
     """Everything below a prefix."""
@@ -121,6 +125,15 @@ class Listing(Protocol):
         Raises:
             StorageError: the listing cannot be completed; what was yielded so far is then not the whole.
         """
+        ...
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """A storage with a clock of its own, by which it says when an object was last written."""
+
+    def behind_s(self) -> float:
+        """How many seconds it is behind this machine's; less than nothing if it is ahead."""
         ...
 
 

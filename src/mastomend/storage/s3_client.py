@@ -19,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import aiohttp
@@ -97,6 +98,8 @@ class S3Client:
         self._connections = connections
         self._patience = patience
         self._successes = 0
+        #: How many seconds the store's clock is behind this machine's, by its latest answer.
+        self.behind_s = 0.0
         self._loop = asyncio.new_event_loop()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -297,7 +300,14 @@ class S3Client:
                 content = await response.read()
             else:
                 content = await response.content.read(_ERROR_BYTES)
+            self._set_clock(response.headers.get("Date"))
             return Answer(response.status, response.headers, content)
+
+    def _set_clock(self, date: str | None) -> None:
+        """What the store's clock shows, from an answer."""
+        with contextlib.suppress(ValueError, TypeError):
+            if date:
+                self.behind_s = (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
 
 
 def _payload(body: bytes) -> io.BytesIO | bytes | None:
