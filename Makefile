@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench soak clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Mastomend needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
@@ -39,7 +39,12 @@ bench: $(STAMP)
 	$(BIN)/python bench/work_list.py
 	$(BIN)/python bench/repair_many.py
 	$(BIN)/python bench/set_aside.py
+	$(BIN)/python bench/orphans.py
 	$(BIN)/python bench/upload.py
+
+# What takes hours: thousands of interleavings of upload, deletion and scan.
+soak: $(STAMP)
+	MASTOMEND_SEEDS=$${MASTOMEND_SEEDS:-2000} $(BIN)/pytest --numprocesses=2 tests/integration/test_orphans.py -k interleavings
 
 clean:
 	rm -rf $(VENV) mastomend-demo bench/results
