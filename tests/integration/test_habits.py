@@ -366,6 +366,14 @@ def test_quiet_and_json_leave_stderr_alone_and_the_log_file_hears(
     assert "accounts: rows" in told.stderr and json.loads(told.stdout)["exit_code"] == 0
 
 
+def test_a_sound_bucket_says_nothing_besides(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance("4.5", "s3")
+    record(instance, origin=network.add("a.example"))
+    for words in (("check",), ("orphans",), ("usage",), ("repair",)):
+        done = run(instance.env, *words, "--json")
+        assert (done.returncode, done.stderr) == (0, ""), words
+
+
 def test_usage_errors_are_json_too(make_instance: MakeInstance) -> None:
     instance = make_instance()
     for words in (

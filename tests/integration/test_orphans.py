@@ -533,3 +533,34 @@ def test_a_disk_s_own_folder_hides_nothing(make_instance: MakeInstance, monkeypa
 
     monkeypatch.setattr("mastomend.storage.filesystem.walk", with_trouble)
     assert look(instance).objects == len(stray)
+
+
+@pytest.mark.parametrize("storage", ["disk", "s3"])
+def test_a_run_that_was_cut_off_is_gone_on_with(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    """Files were moved, and the journal does not know of it yet: the next run settles that, and undo takes all of it back."""
+    from mastomend.actions.journal import Journal
+
+    instance = make_instance("4.5", storage)
+    _, stray = populated(instance)
+    before = contents(instance)
+    look(instance)
+    done, calls = Journal.done, []
+
+    def dies(self: Journal, *arguments: Any) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        done(self, *arguments)
+
+    monkeypatch.setattr("mastomend.actions.run.BATCH", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "done", dies)
+        with pytest.raises(KeyboardInterrupt):
+            look(instance, later=LATER + timedelta(seconds=2), apply=True)
+    look(instance, later=LATER + timedelta(seconds=4))  # what is left has been seen twice again
+    again = look(instance, later=LATER + timedelta(seconds=6), apply=True)
+    assert contents(instance) == {key: data for key, data in before.items() if key not in stray}
+    undo(opened(instance), again.run, apply=True)
+    assert contents(instance) == before
