@@ -486,6 +486,17 @@ def test_an_empty_database_stops_it_however_few_files_there_are(make_instance: M
         look(instance, later=LATER + timedelta(seconds=2), apply=True, quarantine=False)
 
 
+def test_what_vanished_is_not_told_as_moved(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = make_instance()
+    _, stray = populated(instance)
+    gone = next(iter(stray))
+    look(instance)
+    meanwhile(monkeypatch, lambda: instance.media.delete(gone))
+    done = look(instance, later=LATER + timedelta(seconds=2), apply=True)
+    assert (done.quarantined, done.left) == (len(stray) - 1, [f"{gone}: {gone} is gone"])
+    assert undo(opened(instance), done.run, apply=True).conflicts == 0
+
+
 def test_links_stay_where_they_lead(make_instance: MakeInstance) -> None:
     instance = make_instance()
     _, stray = populated(instance)

@@ -180,6 +180,8 @@ def _quarantine(world: World, store: ChangingStore, actions: Sequence[Quarantine
                 return Conflict(f"{action.key} is expected by a record")
             case Foreign():
                 return Conflict(f"{action.key} is no key of Mastodon's")
+        if sizes[i] == MISSING and action.size is not None and waiting[i] == MISSING:
+            return Conflict(f"{action.key} is gone")  # it was seen, and somebody else removed it
         if sizes[i] == MISSING:
             return False  # whoever removed it did our work
         if action.size is not None and sizes[i] != action.size:
