@@ -315,9 +315,7 @@ def test_losses_are_named_and_what_can_be_done_is_said(several: SimulatedInstanc
     assert repair.startswith("1 record of your own users is still broken:\n  @alice  accounts/headers\n")
     only = run(several.env, "show", "latest", "--account", "@alice", "headers").stdout
     assert "@alice (one of your own users)" in only and "1 outcome of run" in only
-    assert (
-        "What can be done:\n   a file of one of your own users: only a backup has it: look for a backup; else" in only
-    )
+    assert "has lost the header of your profile. If you still have it" in only
     of_post = json.loads(run(several.env, "show", "--status", "https://b.example/@u/1", "--json").stdout)["rows"]
     assert {row["kind"] for row in of_post} == {"media_attachments/files", "preview_cards/images"}
     assert all(row["who"] for row in of_post)
@@ -331,7 +329,7 @@ def test_losses_are_named_and_what_can_be_done_is_said(several: SimulatedInstanc
     assert "1 file of your own users is lost." in lost and "\n@alice  accounts/headers" in lost
     assert "   a file of one of your own users: only a backup has it; first seen 20" in lost
     undo = run(several.env, "undo", "latest").stdout
-    assert "@cut@a.example): restored" in undo or "@cut@a.example): undone" in undo
+    assert "@cut@a.example): taken back" in undo
     for words, said in {
         ("nonsense",): "There is no kind 'nonsense'",
         ("2026", "2025"): "one scan or run can be shown",
