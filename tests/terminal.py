@@ -43,7 +43,8 @@ def on_terminal(
     """Run the tool on a terminal of that size."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    own: Mapping[str, str] = {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": str(lines)}
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"  # where the tool is, so that it is called by its name
+    own: Mapping[str, str] = {"PATH": path, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": str(lines)}
     process = subprocess.Popen(
         [sys.executable, "-m", "mastomend", *words], stdin=slave, stdout=slave, stderr=slave, cwd=cwd,
         env={**os.environ, **own, **(variables or {})},

@@ -252,7 +252,7 @@ def test_a_batch_is_one_question_one_commit_and_one_sync(
 
         monkeypatch.setattr(journal, "commit", committing)
         done = list(made.execute(aside(key) for key in keys))
-        assert (questions, len(commits)) == ([40], 1)
+        assert (questions, len(commits)) == ([40, 40], 1), "before and after the move, of all of them at once"
         quarantine = instance.folder / "public/system/.mastomend/quarantine/run"
         assert synced.count(quarantine) == 1 and set(synced) <= {quarantine, *quarantine.parents}
         assert [one.verdict for one in done] == [SetAside(Reason.EXPIRED, files=1)] * 40

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mastomend.commands.history import PastRun
     from mastomend.commands.undo import UndoReport
 
+#: How many records that were left are named.
+_SHOWN = 5
 HISTORY_EXAMPLES = """
 Examples:
   mastomend history
@@ -190,8 +192,10 @@ def show(report: UndoReport, apply_command: str, again: str) -> None:
             result.print(f"… and {report.reverted - len(report.plans):,} more.", style="dim")
     else:
         result.print(f"{count(report.reverted, 'record')} of run {report.undoes} taken back by run {report.run}.")
-    for detail in report.details[:20]:
+    for detail in report.details[:_SHOWN]:
         result.print(f"[yellow]left:[/] {escape(detail)}")
+    if len(report.details) > _SHOWN:
+        result.print(f"… and {len(report.details) - _SHOWN:,} more; --json has all.")
     if report.irreversible:
         what = "changes something" if report.irreversible == 1 else "change something"
         result.print(f"[yellow]{count(report.irreversible, 'record')} {what} that nothing takes back.[/]")

@@ -62,7 +62,7 @@ class UndoReport:
         reason = done.verdict.reason
         self.reverted += reason is Reason.UNDONE
         self.conflicts += reason not in (Reason.UNDONE, Reason.IRREVERSIBLE)
-        if reason is not Reason.IRREVERSIBLE and (reason is not Reason.UNDONE or done.verdict.detail):
+        if reason is not Reason.UNDONE or done.verdict.detail:
             self.details.append(f"{done.subject}: {done.verdict.detail}")
 
     def show(self, plan: Plan) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of, read_in_ranges
-from mastomend.mastodon.keys import Key, ParsedKey, expected_files, is_safe_name, parse_key
+from mastomend.mastodon.keys import ORIGINAL, Key, ParsedKey, expected_files, is_safe_name, parse_key
 from mastomend.mastodon.kinds import Kind
 from mastomend.mastodon.leftovers import TEMPORARY, folders_of, to_the_end
 from mastomend.vocabulary import Foreign, Nobody, Owned, Ownership, RowOf
@@ -68,9 +68,9 @@ class DatabaseOwners:
 
     @staticmethod
     def _styles(files: Sequence[str], keys: Sequence[tuple[str, ParsedKey]]) -> Iterator[str]:
-        """Any style of a living row under its own name is its, too: what is served may be more than what its type says."""
+        """Any derived style of a living row under its own name is its, too: more may be served than what its type says."""
         homes = {(file.rsplit("/", 2)[0], _stem(file)) for file in files}
-        return (key for key, _ in keys if (key.rsplit("/", 2)[0], _stem(key)) in homes)
+        return (key for key, one in keys if one.style != ORIGINAL and (key.rsplit("/", 2)[0], _stem(key)) in homes)
 
 
 def _stem(key: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
-import blurhash as blurhash_library
+import blurhash_rs
 import pyvips
 
 from mastomend.images.decode import ImageHeader, UnusableImage, header, open_image, sniff, verify
@@ -251,7 +251,4 @@ def blurhash(data: bytes, box: int | None = _BLURHASH_BOX) -> str:
     image = image.cast("uchar")
     with within_time(image) as watched:
         pixels = bytes(watched.write_to_memory())
-    each = iter(pixels)
-    points = list(zip(each, each, each, strict=True))
-    rows = [points[start : start + image.width] for start in range(0, len(points), image.width)]
-    return str(blurhash_library.encode(rows, _BLURHASH_COMPONENTS, _BLURHASH_COMPONENTS))  # type: ignore[no-untyped-call]
+    return str(blurhash_rs.encode_rgb(pixels, image.width, image.height, _BLURHASH_COMPONENTS, _BLURHASH_COMPONENTS))
