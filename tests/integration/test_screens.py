@@ -83,6 +83,8 @@ def home(make_instance: MakeInstance, network: Fediverse) -> Iterator[Path]:
 def compare(name: str, seen: Seen, folder: Path) -> None:
     """With the golden file, or write it."""
     path, text = GOLDEN / f"{name}.txt", alike(seen.text, str(folder)) + f"[exit code {seen.code}]\n"
+    if name.startswith("undo-dry"):  # newest first, and several were mended at once
+        text = "\n".join(sorted(text.splitlines())) + "\n"
     assert seen.code in (0, 1, 2) and "Traceback" not in text
     if os.environ.get("MASTOMEND_SCREENS") == "write":
         path.parent.mkdir(exist_ok=True)
