@@ -22,6 +22,8 @@ from tool import run
 from mastomend.commands.cleanup import cleanup
 from mastomend.commands.orphans import orphans
 from mastomend.commands.orphans_report import OrphansOptions, OrphansReport
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
 from mastomend.commands.undo import undo
 from mastomend.demo.instance import DiskMedia, SimulatedInstance
 from mastomend.errors import SafetyStop
@@ -575,3 +577,22 @@ def test_a_run_that_was_cut_off_is_gone_on_with(
     assert contents(instance) == {key: data for key, data in before.items() if key not in stray}
     undo(opened(instance), again.run, apply=True)
     assert contents(instance) == before
+
+
+def test_what_a_repair_has_tried_in_vain_does_not_stop_it(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    data = b"GIF89a\x01\x00\x01\x00\x00\x00\x00;"
+    for number in range(110):
+        name = f"{number:016x}.gif"
+        new = instance.insert(
+            "custom_emojis", shortcode=f"e{number}", image_file_name=name, image_content_type="image/gif",
+            image_file_size=len(data), image_storage_schema_version=1,
+        )  # fmt: skip
+        for style, ending in (("original", "gif"), ("static", "png")):
+            if number > 40:
+                file = name.replace(".gif", f".{ending}")
+                instance.media.write(f"custom_emojis/images/{partition(new)}/{style}/{file}", data)
+    instance.media.write("accounts/headers/000/000/001/original/a.png", b"x")
+    assert look(instance).stops, "so much is missing"
+    repair(opened(instance), RepairOptions(apply=True, max_missing_percent=100))
+    assert look(instance, later=LATER + timedelta(seconds=2), apply=True).quarantined == 1

@@ -17,6 +17,7 @@ from mastomend.commands.instance import Instance
 from mastomend.commands.losses import losses
 from mastomend.commands.orphans_report import OrphansOptions, OrphansReport
 from mastomend.commands.parts import Parts, changing_parts, ground
+from mastomend.commands.past import kept_ledger
 from mastomend.commands.repair_report import OUTCOMES
 from mastomend.commands.scanning import Look, Scan, scanning
 from mastomend.errors import SafetyStop
@@ -95,7 +96,8 @@ def _scanned(
 def _stops(instance: Instance, options: OrphansOptions, made: Scan, missing_percent: float) -> list[str]:
     """Why nothing may be moved."""
     inventory, prefix = made.inventory, instance.key_prefix
-    known.join_ledger(inventory, ())
+    with kept_ledger(instance) as ledger:  # what a repair has tried is known to be damage
+        known.join_ledger(inventory, () if ledger is None else ledger.tables())
     storage = str(instance.configuration.storage)
     stops = losses(inventory, made.store, storage, prefix, missing_percent, holds_anything=made.holds_anything)
     nobody_s = strays.number(inventory.work, (Stray.ORPHAN, Stray.STALE_DUPLICATE))
