@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,15 +109,15 @@ def test_screens(home: Path, tmp_path: Path) -> None:
     limit = ("--max-missing", "100%")
     look("history-nothing", "history", sizes="80")
     look("check", "check", *limit)
-    look("show-scan", "show")
+    look("show-scan", "show", sizes="80 40")
     plain = look("show-scan-plain", "show", sizes="80", NO_COLOR="1")
     assert plain.colours == {"default"}
-    look("repair-dry", "repair", *limit)
+    look("repair-dry", "repair", *limit, sizes="80 40")
     look("repair", "repair", "--apply", *limit, sizes="80")
     look("check-after", "check", *limit, sizes="80 40")
     look("repair-again", "repair", *limit, sizes="80")
     look("show-run", "show", "latest", "--outcome", "gone", "--outcome", "lost")
-    look("history", "history")
+    look("history", "history", sizes="80 40")
     look("history-run", "history", "latest", sizes="80 40")
     look("history-lost", "history", "--lost", sizes="80 40")
     look("undo-dry", "undo", "latest", sizes="80 40")
@@ -139,8 +141,11 @@ def test_screens(home: Path, tmp_path: Path) -> None:
 )
 def test_help_screens(command: str, tmp_path: Path) -> None:
     for size in ("80", "40"):
-        columns, lines = SIZES[size]
-        seen = on_terminal([*([command] if command else []), "--help"], columns, lines, tmp_path)
+        words = [sys.executable, "-m", "mastomend", *([command] if command else []), "--help"]
+        own = {**os.environ, "COLUMNS": size, "NO_COLOR": "1"}
+        done = subprocess.run(words, capture_output=True, text=True, env=own, cwd=tmp_path, check=False, timeout=60)
+        seen = Seen(done.returncode, done.stdout.splitlines(), frozenset())
+        assert max(map(len, seen.lines)) <= int(size)
         compare(f"help{f'-{command}' if command else ''}-{size}", seen, tmp_path)
 
 

@@ -56,15 +56,16 @@ def _add_foreign_keys(database: psycopg.Connection[Any], version: str) -> None:
         keys = list(csv.DictReader(file, delimiter="\t"))
     column = next(name for name in keys[0] if name.startswith(version))  # 4.7a: its source was an alpha's
     present = [row for row in keys if row[column] != "-"]
+    statements = []
     for row in present:
-        for table in (row["target"], row["table"]):
-            database.execute(f"CREATE TABLE IF NOT EXISTS {table} (id bigserial PRIMARY KEY)")
-        database.execute(f"ALTER TABLE {row['table']} ADD COLUMN IF NOT EXISTS {row['column']} bigint")
-        database.execute(
-            f"ALTER TABLE {row['table']} ADD FOREIGN KEY ({row['column']}) REFERENCES {row['target']} "
-            f"ON DELETE {_ON_DELETE[row[column]]}"
-        )
-        database.execute(f"CREATE INDEX ON {row['table']} ({row['column']}) WHERE {row['column']} IS NOT NULL")
+        table, name, target = row["table"], row["column"], row["target"]
+        statements += [
+            *(f"CREATE TABLE IF NOT EXISTS {one} (id bigserial PRIMARY KEY)" for one in (target, table)),
+            f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} bigint",
+            f"ALTER TABLE {table} ADD FOREIGN KEY ({name}) REFERENCES {target} ON DELETE {_ON_DELETE[row[column]]}",
+            f"CREATE INDEX ON {table} ({name}) WHERE {name} IS NOT NULL",
+        ]
+    database.execute(";\n".join(statements))
 
 
 _ON_DELETE = {"cascade": "CASCADE", "nullify": "SET NULL", "NO ACTION": "NO ACTION"}
