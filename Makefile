@@ -42,8 +42,9 @@ bench: $(STAMP)
 	$(BIN)/python bench/orphans.py
 	$(BIN)/python bench/upload.py
 
-# What takes hours: thousands of interleavings of upload, deletion and scan.
+# What takes hours: thousands of interleavings of upload, deletion and scan; a kill at every boundary.
 soak: $(STAMP)
+	MASTOMEND_SOAK=1 $(BIN)/pytest --numprocesses=2 tests/faults tests/integration/test_engines.py -k killed
 	MASTOMEND_SEEDS=$${MASTOMEND_SEEDS:-2000} $(BIN)/pytest --numprocesses=2 tests/integration/test_orphans.py -k interleavings
 
 clean:

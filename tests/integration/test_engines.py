@@ -169,7 +169,8 @@ def test_jobs_for_one_host_are_spread_over_the_schedule(
 def test_killed_between_reset_and_enqueue_a_rerun_enqueues(make_instance: MakeInstance, redis_port: int) -> None:
     client = redis.Redis(port=redis_port)
     killed = 0
-    for number in range(1, 40):
+    step = 1 if os.environ.get("MASTOMEND_SOAK") else 2  # every boundary in `make soak`
+    for number in range(1, 40, step):
         client.flushall()
         instance = make_instance("4.5", redis_port=redis_port)
         ids = {add(instance, kind, 5 + n) for n, kind in enumerate((AVATARS, HEADERS))}
@@ -187,7 +188,7 @@ def test_killed_between_reset_and_enqueue_a_rerun_enqueues(make_instance: MakeIn
         assert all(any(str(new).encode() in payload for payload in payloads) for new in ids)
         rows = instance.db.execute("SELECT avatar_file_name AS a, header_file_name AS h FROM accounts").fetchall()
         assert sum(1 for row in rows if row["a"] or row["h"]) == 0
-    assert killed >= 8, "the driver did not reach the journal"
+    assert killed >= 8 // step, "the driver did not reach the journal"
 
 
 def test_what_was_handed_over_is_known_whatever_happens_next(
