@@ -9,8 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,11 +139,8 @@ def test_screens(home: Path, tmp_path: Path) -> None:
 )
 def test_help_screens(command: str, tmp_path: Path) -> None:
     for size in ("80", "40"):
-        words = [sys.executable, "-m", "mastomend", *([command] if command else []), "--help"]
-        own = {**os.environ, "COLUMNS": size, "NO_COLOR": "1"}
-        done = subprocess.run(words, capture_output=True, text=True, env=own, cwd=tmp_path, check=False, timeout=60)
-        seen = Seen(done.returncode, done.stdout.splitlines(), frozenset())
-        assert max(map(len, seen.lines)) <= int(size)
+        columns, lines = SIZES[size]
+        seen = on_terminal([*([command] if command else []), "--help"], columns, lines, tmp_path)
         compare(f"help{f'-{command}' if command else ''}-{size}", seen, tmp_path)
 
 
