@@ -15,6 +15,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mastomend.cli.output import clock, size
+from mastomend.cli.usage_screen import PARTS
 from mastomend.commands.usage_report import UsageReport
 from mastomend.errors import ConfigurationError
 from mastomend.inventory.usage import Amount
@@ -22,11 +23,6 @@ from mastomend.state_files import replace_text
 
 _PAGES = Path(__file__).with_name("pages")
 _LONGEST = 48
-_BETWEEN = {
-    "derived": "small and static pictures, of which the database has no size",
-    "missing": "pictures the database has and the storage does not",
-    "other_sizes": "originals that are larger or smaller than recorded",
-}
 _APART = {
     "unrecognized": "not Mastodon's",
     "quarantine": "Mastomend's quarantine",
@@ -84,7 +80,7 @@ def page(report: UsageReport) -> str:
     environment.filters |= {"size": size, "clock": clock, "shorten": _shorten}
     style = (_PAGES / "page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    differences = [(words, _signed(report.difference.get(name, 0))) for name, words in _BETWEEN.items()]
+    differences = [(words, _signed(report.difference.get(name, 0))) for name, words in PARTS.items()]
     return environment.get_template("usage.html").render(
         report=report,
         sections=sections(report),

@@ -10,7 +10,8 @@ from mastomend.inventory.usage import Amount
 from mastomend.plans.prices import dollars
 
 _BAR = 10
-_PARTS = {
+#: What lies between what the database claims and what is held.
+PARTS = {
     "derived": "small and static pictures, of which the database has no size",
     "missing": "pictures the database has and the storage does not",
     "other_sizes": "originals that are larger or smaller than recorded",
@@ -68,7 +69,7 @@ def _claims(report: UsageReport) -> None:
     result.print(
         f"\nThe database claims {size(report.claimed)}; these records hold {size(report.used.bytes)}. Between them:"
     )
-    for name, words in _PARTS.items():
+    for name, words in PARTS.items():
         if n := report.difference.get(name, 0):
             result.print(f"{'-' if n < 0 else '+'}{size(abs(n)):>9}  {words}")
     for words, amount in (("old versions", report.versions), ("unfinished uploads", report.uploads)):
