@@ -67,6 +67,12 @@ class UnreadableError(ObjectError):
     reason = Reason.UNREADABLE
 
 
+class UnwritableError(ObjectError):
+    """One place in which this process may not write."""
+
+    reason = Reason.UNWRITABLE
+
+
 class HiddenError(UnreadableError):
     """A bucket does not say whether there is such an object (403): it may be absent."""
 

@@ -35,6 +35,8 @@ class Reason(StrEnum):
     STALE_DUPLICATE = "stale_duplicate"
     DIRECTORY_MARKER = "directory_marker"
     TEMPORARY = "temporary"
+    AGED = "aged"
+    OVER_BUDGET = "over_budget"
     # left for now: it may pass by itself
     IN_FLIGHT = "in_flight"
     ROW_CHANGED = "row_changed"
@@ -86,8 +88,11 @@ class Reason(StrEnum):
     OWN_DOMAIN = "own_domain"
     NOTHING_FETCHES = "nothing_fetches"
     UNREADABLE = "unreadable"
+    UNWRITABLE = "unwritable"
     IN_THE_WAY = "in_the_way"
     CONFLICT = "conflict"
+    KEPT = "kept"
+    USED = "used"
     IRREVERSIBLE = "irreversible"
 
 
@@ -104,6 +109,8 @@ _WORDS = {
     Reason.STALE_DUPLICATE: "its record has another file by now",
     Reason.DIRECTORY_MARKER: "an empty object that stands for a folder",
     Reason.TEMPORARY: "a file Mastomend was writing when it was stopped",
+    Reason.AGED: "nothing has used it for as long as the policy says",
+    Reason.OVER_BUDGET: "worth least of what did not fit",
     Reason.IN_FLIGHT: "somebody was changing it at that moment",
     Reason.ROW_CHANGED: "it changed while it was worked on",
     Reason.VERIFY_FAILED: "it was still broken afterwards",
@@ -151,8 +158,11 @@ _WORDS = {
     Reason.OWN_DOMAIN: "the row claims to be remote but names this server",
     Reason.NOTHING_FETCHES: "nothing in Mastodon would ever fetch it again",
     Reason.UNREADABLE: "this user may not look at it",
+    Reason.UNWRITABLE: "this user may not write where it belongs",
     Reason.IN_THE_WAY: "something is in its place",
     Reason.CONFLICT: "it was changed since",
+    Reason.KEPT: "somebody here has touched it meanwhile",
+    Reason.USED: "it was used meanwhile",
     Reason.IRREVERSIBLE: "nothing takes that back",
 }
 
@@ -186,6 +196,7 @@ _ADVICE = {
     Reason.OWN_DOMAIN: "look at the row: an old domain of yours?",
     Reason.NOTHING_FETCHES: "use the engine direct",
     Reason.UNREADABLE: "run it as the user that runs Mastodon",
+    Reason.UNWRITABLE: "run it as the user that runs Mastodon, or give that user the folder (chown)",
     Reason.IN_THE_WAY: "look at what is there: a directory, a link",
     Reason.CONFLICT: "look at the record: somebody changed it since",
 }

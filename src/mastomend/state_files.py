@@ -7,6 +7,7 @@ told to put its own beside them. Nothing in it is opened through a link somebody
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -14,8 +15,8 @@ from pathlib import Path
 
 #: All that Mastomend puts into a state directory, or into a folder of it.
 _OURS = re.compile(
-    r"journal\.sqlite3(-wal|-shm)?|lock|owners|deep-seed|scans|runs|\d{8}T\d{6}Z-\w+|(findings|outcomes)\.parquet(\.\w+)?|work|spill\S*"
-    r"|scan\.duckdb(\.wal)?|scope\.json"
+    r"journal\.sqlite3(-wal|-shm)?|reserve|lock|owners|deep-seed|scans|runs|\d{8}T\d{6}Z-\w+|work|spill\S*"
+    r"|(findings|outcomes|strays|evictions)\.parquet(\.\w+)?|usage\.json|scan\.duckdb(\.wal)?|scope\.json"
 )
 
 
@@ -55,8 +56,23 @@ def private_file(path: Path) -> int:
 
 
 def make_private_file(path: Path) -> None:
-    """As `private_file`, for somebody else to open."""
-    os.close(private_file(path))
+    """As `private_file`, for somebody else to open.
+
+    A file that is there is not opened: where this process has a database open in it, closing it here would let go of every lock
+    the database holds on it (POSIX locks are a process's, not a descriptor's).
+
+    Raises:
+        OSError: it cannot be made, or something else is in its place.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        return
+    except FileExistsError:
+        status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.ELOOP, "It is no plain file", str(path))
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+        path.chmod(0o600)
 
 
 def replace_text(path: Path, text: str, mode: int) -> None:

@@ -111,11 +111,12 @@ class QuarantineFile:
 
 @dataclass(frozen=True, slots=True)
 class RestoreFile:
-    """Move a file from the quarantine back to its key, where nothing may be by then."""
+    """Move a file from the quarantine back to its key, where nothing may be by then. `size` is what it has, where known."""
 
     key: Key
     quarantine: Key
     place: Place = MEDIA
+    size: int | None = None
 
     def __str__(self) -> str:
         return f"bring {self.key} back from the quarantine{_in(self.place)}"
@@ -123,11 +124,15 @@ class RestoreFile:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete a file for good: one that no row expects, or one in the quarantine. `size` is what it had when it was seen."""
+    """Delete a file for good: one that no row expects, or one in the quarantine. `size` is what it had when it was seen.
+
+    `even_if_missed`: though a row expects what waits there, because somebody has taken that back.
+    """
 
     key: Key
     size: int
     place: Place = MEDIA
+    even_if_missed: bool = False
 
     def __str__(self) -> str:
         return f"delete {self.key} ({self.size:,} bytes) for good{_in(self.place)}"
@@ -263,8 +268,8 @@ def inverse(action: Action, run: str, key_prefix: str = "") -> Action | Irrevers
             return QuarantineFile(key, quarantine_key(run, key, key_prefix), True, place)
         case PreserveFile() | QuarantineFile():
             return RestoreFile(action.key, action.quarantine, action.place)
-        case RestoreFile(key=key, quarantine=quarantine, place=place):
-            return QuarantineFile(key, quarantine, True, place)
+        case RestoreFile(key=key, quarantine=quarantine, place=place, size=size):
+            return QuarantineFile(key, quarantine, True, place, size)
         case Delete():
             return Irreversible(action, "what was deleted is gone")
         case Transfer(target=target):

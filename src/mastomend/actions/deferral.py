@@ -27,9 +27,13 @@ OURS = frozenset(
 UNREACHABLE = frozenset(
     {Reason.DNS, Reason.CONNECT, Reason.TLS, Reason.TIMEOUT, Reason.BROKEN_OFF, Reason.SERVER_ERROR}
 )
-#: What came is none of this server's doing.
+#: What came, or where it leads, is none of this server's doing.
 _OF_NO_USE = frozenset(
     {
+        Reason.PRIVATE_ADDRESS,
+        Reason.BAD_URL,
+        Reason.TOO_BIG,
+        Reason.TOO_MANY_PIXELS,
         Reason.NOT_AN_IMAGE,
         Reason.NOT_MEDIA,
         Reason.BAD_TYPE,

@@ -54,8 +54,9 @@ CREATE INDEX IF NOT EXISTS open_plans ON plans (run) WHERE closed = 0;
 CREATE INDEX IF NOT EXISTS plans_of_a_row ON plans (run, id) WHERE key = '';
 """
 
-#: What `PRAGMA user_version` says. Raise it with every action or column an older Mastomend would not understand.
-VERSION = 2
+#: What `PRAGMA user_version` says. Raise it with every action or column an older Mastomend would not understand; what this one
+#: understands begins with `OLDEST`.
+OLDEST, VERSION = 2, 3
 
 #: Outcomes of undos (`u`) of a run by which one of its plans was taken back, and that hold.
 _TAKEN_BACK = f"""
@@ -64,7 +65,6 @@ WHERE u.undoes = ? AND json_extract(o.verdict, '$.reason') = '{Reason.UNDONE}'
   AND NOT EXISTS (SELECT 1 FROM outcomes w JOIN runs v ON v.id = w.run WHERE v.undoes = u.id AND w.part = o.part
                   AND json_extract(w.verdict, '$.reason') = '{Reason.UNDONE}')
 """
-
 
 #: Whether a later plan of the run is about the row of `p`: kinds of one table share rows.
 _FOLLOWED = """
@@ -110,7 +110,7 @@ class Journal(JournalFile):
     """The journal in a state directory."""
 
     def __init__(self, state: Path) -> None:
-        super().__init__(state, _SCHEMA, VERSION)
+        super().__init__(state, _SCHEMA, (OLDEST, VERSION))
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -220,6 +220,14 @@ class Journal(JournalFile):
             f"AND json_extract(action, '$.action') IN ({names})"
         )
         return int(self.query(sql, (run, *IRREVERSIBLE))[0]["n"])
+
+    def columns_set(self, run: str) -> list[tuple[str, str]]:
+        """Every column (table, column) it has changed somewhere."""
+        sql = (
+            "SELECT DISTINCT json_extract(s.action, '$.table') AS t, c.key AS c FROM steps s, json_each(s.action, '$.after') c "
+            "WHERE s.run = ? AND s.done_at IS NOT NULL"
+        )  # only SetColumns has those; how a file is served has no table
+        return [(row["t"], row["c"]) for row in self.query(sql, (run,)) if row["t"]]
 
     def actions_done(self, run: str) -> Counter[str]:
         """How many actions of each type a run has done; their names as in `actions.to_json`."""

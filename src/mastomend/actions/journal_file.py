@@ -8,6 +8,7 @@ it fails.
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
@@ -26,10 +27,14 @@ PAGE = 1_000
 
 
 class JournalFile:
-    """The file in a state directory. Safe to use from many threads; close it. `schema` is what it holds."""
+    """The file in a state directory. Safe to use from many threads; close it. `schema` is what it holds.
 
-    def __init__(self, state: Path, schema: str, version: int) -> None:
-        """Open it, or begin one.
+    Beside it lies a file that holds nothing (`reserve`): on a disk that is full it makes room for what must be written to
+    look at the journal, and to free room.
+    """
+
+    def __init__(self, state: Path, schema: str, versions: tuple[int, int]) -> None:
+        """Open it, or begin one. `versions` are the oldest that is understood, and the one it becomes.
 
         Raises:
             JournalError: it cannot be opened, is damaged, or was written by a newer Mastomend; in words.
@@ -44,14 +49,15 @@ class JournalFile:
                 hint="Nothing was changed. Run as the user that ran it before, or use --state DIR.",
             ) from None
         try:
-            self._db = self._connect()
-            try:
-                self._open(schema, version)
-            except BaseException:
-                self._db.close()
-                raise
+            self._db = self._opened(schema, versions)
         except sqlite3.Error as error:
-            raise trouble(self._path, error) from None
+            if not _give_up_reserve(state):
+                raise trouble(self._path, error) from None
+            try:
+                self._db = self._opened(schema, versions)
+            except sqlite3.Error as error:
+                raise trouble(self._path, error) from None
+        _keep_reserve(state)
         self._lock = threading.Lock()
         self._reader: sqlite3.Connection | None = None
         self._reading = threading.Lock()
@@ -63,23 +69,32 @@ class JournalFile:
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
         self._writer.start()
 
-    def _open(self, schema: str, known: int) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+    def _opened(self, schema: str, versions: tuple[int, int]) -> sqlite3.Connection:
+        connection = self._connect()
+        try:
+            self._set_up(connection, schema, *versions)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_up(self, connection: sqlite3.Connection, schema: str, oldest: int, known: int) -> None:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > known:
             raise JournalError(
                 f"The journal {self._path} was written by a newer Mastomend (version {version}; this one knows {known}).",
                 hint="Update Mastomend. Nothing was changed.",
             )
-        if 0 < version < known:
+        if 0 < version < oldest:
             raise JournalError(
                 f"The journal {self._path} was written by an older Mastomend (version {version}; this one knows {known}).",
                 hint="Take its runs back with that Mastomend if need be, then move the file away: a new one is begun.",
             )
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(schema)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(schema)
         if version != known:
-            self._db.execute(f"PRAGMA user_version = {known}")
+            connection.execute(f"PRAGMA user_version = {known}")
 
     def close(self) -> None:
         """Finish what was handed in and close the file."""
@@ -211,9 +226,51 @@ class JournalFile:
             raise trouble(self._path, error) from None
 
 
+def _is_full(path: Path) -> bool:
+    try:
+        return _free(path.parent) <= _NO_ROOM
+    except OSError:
+        return False
+
+
 def journal_path(state: Path) -> Path:
     """The journal's file in a state directory."""
     return state / "journal.sqlite3"
+
+
+#: The reserve's bytes, and how much must be free for it to be made.
+_RESERVE, _PLENTY = 2 * 1024 * 1024, 256 * 1024 * 1024
+#: So little free is nothing.
+_NO_ROOM = 64 * 1024
+
+
+def _reserve(state: Path) -> Path:
+    return state / "reserve"
+
+
+def _free(state: Path) -> int:
+    found = os.statvfs(state)
+    return found.f_bavail * found.f_frsize
+
+
+def _keep_reserve(state: Path) -> None:
+    """Where there is plenty of room. Without it everything works, but on a full disk."""
+    with contextlib.suppress(OSError):
+        if not _reserve(state).exists() and _free(state) > _PLENTY:
+            make_private_file(_reserve(state))
+            with _reserve(state).open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, _RESERVE)
+
+
+def _give_up_reserve(state: Path) -> bool:
+    """Whether the disk is full and there was one."""
+    try:
+        if _free(state) > _NO_ROOM:
+            return False
+        _reserve(state).unlink()
+    except OSError:
+        return False
+    return True
 
 
 def trouble(path: Path, error: BaseException) -> JournalError:
@@ -228,8 +285,12 @@ def trouble(path: Path, error: BaseException) -> JournalError:
             hint=f"Look at what can be read with `sqlite3 {path} .recover`, then move the file away: "
             "a new one is begun, and runs of the old one can no longer be taken back.",
         )
-    if name.startswith("FULL"):
-        return JournalError(what, hint="The disk of the state directory is full: free some space, then run it again.")
+    if name.startswith("FULL") or (name.startswith("IOERR") and _is_full(path)):
+        return JournalError(
+            f"The journal {path} cannot be used: the disk it is on is full.",
+            hint=f"Free some space there, then run it again; or copy {path.parent} to another disk (cp -a) and name the copy "
+            "with --state.",
+        )
     if name.startswith(("READONLY", "CANTOPEN", "PERM", "AUTH")):
         return JournalError(what, hint="Run as the user that owns the state directory, or use --state DIR.")
     if name.startswith(("BUSY", "LOCKED")):

@@ -69,6 +69,8 @@ class Ledger:
         if isinstance(verdict, Restored | Refreshed):
             self._write(row.kind, row.id, (_DELETE, (row.kind, row.id)))
             return verdict
+        if verdict.reason is Reason.UNWRITABLE:  # that is this user's trouble: of the record nothing is known by it
+            return verdict
         old = self.entry(row.kind, row.id)
         tries = (old.tries if old else 0) + counts(verdict)
         since = old.first_seen if old else now

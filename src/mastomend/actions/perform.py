@@ -243,7 +243,8 @@ def _delete(world: World, store: ChangingStore, actions: Sequence[Delete]) -> li
     """
     ours = quarantine_prefix(world.key_prefix)
     others = [action.key for action in actions if not action.key.startswith(ours)]
-    missed = _missed(world, store, [action.key for action in actions if action.key.startswith(ours)])
+    waiting = [action.key for action in actions if action.key.startswith(ours) and not action.even_if_missed]
+    missed = _missed(world, store, waiting)
     owners: dict[Key, Ownership] = dict(zip(others, world.owners.of(others), strict=True)) if others else {}
     sizes = dict(zip(others, store.sizes(others), strict=True)) if others else {}
 

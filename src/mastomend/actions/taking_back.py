@@ -103,8 +103,18 @@ class TakingBack:
                 raise Conflict(f"{action.table} {action.id} was changed by somebody else meanwhile")
             if isinstance(action, Writing) and not holds(self.world, action):
                 raise Conflict(f"{action.key} is no longer the file that was written")
+            if isinstance(action, RestoreFile) and action.size is not None:
+                (there,) = self.world.store(action.place).sizes([action.key])
+                if there not in (action.size, MISSING):
+                    raise Conflict(f"{action.key} is no longer the file that was brought back")
         self._look(actions)
-        return actions
+        return [self._measured(action) for action in actions]
+
+    def _measured(self, action: Action) -> Action:
+        """What comes back, with its size: whoever takes this back moves nothing else."""
+        if not isinstance(action, RestoreFile):
+            return action
+        return replace(action, size=self.world.store(action.place).sizes([action.quarantine])[0])
 
     def _is_left(self, kept: Kept, action: Action) -> bool:
         """Whether an undo that stopped half way, after the row, still has that to do.

@@ -66,7 +66,7 @@ def history_command(
             emit_json({"command": "history", "runs": [document(past)], "reasons": told}, 0)
             return 0
         given = cli_context.options(ctx)
-        words = (f"show {past.run.id}", f"undo {past.run.id}")
+        words = (f"show {past.run.id}", f"undo {past.run.id} --apply")
         show_run(past, reasons, *(command_line(given.env, given.state, word) for word in words))
         return 0
     runs = history(instance)
@@ -158,7 +158,7 @@ def undo_command(
     if json:
         emit_json(undo_document(report), code)
     else:
-        words = (f"undo {report.undoes} --apply", f"undo {report.run}")
+        words = (f"undo {report.undoes} --apply", f"undo {report.run} --apply")
         show(report, *(command_line(given.env, given.state, word) for word in words))
     return code
 

@@ -66,6 +66,9 @@ def _show(past: PastRun) -> None:
     )
     did = f"{count(past.rows_changed, 'row')} changed, {count(past.files_written, 'file')} written, {past.files_moved:,} moved"
     result.print(f"   {outcomes or 'no records'}; {did}")
+    if past.half_done:
+        what = count(past.half_done, "record")
+        result.print(f"   {what} half done, as it was cut off: the same command, run again, settles and goes on.")
 
 
 def local(moment: str) -> str:

@@ -55,7 +55,7 @@ def orphans_command(
     json: Json = False,
 ) -> int:
     """Find files no record expects, and set them aside."""
-    from mastomend.cli.orphans_screen import show
+    from mastomend.cli.orphans_screen import Commands, show
     from mastomend.cli.output import command_line, emit_json
     from mastomend.commands.orphans import orphans
     from mastomend.commands.orphans_report import OrphansOptions
@@ -98,12 +98,10 @@ def orphans_command(
         words += ["--list-concurrency", str(list_concurrency)] if list_concurrency != 32 else []
         words += ["--max-orphans", shlex.quote(max_orphans)] if max_orphans != "50%" else []
         words += ["--max-missing", shlex.quote(max_missing)] if max_missing is not None else []
-        again, undo = " ".join(words), f"undo {report.run} --apply"
-        show(
-            report,
-            purge_after,
-            *(command_line(given.env, given.state, one) for one in (again, f"{again} --apply", undo)),
-        )
+        again = " ".join(words)
+        said = (again, f"{again} --apply", f"undo {report.run} --apply", f"show {report.scan}")
+        commands = Commands(no_quarantine, *(command_line(given.env, given.state, one) for one in said))
+        show(report, commands, purge_after)
     return code
 
 

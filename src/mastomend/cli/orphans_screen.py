@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mastomend.cli.output import NONE, count, escape, result, show_table, size
 from mastomend.commands.orphans_report import OrphansReport
 from mastomend.vocabulary import Stray
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What may be run next. `is_for_good`: with `--apply` files are deleted, not set aside."""
+
+    is_for_good: bool
+    again: str
+    apply: str
+    undo: str
+    show: str
+
 
 _SAID = {
     Stray.ORPHAN: "orphans",
@@ -15,7 +29,7 @@ _SAID = {
 }
 
 
-def show(report: OrphansReport, purge_after: str, again: str, apply: str, undo: str) -> None:
+def show(report: OrphansReport, commands: Commands, purge_after: str) -> None:
     """What there is, what may be moved and why not yet, what was moved, and the one command to run next."""
     _show_table(report)
     if Stray.UNRECOGNIZED in report.sorts:
@@ -23,13 +37,15 @@ def show(report: OrphansReport, purge_after: str, again: str, apply: str, undo: 
     for reason in report.stops:
         result.print(f"[bold red]{escape(reason)}[/]")
     if report.applied:
-        _show_moved(report, purge_after, undo)
+        _show_moved(report, purge_after, commands.undo)
+    if report.sorts:
+        result.print(f"Which: [command]{escape(commands.show)}[/]")
     if not report.objects:
         result.print("[green]Every file is expected by a record.[/]" if not report.sorts else "No file is an orphan.")
     elif report.stops:
         result.print("With --apply this stops.")
     elif not report.applied:
-        _show_next(report, again, apply)
+        _show_next(report, commands)
 
 
 def _show_table(report: OrphansReport) -> None:
@@ -46,20 +62,19 @@ def _show_table(report: OrphansReport) -> None:
         show_table(["what", "files", "bytes", "too young", "first seen", "ready"], rows)
 
 
-def _show_next(report: OrphansReport, again: str, apply: str) -> None:
+def _show_next(report: OrphansReport, commands: Commands) -> None:
     if report.ready:
-        what = count(report.ready, "file")
-        result.print(
-            f"{what} ({size(report.ready_bytes)}) may be moved. Nothing was changed. Next: [command]{escape(apply)}[/]"
-        )
+        what = f"{count(report.ready, 'file')} ({size(report.ready_bytes)})"
+        may = "would be [bold red]deleted for good[/]" if commands.is_for_good else "may be moved"
+        result.print(f"{what} {may}. Nothing was changed. Next: [command]{escape(commands.apply)}[/]")
         return
     why = (
         "This was the first scan."
         if report.first_scan
-        else "Nothing of it was seen by the scan before, and is old enough."
+        else "Nothing of it is both old enough and was seen by the scan before."
     )
     result.print(f"{why} What a second one sees as well, and is old enough, may be moved: an upload under way is not.")
-    result.print(f"Nothing was changed. Next: [command]{escape(again)}[/]")
+    result.print(f"Nothing was changed. Next, once they are old enough: [command]{escape(commands.again)}[/]")
 
 
 def _show_moved(report: OrphansReport, purge_after: str, undo: str) -> None:

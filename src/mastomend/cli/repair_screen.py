@@ -17,7 +17,7 @@ SOURCES = {
     "backup": "in the backup",
     "origin": "to be asked for at the origin",
     "page": "to be asked for at the page it shows",
-    "none": "without a source, or to be left alone: the report says why",
+    "none": "without a source, or to be left alone",
 }
 
 
@@ -64,7 +64,7 @@ def _show_intended(report: RepairReport, options: RepairOptions, commands: Comma
         result.print("Nothing was changed. If the files really are gone:")
         result.print(f"  [command]{escape(commands.without_limit)}[/]")
     elif set(report.plan) == {"none"}:
-        result.print("Nothing of this can be mended as it is: the report says what can be done.")
+        result.print("Nothing of this can be mended as it is; what can be done stands there, too.")
     else:
         result.print(f"Nothing was changed. Next: [command]{escape(commands.again)}[/]")
 
@@ -75,7 +75,12 @@ def _show_done(report: RepairReport, options: RepairOptions, commands: Commands)
         result.print(f"[bold red]{count(report.lost_local, 'record')} of your own users {verb} still broken:[/]")
         for line in own_lines(report.names, report.own, report.lost_local, f"{commands.show} --local --limit 0"):
             result.print(line)
-        result.print("A backup may have them (repair --from DIR). What you can tell them stands at the end of:")
+        backup = (
+            "What the backup has of them, and what"
+            if options.backups
+            else "A backup may have them (repair --from DIR). What"
+        )
+        result.print(f"{backup} you can tell them stands in:")
         result.print(f"  [command]{escape(commands.show)} --local[/]\n")
     for line in reason_lines(report.reasons):
         result.print(line)
@@ -106,7 +111,7 @@ def _show_resting(report: RepairReport, findings: str) -> None:
     if report.resting:
         what = count(report.resting, "record")
         said = "is" if report.resting == 1 else "are"
-        result.print(f"{what} {said} not asked for again yet: gone at the origin, or of no use when it came.")
+        result.print(f"{what} {said} not asked for again yet: gone at the origin, or of no use when asked.")
         result.print(f"   Which: [command]{escape(findings)}[/]")
         result.print("   To ask all the same: --again")
     if report.not_taken:

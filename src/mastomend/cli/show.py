@@ -101,10 +101,10 @@ def _wanted(chosen: Chosen, outcomes: list[str], reasons: list[str], most: int |
     from mastomend.mastodon.kinds import KINDS, choose_kinds
     from mastomend.outcomes import Outcome
     from mastomend.reasons import Reason
-    from mastomend.vocabulary import State
+    from mastomend.vocabulary import State, Stray
 
     for name, given, known in (
-        ("outcome and no state", outcomes, {one.value for one in (*Outcome, *State)}),
+        ("outcome and no state", outcomes, {one.value for one in (*Outcome, *State, *Stray)}),
         ("reason", reasons, {one.value for one in Reason}),
     ):
         if unknown := [one for one in given if one not in known]:

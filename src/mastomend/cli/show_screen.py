@@ -8,9 +8,12 @@ from collections.abc import Iterator
 
 from mastomend.cli.output import clock, count, escape, result
 from mastomend.commands.show import Showing, Shown
+from mastomend.outcomes import Source
 from mastomend.reasons import Reason
 
 _LINKABLE = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%-]+")
+#: Between two of those who were asked: what one said may hold any character itself.
+_NEXT_SOURCE = re.compile(f"; (?=(?:{'|'.join(Source)}): )")
 #: How many sentences of advice a page ends with.
 _ADVICE = 12
 _STYLES = {"restored": "green", "refreshed": "green", "deferred": "yellow"}
@@ -55,7 +58,7 @@ def _text(found: Showing) -> Iterator[str]:
         yield from _lines(row)
     if shown:
         yield ""
-    what = "outcome" if found.is_run else "finding"
+    what = "outcome" if found.is_run else "file" if found.is_of_strays else "finding"
     title = f"{count(found.number, what)} of {'run' if found.is_run else 'scan'} {found.of}"
     more = f" {shown:,} of them are shown; --limit 0 shows all." if shown < found.number else ""
     yield f"[bold]{escape(title)}.[/]{more}"
@@ -86,10 +89,10 @@ def _lines(row: Shown) -> Iterator[str]:
         who = f"[link={row.address}]{who}[/link]"
     style = "bold red" if row.is_local else _STYLES.get(row.word, "bold")
     whose = " (one of your own users)" if row.is_local else ""
-    what = f"{row.kind}{f' ({row.style})' if row.style else ''}"
+    what = f"{row.kind}{f' ({row.style})' if row.style else ''}" if row.kind != row.who else ""
     yield f"{who}{whose}  {escape(what)}  [{style}]{escape(row.word.replace('_', ' '))}[/]"
     said = [
-        row.key,
+        row.key if row.key != row.who else "",
         row.said,
         _asked(row),
         f"earlier: {row.known}" if row.known else "",
@@ -105,8 +108,10 @@ def _asked(row: Shown) -> str:
     """Who was asked, and what each said, in words; the last one's is told anyway."""
     known = {one.value for one in Reason}
     said = []
-    for one in filter(None, row.tried.split("; ")):
+    for one in filter(None, _NEXT_SOURCE.split(row.tried)):
         source, _, reason = one.partition(": ")
-        is_told = reason == row.reason or reason not in known
-        said.append(source if is_told else f"{source} ({Reason(reason).words})")
-    return f"asked: {', '.join(said)}" if said else ""
+        words = Reason(reason).words if reason in known else reason
+        said.append(source if reason == row.reason or not words else f"{source} ({words})")
+    if said:
+        return f"asked: {', '.join(said)}"
+    return f"from: {row.source}" if row.source else ""

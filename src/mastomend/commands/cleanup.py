@@ -89,7 +89,8 @@ def _plans(instance: Instance, parts: Parts, here: Ground, before: datetime, kep
     old = no_longer_needed([(one.id, one.undoes, one.finished_at) for one in runs], before)
     prefix = quarantine_prefix(instance.key_prefix)
     objects = ((one.key, one.size) for some in parts.store.list(prefix) for one in held(some))
-    return purge(objects, old, {one.id for one in runs}, kept, instance.key_prefix)
+    undos = {one.id for one in runs if one.undoes}
+    return purge(objects, old, {one.id for one in runs}, kept, instance.key_prefix, undos)
 
 
 def _old(folder: Path, before: datetime) -> list[Path]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from mastomend.actions.journal import Journal, JournaledRun
 from mastomend.actions.ledger import Entry, Ledger
+from mastomend.actions.lineage import Lineage
 from mastomend.commands.instance import Instance
 from mastomend.commands.names import names_of, read
 from mastomend.ids import chosen
@@ -19,7 +20,7 @@ from mastomend.progress import Progress, Silent
 @dataclass(frozen=True, slots=True)
 class PastRun:
     """A run, what became of its records, and how many changes of each sort it made. `taken_back` is the run that took it back;
-    `has_report` tells whether `show` has more of it.
+    `half_done` plans the next changing command settles first; `has_report` tells whether `show` has more of it.
     """
 
     run: JournaledRun
@@ -29,6 +30,13 @@ class PastRun:
     files_moved: int
     taken_back: str | None = None
     has_report: bool = True
+    half_done: int = 0
+
+    @property
+    def did_nothing(self) -> bool:
+        """Whether it ended, and there was nothing to do: a timer's usual run."""
+        changed = self.outcomes.total() or self.rows_changed or self.files_written or self.files_moved
+        return self.run.finished_at is not None and not changed
 
     @property
     def state(self) -> str:
@@ -37,14 +45,15 @@ class PastRun:
 
 
 def history(instance: Instance) -> list[PastRun]:
-    """All runs, newest first. An instance that was never changed has none."""
+    """All runs, newest first. An instance that was never changed has none; what looked and found nothing to do is none."""
     if not (instance.state / "journal.sqlite3").exists():
         return []
     journal = Journal(instance.state)
     try:
         runs = journal.runs()
-        undone = {run.undoes: run.id for run in runs if run.undoes and run.finished_at}
-        return [_past(journal, instance, run, undone.get(run.id)) for run in runs]
+        lineage = Lineage(runs)
+        past = (_past(journal, instance, run, lineage.overtaken_by(run.id)) for run in runs)
+        return [one for one in past if not one.did_nothing]
     finally:
         journal.close()
 
@@ -81,9 +90,10 @@ def named(instance: Instance, entries: Sequence[Entry], progress: Progress = Sil
     return names
 
 
-def _past(journal: Journal, instance: Instance, run: JournaledRun, taken_back: str | None) -> PastRun:
+def _past(journal: Journal, instance: Instance, run: JournaledRun, later: JournaledRun | None) -> PastRun:
     done = journal.actions_done(run.id)
     outcomes = journal.outcome_counts(run.id)
     has_report = (instance.state / "runs" / run.id / "outcomes.parquet").exists()
-    moved = done["quarantine"] + done["restore"]
-    return PastRun(run, outcomes, done["set"], done["put"] + done["copy"], moved, taken_back, has_report)
+    moved = done["quarantine"] + done["restore"] + done["preserve"]
+    written, half_done = done["put"] + done["copy"], len(journal.open_plans(run.id))
+    return PastRun(run, outcomes, done["set"], written, moved, later.id if later else None, has_report, half_done)

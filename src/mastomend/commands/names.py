@@ -56,7 +56,8 @@ def refuse_unknown(database: MastodonDatabase, selection: Selection) -> None:
     if names := unknown(database, selection):
         raise ConfigurationError(
             f"This server does not know {' or '.join(names)}.",
-            hint="Write accounts as @user@host (@user alone lives on this server), posts by their address.",
+            hint="Accounts are written @user@host (@user alone lives on this server), posts by the address their own "
+            "server gives them. Is it misspelt, or was it never seen here?",
         )
 
 

@@ -47,8 +47,9 @@ def either(instance: Instance, name: str, *, is_run: bool | None = None) -> tupl
         ConfigurationError: as above.
     """
     scans, runs = _kept(instance, "scans", "findings"), _kept(instance, "runs", "outcomes")
+    strays = _kept(instance, "scans", "strays")
     where = f"Scans and runs are in {instance.state}."
-    both = scans | runs
+    both = strays | scans | runs
     some = both if is_run is None else _applied(instance, runs) if is_run else scans
     if name == "latest" and some:
         name = max(some, key=lambda one: some[one].stat().st_mtime_ns)

@@ -23,13 +23,13 @@ from mastomend.commands.names import who
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.commands.past import kept_findings, kept_ledger, refuse_empty
 from mastomend.commands.repair_report import OUTCOMES, RepairOptions, RepairReport, intended
-from mastomend.commands.restoration import client_of, drive, resting, restoration
+from mastomend.commands.restoration import NO_REDIS, client_of, drive, resting, restoration
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.inventory.work_list import WorkList, work_list
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
 from mastomend.mastodon.selection import EVERYTHING
-from mastomend.outcomes import OutcomeRow
+from mastomend.outcomes import Outcome, OutcomeRow
 from mastomend.progress import Progress, Silent
 from mastomend.reasons import Reason
 from mastomend.remote.client import GuardedClient
@@ -131,6 +131,8 @@ def _apply(
             report.resting = work.chain.rested
         for done in journal.outcomes(report.run):
             report.count(done.row())
+        if report.outcomes[Outcome.REFRESHED] and not work.caches_answer:
+            progress.note(NO_REDIS)
         report.names = who(parts.database, report.own)
         OUTCOMES.write(report.report, (done.row() for done in journal.outcomes(report.run)), budget)
     current.summary = {"outcomes": {o.value: n for o, n in report.outcomes.items()}, "bytes": report.bytes}
@@ -164,10 +166,8 @@ def _findings(instance: Instance, options: RepairOptions, progress: Progress) ->
     """
     if options.scan is not None:
         if options.selection != EVERYTHING:
-            raise ConfigurationError(
-                "--scan takes the findings of that check as they are.",
-                hint="Leave out --scan, or what selects records.",
-            )
+            hint = "Leave out --scan, or what selects records."
+            raise ConfigurationError("--scan takes the findings of that check as they are.", hint=hint)
         scan, path = kept_findings(instance, options.scan)
     report = check(instance, _check_options(options), progress)
     if options.apply:

@@ -17,8 +17,9 @@ from mastomend.commands.repair_report import RepairOptions
 from mastomend.database.instance_actor import actor_keys
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of, unchangeable
-from mastomend.errors import ConfigurationError
+from mastomend.errors import ConfigurationError, MastomendError
 from mastomend.mastodon.configuration import http_proxy
+from mastomend.mastodon.keys import CACHE, below
 from mastomend.mastodon.kinds import Kind, choose_kinds
 from mastomend.mastodon.rows_sql import must_see_to_repair
 from mastomend.outcomes import Engine
@@ -37,23 +38,27 @@ from mastomend.restore.sources.copies import Backup, Elsewhere, Shelf
 from mastomend.restore.sources.mastodon import Mastodon
 from mastomend.restore.workshop import Workshop
 from mastomend.storage.build import build as build_store
-from mastomend.storage.ports import Store
+from mastomend.storage.ports import Mounts, Store
 
 _TOLD_EVERY_S = 0.5
 Resting = Callable[[str, Sequence[int]], Set[int]]
-_NO_REDIS = (
-    "Mastodon's Redis cannot be reached: where a name changes, Mastodon may show the old one from its cache for a while "
+NO_REDIS = (
+    "Names have changed, and Mastodon's Redis cannot be reached: Mastodon may show the old ones from its cache for a while "
     "(posts for ten minutes, emoji for seven days)."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
-    """What restores records in one run. `kinds` in the order in which they are worked on; `mastodon` where it is to fetch."""
+    """What restores records in one run. `kinds` in the order in which they are worked on; `mastodon` where it is to fetch.
+
+    `caches_answer`: Mastodon's Redis can be reached, so that it is told of new names.
+    """
 
     chain: Chain
     kinds: tuple[Kind, ...]
     mastodon: Mastodon | None
+    caches_answer: bool = True
 
 
 def resting(options: RepairOptions, ledger: Ledger | None, now: Callable[[], datetime]) -> Resting:
@@ -84,12 +89,12 @@ def restoration(
         if options.engine is Engine.SIDEKIQ:
             parts.sidekiq.waiting()  # says what is wrong
         caches_answer = closing is not None and parts.caches.reachable()
-        if closing is not None and not caches_answer:
-            progress.note(_NO_REDIS)
         if (barred := unchangeable(parts.database, kinds)) is not None:
             if closing is not None:
                 raise barred
-            progress.note(f"With --apply this stops: {barred.message} {barred.next}")
+            said_barred(barred, progress)
+        if isinstance(parts.store, Mounts):
+            _say_unwritable(parts.store, kinds, instance.key_prefix, progress)
         means = parts.means(caches_answer=caches_answer)
         policy = Policy(parts.database, instance.configuration, kinds)
         changes = Changes(None if closing is None else closing.run, means, policy, Workshop(means, policy))
@@ -100,7 +105,24 @@ def restoration(
             mastodon = Mastodon(options.engine, means, options.hand_over, closing)
             sources = sources.before_strangers(mastodon)
             kinds = tuple(sorted(kinds, key=lambda kind: not mastodon.serves(kind)))  # its workers begin while we go on
-        yield Restoration(Chain(means, policy, changes, sources, rests), kinds, mastodon)
+        yield Restoration(Chain(means, policy, changes, sources, rests), kinds, mastodon, caches_answer)
+
+
+def said_barred(barred: MastomendError, progress: Progress) -> None:
+    """What would stop `--apply`, said before it is tried; each statement on a line of its own, to be copied."""
+    progress.note(f"With --apply this stops: {barred.message} {barred.hint}")
+    for statement in barred.statements:
+        progress.note(statement)
+
+
+def _say_unwritable(store: Mounts, kinds: Sequence[Kind], key_prefix: str, progress: Progress) -> None:
+    base = below(key_prefix)
+    for kind in kinds:
+        for folder in (f"{base}{CACHE}{kind.name}", f"{base}{kind.name}"):
+            if "may not write" in (said := store.unwritable(folder)):
+                said = f"{said[0].upper()}{said[1:]}"
+                progress.note(f"{said}: run it as the user that runs Mastodon, or give that user the folder (chown).")
+                return
 
 
 def _places(

@@ -31,7 +31,7 @@ from mastomend.storage.ports import Mounts, Store
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is looked at, by which command. `kinds` empty means all; `everything` and `described` as in `Want`.
+    """What is looked at, by which command. `kinds` empty means all; `everything`, `described`, `weighed` as in `Want`.
 
     `resume` allows to go on with a scan of that command that was cut off.
     """
@@ -45,6 +45,7 @@ class Look:
     connections: int = 32
     everything: bool = False
     described: bool = False
+    weighed: bool = False
     resume: bool = True
 
 
@@ -94,7 +95,7 @@ def scanning(
             raise ConfigurationError(
                 "That leaves no kind to look at.", hint="Leave out an --exclude, or name fewer kinds or servers."
             )
-        database.require(must_see(chosen, look.selection))
+        database.require(must_see(chosen, look.selection, described=look.described))
         refuse_unknown(database, look.selection)
         refuse_ignored_prefix(instance, database.version)
         if look.everything and isinstance(store, Mounts):
@@ -112,6 +113,7 @@ def scanning(
             look.listing,
             everything=look.everything,
             described=look.described,
+            weighed=look.weighed,
             connections=look.connections,
             settle_s=settings.settle_s,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ from mastomend.inventory.browse import Wanted, browse, number_of
 from mastomend.mastodon.rows_sql import must_see
 from mastomend.mastodon.selection import EVERYTHING, Selection
 from mastomend.outcomes import Outcome
+from mastomend.plans.orphans import SORTS
 from mastomend.progress import Progress, Silent
 from mastomend.reasons import Reason
+from mastomend.vocabulary import Stray
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Shown:
     """One finding or outcome. `who` is `@user@host`, an emoji, a page, or kind and id where the database does not say;
     `address` is where it is seen. `word` is the state or the outcome, `said` the reason in words, `why` the reason it
     rests on (that of a run, or of the repair before), `advice` what can be done about that. `known` is what an earlier
-    repair made of a finding; the sizes are those of a finding's file, in bytes.
+    repair made of a finding; the sizes are those of a finding's file, in bytes; `source` is where what was mended came from.
     """
 
     kind: str
@@ -53,16 +55,21 @@ class Shown:
     advice: str = ""
     expected_bytes: int | None = None
     actual_bytes: int | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Showing:
-    """What is shown: the scan or run, whether it is a run, how many rows there are, and those that are asked for."""
+    """What is shown: the scan or run, whether it is a run, how many rows there are, and those that are asked for.
+
+    `is_of_strays`: they are files no record expects.
+    """
 
     of: str
     is_run: bool
     number: int
     rows: Iterator[Shown]
+    is_of_strays: bool = False
 
 
 @contextlib.contextmanager
@@ -86,7 +93,7 @@ def show(
         names = stack.enter_context(names_of(instance, progress))
         ledger = stack.enter_context(kept_ledger(instance))
         rows = _rows(path, wanted, budget, names, ledger)
-        yield Showing(of, is_run, number_of(path, wanted, budget), rows)
+        yield Showing(of, is_run, number_of(path, wanted, budget), rows, path.stem == "strays")
 
 
 def _records(instance: Instance, selection: Selection) -> list[tuple[str, int]]:
@@ -112,11 +119,26 @@ def _rows(
         entries = {} if ledger is None else ledger.entries((row["kind"], row["id"]) for row in batch)
         for row in batch:
             record = (row["kind"], row["id"])
-            yield _shown(row, called.get(record), entries.get(record))
+            yield _stray(row) if "why" in row else _shown(row, called.get(record), entries.get(record))
+
+
+def _stray(row: dict[str, Any]) -> Shown:
+    """A file no record expects."""
+    sort = Stray(row["word"])
+    words = SORTS[sort].words if sort in SORTS else "not Mastodon's, or not understood: it is never touched"
+    written = datetime.fromtimestamp(row["modified"] / 1_000_000, UTC) if row["modified"] else None
+    said = f"{words}; {row['actual_bytes']:,} bytes" + (
+        f", last written {written:%Y-%m-%d %H:%M} UTC" if written else ""
+    )
+    return Shown(
+        row["kind"], 0, "", row["key"], False, None, row["key"], None, sort.value, "", said, "", "", None, None,
+        actual_bytes=row["actual_bytes"],
+    )  # fmt: skip
 
 
 def _shown(row: dict[str, Any], called: Called | None, entry: Entry | None) -> Shown:
-    who, address = called or (f"{row['kind']} {row['id']}", None)
+    is_object = not row["id"]  # its key stands in place of a kind
+    who, address = called or (row["kind"] if is_object else f"{row['kind']} {row['id']}", None)
     is_finding = "state" in row
     reason = "" if is_finding else row["reason"]
     why = reason or (entry.reason if entry else "")
@@ -141,6 +163,7 @@ def _shown(row: dict[str, Any], called: Called | None, entry: Entry | None) -> S
         _advice(why),
         row.get("expected_bytes"),
         row.get("actual_bytes"),
+        row.get("source") or "",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from mastomend.actions.journal_file import journal_path
 from mastomend.commands.instance import Instance
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.storage_settings import FilesystemStorage
@@ -86,6 +88,7 @@ def units(
             hint="Put it into a settings file, and name that with --env.",
         )
     user, group = _owner(instance, owner)
+    state = state or _used_before(instance, user)
     named = [(option, path) for option, path in (("--env", env), ("--state", state)) if path is not None]
     words = [*program, *(word for option, path in named for word in (option, os.fspath(path.absolute())))]
     command = " ".join(_word(word).replace("$", "$$") for word in words)
@@ -153,6 +156,18 @@ def _owner(instance: Instance, named: str | None) -> tuple[str, str]:
         raise ConfigurationError(
             f"There is no user {who} here.", hint="Name the user that runs Mastodon: --user NAME."
         ) from None
+
+
+def _used_before(instance: Instance, user: str) -> Path | None:
+    """The state directory this instance has elsewhere: without what is known there everything broken would look new, and
+    nothing could be taken back. None where the service's own (`/var/lib/mastomend`) is right.
+    """
+    home = Path(pwd.getpwnam(user).pw_dir) / ".local/state/mastomend" / instance.state.name
+    for state in dict.fromkeys((instance.state, home)):
+        with contextlib.suppress(OSError):  # whom it belongs to does not let us look
+            if not state.is_relative_to("/var/lib/mastomend") and journal_path(state).exists():
+                return state
+    return None
 
 
 def _writable(instance: Instance, state: Path | None) -> str:

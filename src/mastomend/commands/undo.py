@@ -14,13 +14,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mastomend.actions.journal import Journal, JournaledRun, Kept
+from mastomend.actions.lineage import Lineage
 from mastomend.actions.owners import owned
 from mastomend.actions.plan import Plan
 from mastomend.actions.run import preview, run
 from mastomend.actions.taking_back import TakingBack, of_different_rows
 from mastomend.commands.instance import Instance
 from mastomend.commands.names import who
-from mastomend.commands.parts import changing_parts, ground
+from mastomend.commands.parts import Parts, changing_parts, ground
+from mastomend.commands.restoration import said_barred
+from mastomend.database.rows import barred_from
 from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.ids import chosen, new_id
 from mastomend.progress import Progress, Silent
@@ -84,18 +87,14 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
         undone = _find(journal, instance.state, run_id)
         report = UndoReport(new, undone.id, apply, irreversible=journal.irreversible(undone.id))
         if not apply:
-            parts = stack.enter_context(changing_parts(instance))
-            progress.start(f"undo {undone.id}", _left(journal, undone))
-            planner = TakingBack(parts.world(), new)
-            for kept in _unreversed(journal, undone, progress):
-                report.count(*preview([planner.foreseen(kept)], report.show))
-            rows = [(s.kind, s.id) for s in (plan.subject for plan in report.plans) if isinstance(s, RowOf)]
-            report.names = dict(zip(rows, who(parts.database, rows), strict=True))
+            _foresee(journal, undone, stack.enter_context(changing_parts(instance)), report, progress)
             return report
         with run(here, "undo", undone.id, new) as current:
             if not stack.enter_context(owned(instance.state, undone.id)):
                 raise SafetyStop(f"Run {undone.id} is still under way.", hint="Wait for it to end, then take it back.")
             parts = stack.enter_context(changing_parts(instance))
+            if (barred := barred_from(parts.database, journal.columns_set(undone.id))) is not None:
+                raise barred
             left = _left(journal, undone)
             progress.start(f"undo {undone.id}", left)
             if left and not parts.store.probe():
@@ -123,6 +122,20 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
     return report
 
 
+def _foresee(journal: Journal, undone: JournaledRun, parts: Parts, report: UndoReport, progress: Progress) -> None:
+    """What would be taken back, and what would keep it from being."""
+    if (barred := barred_from(parts.database, journal.columns_set(undone.id))) is not None:
+        said_barred(barred, progress)
+    if begun := len(journal.open_plans(undone.id)):
+        progress.note(f"{begun:,} of its records are half done, as it was cut off: --apply settles them first.")
+    progress.start(f"undo {undone.id}", _left(journal, undone))
+    planner = TakingBack(parts.world(), report.run)
+    for kept in _unreversed(journal, undone, progress):
+        report.count(*preview([planner.foreseen(kept)], report.show))
+    rows = [(s.kind, s.id) for s in (plan.subject for plan in report.plans) if isinstance(s, RowOf)]
+    report.names = dict(zip(rows, who(parts.database, rows), strict=True))
+
+
 def _left(journal: Journal, undone: JournaledRun) -> int:
     return journal.changed(undone.id) - journal.taken_back(undone.id)
 
@@ -137,18 +150,17 @@ def _unreversed(journal: Journal, undone: JournaledRun, progress: Progress) -> I
 def _find(journal: Journal, state: Path, run_id: str) -> JournaledRun:
     runs = journal.runs()
     if run_id == "latest":  # of those that are no undo, or it would take back itself, and that changed something
-        latest = [r.id for r in runs if not r.undoes and r.command not in _FOR_GOOD and journal.changed(r.id)]
+        begun = set(journal.unsettled())  # cut off before it could be written down what was done: it is settled first
+        some = [r.id for r in runs if not r.undoes and r.command not in _FOR_GOOD]
+        latest = [one for one in some if one in begun or journal.changed(one)]
         run_id = chosen("latest", latest, "run", "See them with: mastomend history")
     if run_id not in {r.id for r in runs} and any((state / kept / run_id).exists() for kept in ("scans", "runs")):
         raise ConfigurationError(f"{run_id} changed nothing: it was a check, or a run without --apply.")
     run_id = chosen(run_id, (r.id for r in runs), "run", "See them with: mastomend history")
     found = next(r for r in runs if r.id == run_id)
-    whole = [r for r in runs if r.undoes and r.finished_at and not r.summary.get("conflicts")]
-    holding = [r for r in whole if r.id not in {undo.undoes for undo in whole}]  # was that undo itself taken back?
-    taken_back = next((r for r in holding if r.undoes == found.id), None)
-    if taken_back is not None:
+    if (later := Lineage(runs).overtaken_by(found.id)) is not None:
+        how = "taken back already, by" if later.undoes == found.id else "overtaken by a later undo,"
         raise ConfigurationError(
-            f"Run {run_id} was taken back already, by {taken_back.id}.",
-            hint=f"To take that back: mastomend undo {taken_back.id} --apply",
+            f"Run {run_id} was {how} {later.id}.", hint=f"To take that back: mastomend undo {later.id} --apply"
         )
     return found

@@ -114,7 +114,8 @@ def connection_failure(database: Database, error: Exception) -> MastomendError:
     if "Peer authentication failed" in text or "Ident authentication failed" in text:
         return DatabaseError(
             f"PostgreSQL takes {database} only from the system user of that name.",
-            hint="Run as the user that runs Mastodon: sudo -u mastodon mastomend …",
+            hint="Run as the user that runs Mastodon: sudo -u mastodon mastomend … A role of its own needs DB_HOST=127.0.0.1 "
+            "and a password, or a line of its own in pg_hba.conf.",
         )
     if "password authentication failed" in text or "no password supplied" in text:
         return DatabaseError(f"PostgreSQL refuses the login for {database}.", hint="Check DB_USER and DB_PASS.")
@@ -134,9 +135,12 @@ def connection_failure(database: Database, error: Exception) -> MastomendError:
         return DatabaseError(
             f"PostgreSQL has no connection left for {database}.", hint="Try again later, or raise max_connections."
         )
+    barred = "Permission denied" in text
     return DatabaseError(
         f"PostgreSQL cannot be reached at {database}: {redact(text)[:300]}",
-        hint="Check DB_HOST and DB_PORT, and that PostgreSQL is running.",
+        hint="This user may not enter the folder of its socket: run it as the user that runs Mastodon."
+        if barred
+        else "Check DB_HOST and DB_PORT, and that PostgreSQL is running.",
     )
 
 

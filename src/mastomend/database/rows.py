@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mastomend.database.reader import MastodonDatabase
@@ -47,13 +47,20 @@ def kinds_of(database: MastodonDatabase) -> tuple[Kind, ...]:
 
 def unchangeable(database: MastodonDatabase, kinds: Sequence[Kind]) -> DatabaseError | None:
     """Why this user could not change what a repair of those kinds changes; None if it could."""
-    wanted = [
-        (kind.table, column)
-        for kind in kinds
-        if kind.remote is not RemoteRule.NEVER  # their files come back, their rows stay
-        for column in changed_by_repair(kind)
-        if column in database.columns(kind.table)
-    ]
+    return barred_from(
+        database,
+        [
+            (kind.table, column)
+            for kind in kinds
+            if kind.remote is not RemoteRule.NEVER  # their files come back, their rows stay
+            for column in changed_by_repair(kind)
+        ],
+    )
+
+
+def barred_from(database: MastodonDatabase, columns_of: Iterable[tuple[str, str]]) -> DatabaseError | None:
+    """Why this user could not change those columns (table, column) as far as they exist; None if it could."""
+    wanted = [(table, column) for table, column in columns_of if column in database.columns(table)]
     tables, columns = [table for table, _ in wanted], [column for _, column in wanted]
     rows = database.query(
         "SELECT w.t AS name, string_agg(DISTINCT w.c, ', ') AS columns, current_user AS who "

@@ -18,6 +18,12 @@ SORTS = {
     "domain": "domain NULLS FIRST, kind, id",
     "word": "word, is_local DESC, kind, id",
 }
+#: A file nobody expects, with the columns of a finding.
+_STRAY = (
+    "SELECT * REPLACE (regexp_extract(key, '(?:^|/)([a-z_]+/[a-z_]+)/(?:[0-9]{3}/)', 1) AS kind) FROM (SELECT '' AS kind, "
+    "0::BIGINT AS id, key, false AS is_local, NULL::VARCHAR AS domain, why, size AS actual_bytes, modified "
+    "FROM read_parquet(?))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,10 @@ def _columns(connection: Any, path: Path) -> set[str]:
 
 
 def _question(path: Path, wanted: Wanted, columns: set[str], *, limited: bool = True) -> tuple[str, Sequence[object]]:
-    word = "state" if "state" in columns else "outcome"
+    word = next(name for name in ("state", "why", "outcome") if name in columns)
+    source = "FROM read_parquet(?)"
+    if word == "why":
+        source, columns = f"FROM ({_STRAY})", columns | {"kind", "id", "domain", "is_local"}
     values: list[object] = [str(path)]
     conditions = []
     for column, chosen in (("kind", wanted.kinds), (word, wanted.words), ("reason", wanted.reasons)):
@@ -78,7 +87,7 @@ def _question(path: Path, wanted: Wanted, columns: set[str], *, limited: bool = 
     if wanted.local is not None:
         conditions.append("is_local" if wanted.local else "NOT is_local")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    sql = f"SELECT *, {word} AS word FROM read_parquet(?){where}"
+    sql = f"SELECT *, {word} AS word {source}{where}"
     if limited:
         sql += f" ORDER BY {SORTS[wanted.sort]}" + ("" if wanted.limit is None else f" LIMIT {int(wanted.limit)}")
     return sql, values

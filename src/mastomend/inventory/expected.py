@@ -95,7 +95,7 @@ class Expected:
     def count(self) -> dict[Kind, KindCount]:
         """Records and files of each kind."""
         counts = {kind: KindCount() for kind in self.kinds}
-        if self._is_empty():
+        if self.is_empty:
             return counts
         names = styles(self.kinds)
         cache = f"{below(self.key_prefix)}{CACHE}"
@@ -113,7 +113,7 @@ class Expected:
 
         Of all rows, or of those few.
         """
-        if self._is_empty():
+        if self.is_empty:
             return "SELECT 0::BIGINT AS n, 0::BIGINT AS id, ''::VARCHAR AS key, 0::BIGINT AS expected_bytes WHERE false"
         return expected_files_sql(self.kinds, rows or self._rows, self.key_prefix, few=rows is not None)
 
@@ -127,7 +127,7 @@ class Expected:
         numbers = {kind: i for i, kind in enumerate(self.kinds)}
         named = ", ".join(f"({n}, {quote(kind.name)}, {quote(style)})" for n, (kind, style) in enumerate(names))
         updated = " ".join(f"WHEN {n} THEN r.updated_{numbers[kind]}" for n, (kind, _) in enumerate(names))
-        if self._is_empty():
+        if self.is_empty:
             none = "NULL::VARCHAR AS kind, NULL::BIGINT AS id, NULL::VARCHAR AS style, NULL::VARCHAR AS key"
             of_it = (
                 "NULL::BOOLEAN AS is_local, NULL::VARCHAR AS domain, NULL::BIGINT AS account, NULL::BIGINT AS created, "
@@ -149,7 +149,7 @@ class Expected:
 
     def cuts(self, prefix: str, parts: int) -> list[str]:
         """At most `parts - 1` keys that cut what is expected below a prefix into parts of about one size."""
-        if parts < 2 or self._is_empty():
+        if parts < 2 or self.is_empty:
             return []
         sample = self.files(f"(SELECT * FROM {self._rows} WHERE hash(id) % {_SAMPLE} = 0)")
         shares = [n / parts for n in range(1, parts)]
@@ -161,7 +161,7 @@ class Expected:
     def below(self) -> dict[str, int]:
         """How many expected keys start with each of the prefixes."""
         prefixes = self.prefixes()
-        if self._is_empty():
+        if self.is_empty:
             return dict.fromkeys(prefixes, 0)
         counted = ", ".join("count(*) FILTER (starts_with(key, ?))" for _ in prefixes)
         (found,) = self._all(f"SELECT {counted} FROM ({self.files()})", prefixes)
@@ -183,7 +183,9 @@ class Expected:
         ((total,),) = self._all(f"SELECT count(*) FROM {self._rows}")
         return int(total)
 
-    def _is_empty(self) -> bool:
+    @property
+    def is_empty(self) -> bool:
+        """Whether no record names a file."""
         return self._total() == 0
 
 

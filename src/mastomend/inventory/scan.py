@@ -24,6 +24,7 @@ from mastomend.inventory.confirm import candidate_batches, confirm
 from mastomend.inventory.expected import Expected, KindCount, expected
 from mastomend.inventory.findings import FINDINGS, TABLE
 from mastomend.inventory.sample import Sample
+from mastomend.inventory.weigh import weigh
 from mastomend.inventory.workspace import Workspace
 from mastomend.mastodon.kinds import Kind
 from mastomend.mastodon.selection import EVERYTHING, Selection
@@ -41,8 +42,9 @@ class Want:
     """What a scan looks at. `deep` None means sizes only; `listing` names files that say what is held.
 
     `everything` lists all there is, whether anything is expected there or not: only then there are strays. `described` also
-    takes whose each record is and how old (`Expected.described`). `connections` list a bucket at once; `settle_s` is how long a
-    difference rests before it is looked at again.
+    takes whose each record is and how old (`Expected.described`). `weighed` takes what each file takes (`weigh`) instead of
+    looking for what is broken; of that only what is missing is told, without a second look. `connections` list a bucket at
+    once; `settle_s` is how long a difference rests before it is looked at again.
     """
 
     kinds: tuple[Kind, ...]
@@ -51,6 +53,7 @@ class Want:
     listing: tuple[Path, ...] = ()
     everything: bool = False
     described: bool = False
+    weighed: bool = False
     connections: int = 32
     settle_s: float = 2.0
 
@@ -141,6 +144,16 @@ class _Scan:
 
     def run(self) -> None:
         self._read()
+        if self.want.weighed:
+            weigh(
+                self.inventory.expected,
+                self.of.store,
+                self.inventory.work,
+                self.watch.progress,
+                self.want.connections,
+                self.watch.listing,
+            )
+            return
         deep = self._deep_reader()
         try:
             self._compare(deep)

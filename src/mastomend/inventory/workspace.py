@@ -237,7 +237,7 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
             shutil.rmtree(work, ignore_errors=True)
         raise JournalError(
             f"The state directory {folder} cannot be used: {str(error).splitlines()[0]}",
-            hint="Is its disk full? Use --state DIR to put it elsewhere; --fresh leaves what is damaged alone.",
+            hint="Is its disk full? Free some space there, or use --state DIR to put it elsewhere.",
         ) from None
     else:
         connection.close()

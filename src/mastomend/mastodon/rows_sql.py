@@ -11,9 +11,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mastomend.mastodon.clearing import changed_by_repair
+from mastomend.mastodon.clearing import changed_by_repair, emptied
 from mastomend.mastodon.columnar import scan_columns
-from mastomend.mastodon.kinds import BLANK_CHARACTERS, PREVIEW_CARDS, Kind, Owner, RemoteRule
+from mastomend.mastodon.kinds import BLANK_CHARACTERS, EMOJIS, PREVIEW_CARDS, Kind, Owner, RemoteRule
 from mastomend.mastodon.selection import EVERYTHING, HOST_OF_PAGE, Selection, conditions
 
 #: What stands before the names of the columns a change may set.
@@ -33,8 +33,10 @@ class Schema:
     shows_versions: bool = True
 
 
-def must_see(kinds: Sequence[Kind], selection: Selection = EVERYTHING) -> dict[str, set[str]]:
-    """The columns of each table that a scan of those kinds cannot do without."""
+def must_see(
+    kinds: Sequence[Kind], selection: Selection = EVERYTHING, *, described: bool = False
+) -> dict[str, set[str]]:
+    """The columns of each table that a scan of those kinds cannot do without; `described` as in `scan_sql`."""
     needs: dict[str, set[str]] = {}
 
     def need(table: str, *columns: str) -> None:
@@ -46,6 +48,10 @@ def must_see(kinds: Sequence[Kind], selection: Selection = EVERYTHING) -> dict[s
             need(kind.table, kind.remote_url)
         if kind.has_var:
             need(kind.table, "var")
+        if described:
+            need(kind.table, "created_at", "updated_at", kind.column("updated_at"))
+            need(kind.table, *(["status_id"] if kind.owner is Owner.ACCOUNT_ID else []))
+            need(kind.table, *(["url"] if kind is PREVIEW_CARDS else []))
         match kind.owner:
             case Owner.ACCOUNT:
                 need(kind.table, "domain", "suspended_at")
@@ -132,8 +138,9 @@ def scan_sql(
 ) -> str:
     """The selected records of one table's kinds that name a file: the columns `mastodon.columnar` takes, and no others.
 
-    `described`: also whose they are and how old: `is_local`, `domain` (of a card: its page's server), `account`, `created` and,
-    for kind number i, `updated_i`; times in seconds since 1970, NULL where the schema does not say.
+    `described`: also whose they are and how old: `is_local`, `domain` (of a card: its page's server), `account`, `status`,
+    `created`, `touched` (the row) and, for kind number i, `updated_i` (the file) and whether it is `fetchable_i`: there is an
+    address. Times in seconds since 1970, NULL where the schema does not say.
     """
     table = kinds[0].table
     selected = ["t.id::int8 AS id"]
@@ -177,9 +184,22 @@ def _description(kinds: Sequence[Kind], schema: Schema) -> list[str]:
         f"({is_local(kinds[0], 't', schema.encoding)})::bool AS is_local",
         f"{domain}::text AS domain",
         f"{account}::int8 AS account",
+        f"{'t.status_id' if kinds[0].owner is Owner.ACCOUNT_ID else 'NULL'}::int8 AS status",
         f"{seconds('created_at')} AS created",
+        f"{seconds('updated_at')} AS touched",
         *(f"{seconds(kind.column('updated_at'))} AS updated_{i}" for i, kind in enumerate(kinds)),
+        *(f"{_has_address(kind, schema)} AS fetchable_{i}" for i, kind in enumerate(kinds)),
     ]
+
+
+def _has_address(kind: Kind, schema: Schema) -> str:
+    """Whether Mastodon knows where the file came from. A cover comes with its attachment, a card's picture with its page."""
+    if kind is PREVIEW_CARDS:
+        return "true"
+    url = "remote_url" if kind.owner is Owner.ACCOUNT_ID else kind.remote_url
+    if url is None:
+        return "false"
+    return f"(btrim(coalesce(t.{url}, ''), {literal(BLANK_CHARACTERS, schema.encoding)}) <> '')"
 
 
 def as_read(kinds: Sequence[Kind], schema: Schema) -> str:
@@ -203,17 +223,7 @@ _IN_FLIGHT = (
 
 def detail_sql(kind: Kind, schema: Schema, *, guarded: bool = False) -> str:
     """Records by id, in full: one parameter, an array of ids. `guarded`: with the columns a change may set, as text."""
-    join, domain, suspended = "", "NULL", "false"
-    match kind.owner:
-        case Owner.ACCOUNT:
-            domain, suspended = "t.domain", "(t.suspended_at IS NOT NULL AND t.id <> -99)"
-        case Owner.ACCOUNT_ID:
-            join = "LEFT JOIN accounts a ON a.id = t.account_id"
-            domain, suspended = "a.domain", "(a.suspended_at IS NOT NULL)"
-        case Owner.DOMAIN:
-            domain = "t.domain"
-        case Owner.NONE:
-            pass
+    _, join, domain, suspended = _owner_of(kind)
     url = f"t.{kind.remote_url}" if kind.remote_url else "NULL"
     media_type = "t.type" if kind.owner is Owner.ACCOUNT_ID else "NULL"
     name = kind.column("file_name")
@@ -229,6 +239,45 @@ def detail_sql(kind: Kind, schema: Schema, *, guarded: bool = False) -> str:
         f"{media_type}::int4 AS media_type{also} "
         f"FROM {kind.table} t {join} WHERE t.id = ANY(%s) AND t.{name} IS NOT NULL AND t.{name} <> ''"
     )
+
+
+def evictable_sql(kinds: Sequence[Kind], schema: Schema) -> str:
+    """Rows of one table's kinds by id (one parameter, an array of ids) that name a file of one of them.
+
+    For kind number i the columns of a `Record` with `_i` behind them; `now_…` are the columns that are emptied with it, as
+    text; `used` as Mastodon's own retention counts age, in seconds since 1970.
+    """
+    first = kinds[0]
+    own, join, domain, suspended = _owner_of(first)
+    selected = ["t.id::int8 AS id"]
+    for i, kind in enumerate(kinds):
+        selected += [f"{sql} AS {name}_{i}" for name, sql in record_columns(kind, schema).items()]
+        selected += [f"t.{column}::text AS {GUARDED}{column}" for column in emptied(kind)]
+    of_row = first.owner is Owner.ACCOUNT_ID or first is PREVIEW_CARDS
+    moments = ["t.created_at", "t.updated_at"] if of_row else [f"t.{first.column('updated_at')}"]
+    used = f"extract(epoch FROM greatest({', '.join(moments)}))::int8"
+    url = f"t.{first.remote_url}" if first.remote_url else "NULL"
+    in_flight = _IN_FLIGHT if schema.shows_versions else "false"
+    named = " OR ".join(f"t.{kind.column('file_name')} <> ''" for kind in kinds)
+    return (
+        f"SELECT {', '.join(selected)}, {used} AS used, {own} AS post, {domain}::text AS domain, {url}::text AS remote_url, "
+        f"coalesce({suspended}, false) AS suspended, {in_flight} AS in_flight"
+        f"{', t.shortcode' if first is EMOJIS else ''} FROM {first.table} t {join} WHERE t.id = ANY(%s) AND ({named})"
+    )
+
+
+def _owner_of(kind: Kind) -> tuple[str, str, str, str]:
+    """The post a row belongs to, the join with its account, the domain and whether the account is suspended."""
+    match kind.owner:
+        case Owner.ACCOUNT:
+            return "NULL::int8", "", "t.domain", "(t.suspended_at IS NOT NULL AND t.id <> -99)"
+        case Owner.ACCOUNT_ID:
+            join = "LEFT JOIN accounts a ON a.id = t.account_id"
+            return "t.status_id::int8", join, "a.domain", "(a.suspended_at IS NOT NULL)"
+        case Owner.DOMAIN:
+            return "NULL::int8", "", "t.domain", "false"
+        case _:
+            return "NULL::int8", "", "NULL", "false"
 
 
 def near_sql(kind: Kind, schema: Schema) -> str:

@@ -45,15 +45,23 @@ def no_longer_needed(runs: Iterable[tuple[str, str | None, str | None]], before:
 
 
 def purge(
-    objects: Iterable[tuple[str, int]], old: Collection[str], known: Collection[str], kept: Kept, key_prefix: str
+    objects: Iterable[tuple[str, int]],
+    old: Collection[str],
+    known: Collection[str],
+    kept: Kept,
+    key_prefix: str,
+    undos: Collection[str] = (),
 ) -> Iterator[Plan]:
-    """A plan for each file (key, size) of an `old` run; `kept` counts the others."""
+    """A plan for each file (key, size) of an `old` run; `kept` counts the others.
+
+    What an undo took away is what a row misses by then: it was asked for, so it goes all the same.
+    """
     for key, size in objects:
         run = quarantined_by(key, key_prefix)
         if run in old:
             subject = ObjectAt(Key(key))
             verdict = Purged(Reason.EXPIRED, files=1, bytes=size)
-            yield Plan(subject, verdict, (Delete(subject.key, size),), Rule.PURGE)
+            yield Plan(subject, verdict, (Delete(subject.key, size, even_if_missed=run in undos),), Rule.PURGE)
         elif run in known:
             kept.files += 1
         else:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from arro3.core import RecordBatch
 
-from mastomend.errors import ObjectError, StorageError, UnreadableError
+from mastomend.errors import ObjectError, StorageError, UnreadableError, UnwritableError
 from mastomend.mastodon.keys import Key
 from mastomend.storage import in_the_way
 from mastomend.storage.durable import DurableFolders, look_like, pour, temporary, write_beside
@@ -110,6 +110,9 @@ class FilesystemStore:
     def may_be_damage(self, prefix: str) -> bool:
         path = self.root / prefix.rstrip("/")
         return not path.is_symlink() and not path.is_mount()
+
+    def unwritable(self, prefix: str) -> str:
+        return in_the_way.unwritable(self.root / prefix.rstrip("/"))
 
     def twins(self, folders: Sequence[str]) -> tuple[str, str] | None:
         return in_the_way.twins(self.root, folders)
@@ -324,7 +327,9 @@ class FilesystemStore:
                     f"The disk of {self.root} answers with errors, the last time at {what}.", hint="See `dmesg`."
                 )
         way = self.in_the_way(str(what)) if isinstance(what, str) else ""
-        return ObjectError(f"{what}: {error.strerror}{f' ({way})' if way else ''}.")
+        is_barred = error.errno in (errno.EACCES, errno.EPERM)
+        made = UnwritableError if is_barred else ObjectError
+        return made(f"{what}: {error.strerror}{f' ({way})' if way else ''}.")
 
 
 def _link(origin: Path, destination: Path) -> bool:

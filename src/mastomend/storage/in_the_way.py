@@ -60,6 +60,11 @@ def _above(path: Path) -> str:
     return ""
 
 
+def unwritable(folder: Path) -> str:
+    """Why nothing can be written in that folder, or, while it is not there, in the one it would be made in; '' if it can."""
+    return _above(folder / "file")
+
+
 def hole(root: Path, prefix: str) -> str | None:
     """Whether a folder, or one above it, is not there or empty, as where a disk is not mounted; in words."""
     path = root

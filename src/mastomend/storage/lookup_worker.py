@@ -2,8 +2,9 @@
 
 Looking up a path is a system call; Python threads would take turns at the interpreter's lock, so `lookup` starts one
 such process per core. Protocol on stdin/stdout, all numbers 64 bits, native: a request is n, the length of the keys in
-bytes, the keys, each with a zero byte behind it, and n expected sizes (-1: any size above 0 will do). The answer is a
-count and that many pairs of (index, size) for the keys that are *not* as expected; size -1 is missing, -2 unreadable.
+bytes, the keys, each with a zero byte behind it, and n expected sizes (-1: any size above 0 will do; -3: tell it). The
+answer is a count and that many pairs of (index, size) for the keys that are *not* as expected; size -1 is missing, -2
+unreadable.
 
 A cold disk answers slowly, and then many questions must be in flight: when a look-up takes longer than a warm one
 ever does, the next ones are spread over threads (the lock is released while the kernel waits).
@@ -18,7 +19,7 @@ from array import array
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
-MISSING, UNREADABLE = -1, -2
+MISSING, UNREADABLE, TELL = -1, -2, -3
 KIND, REGULAR = 0o170000, 0o100000  # the bits of st_mode that say what sort of file it is
 THREADS = 32
 SAMPLE = 64
@@ -71,12 +72,12 @@ def sizes(keys: list[bytes], pool: list[ThreadPoolExecutor]) -> list[int]:
 
 
 def different(found: list[int], expected: list[int]) -> array[int]:
-    """Pairs of (index, size) where a size is not the expected one; -1 expects anything but nothing and emptiness."""
+    """Pairs of (index, size) where a size is not the expected one; -1 expects what is not empty, -3 is to be told."""
     pairs: array[int] = array("q")
     if found == expected and min(found, default=0) > 0:
         return pairs
     for index, (is_size, should) in enumerate(zip(found, expected)):
-        if is_size < 0 or (is_size == 0 and should != 0) or (should >= 0 and is_size != should):
+        if is_size < 0 or should == TELL or (is_size == 0 and should != 0) or (should >= 0 and is_size != should):
             pairs.extend((index, is_size))
     return pairs
 

@@ -22,6 +22,8 @@ from mastomend.vocabulary import Content, Serving
 MISSING = -1
 #: In place of a size: something is there, or may be, but this process may not look at it.
 UNREADABLE = -2
+#: In place of an expected size: whatever it is, it is to be told.
+TELL = -3
 
 #: What Mastodon sends with every PUT (facts §4.2).
 CACHE_CONTROL = "public, max-age=315576000, immutable"
@@ -88,7 +90,7 @@ class BulkLookup(Protocol):
         """(index, size) of those keys whose size is not `expected[i]` bytes.
 
         Key i is `data[offsets[i]:offsets[i + 1]]` without the zero byte at its end (no key holds one). Expected -1
-        accepts any size above 0. Sizes as in `Lookup.sizes`.
+        accepts any size above 0, `TELL` none. Sizes as in `Lookup.sizes`.
 
         Raises:
             StorageError: the storage as a whole does not answer.
@@ -109,6 +111,10 @@ class Mounts(Protocol):
 
     def may_be_damage(self, prefix: str) -> bool:
         """Whether that folder is a plain one, which somebody may have emptied; not a link or a mount point."""
+        ...
+
+    def unwritable(self, prefix: str) -> str:
+        """Why this user can write nothing below that folder, in words; '' where it can."""
         ...
 
     def twins(self, folders: Sequence[str]) -> tuple[str, str] | None:

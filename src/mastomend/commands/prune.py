@@ -1,0 +1,180 @@
+"""`prune`: lets cached remote media go, by policy or to a byte budget, and keeps what people here touched.
+
+First everything is weighed and judged (`inventory.keeping`); that is the preview. With `--apply` the same happens, and then
+each record is looked at again right before it goes, with everything that ties it to somebody here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from mastomend.actions.journal import Journal
+from mastomend.actions.run import Run, run
+from mastomend.commands.instance import Instance
+from mastomend.commands.letting_go import Letting, batches
+from mastomend.commands.losses import losses
+from mastomend.commands.parts import changing_parts, ground
+from mastomend.commands.past import kept_ledger
+from mastomend.commands.prune_report import PruneOptions, PruneReport
+from mastomend.commands.repair_report import OUTCOMES
+from mastomend.commands.restoration import said_barred
+from mastomend.commands.scanning import Look, Scan, scanning
+from mastomend.database.reader import MastodonDatabase
+from mastomend.database.rows import barred_from
+from mastomend.errors import ConfigurationError, SafetyStop
+from mastomend.ids import new_id
+from mastomend.inventory import access_log, cached, evictions, keeping, known
+from mastomend.inventory.cached import UNITS
+from mastomend.inventory.keeping import Policy
+from mastomend.mastodon.clearing import emptied
+from mastomend.mastodon.storage_settings import FilesystemStorage
+from mastomend.progress import Progress, Silent
+
+_Clocks = tuple[Callable[[float], None], Callable[[], datetime]]
+
+
+def prune(
+    instance: Instance,
+    options: PruneOptions,
+    progress: Progress = Silent(),
+    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> PruneReport:
+    """Say what would go, or with `apply` let it go.
+
+    Raises:
+        SafetyStop: what is missing looks like an unmounted disk, or another changing run is under way.
+        ConfigurationError, DatabaseError, StorageError: nothing could be judged.
+    """
+    clock = time.monotonic()
+    if not options.chosen:
+        raise ConfigurationError(
+            "The policy says neither an age nor a budget.",
+            hint="Say one, as in: mastomend prune --attachments 30d, or mastomend prune --budget 20GB.",
+        )
+    if not options.apply:
+        report = _planned(instance, options, progress, (sleep, now), new_id(now()))
+    else:
+        new = new_id(datetime.now(UTC))
+        with ground(instance, new, progress.note) as here, run(here, "prune", _scope(options), new) as current:
+            report = _apply(instance, options, progress, here.journal, current, (sleep, now))
+    report.duration_s = time.monotonic() - clock
+    return report
+
+
+def _scope(options: PruneOptions) -> str:
+    return f"{','.join(options.chosen)} of {options.selection}"
+
+
+def _planned(instance: Instance, options: PruneOptions, progress: Progress, clocks: _Clocks, new: str) -> PruneReport:
+    sleep, now = clocks
+    units = options.chosen
+    kinds = tuple(kind.name for unit in units for kind in UNITS[unit])
+    remote = replace(options.selection, local=False)
+    look = Look(
+        "prune", kinds, selection=remote, connections=options.list_concurrency, described=True, weighed=True,
+        resume=options.resume,
+    )  # fmt: skip
+    with scanning(instance, look, progress, sleep, now) as made:
+        work, moment = made.inventory.work, int(now().timestamp())
+        progress.start("who cares for what", 0)
+        cached.read_ties(work, made.database, units)
+        cached.read_unreachable(work, made.database)
+        looks = access_log.read(work, options.access_logs)
+        report = PruneReport(new, options.apply, made.begun.scan, _asking(instance, options), units)
+        report.looks = looks if options.access_logs else None
+        report.to_free = report.policy.to_free
+        progress.start("judging", 0)
+        cached.join(work, made.inventory.expected, units, moment)
+        keeping.judge(work, report.policy, moment)
+        report.stops = _stops(instance, options, made)
+        report.by_unit, report.kept = evictions.by_unit(work), evictions.kept(work)
+        report.groups, report.ages = evictions.groups(work), evictions.by_days(work, units, moment)
+        report.over = _over(report)
+        report.report = made.folder / "evictions.parquet"
+        evictions.save(work, report.report, options.limit)
+    if not options.apply:
+        _say_barred(instance, units, progress)
+    return report
+
+
+def _asking(instance: Instance, options: PruneOptions) -> Policy:
+    """The policy, with what the disk itself asks for."""
+    storage = instance.configuration.storage
+    if options.keep_free is None:
+        return options.policy
+    if not isinstance(storage, FilesystemStorage):
+        raise ConfigurationError("--keep-free is for a disk; a bucket has no end.", hint="Use --budget.")
+    try:
+        free = shutil.disk_usage(storage.root).free
+    except OSError as error:
+        raise ConfigurationError(f"{storage.root} cannot be looked at: {error.strerror}.") from None
+    return replace(options.policy, to_free=max(0, options.keep_free - free))
+
+
+def _stops(instance: Instance, options: PruneOptions, made: Scan) -> list[str]:
+    """Why nothing may go: rows would be emptied whose files are only out of sight."""
+    with kept_ledger(instance) as ledger:
+        known.join_ledger(made.inventory, () if ledger is None else ledger.tables())
+    percent = options.max_missing_percent
+    percent = instance.settings.max_missing_percent if percent is None else percent
+    storage = str(instance.configuration.storage)
+    return losses(made.inventory, made.store, storage, instance.key_prefix, percent, holds_anything=made.holds_anything)
+
+
+def _over(report: PruneReport) -> int:
+    """By how much the budgets stay exceeded, as what is kept does not fit in."""
+    policy = report.policy
+    rest = {unit: whole.bytes - goes.bytes for unit, (whole, _, goes) in report.by_unit.items()}
+    over = sum(max(0, rest.get(unit, 0) - most) for unit, most in policy.budgets.items())
+    if policy.budget is not None:
+        over = max(over, sum(rest.values()) - policy.budget)
+    return max(over, policy.to_free - report.goes.bytes, 0)
+
+
+def _needed(units: Sequence[str]) -> list[tuple[str, str]]:
+    return [(kind.table, column) for unit in units for kind in UNITS[unit] for column in emptied(kind)]
+
+
+def _say_barred(instance: Instance, units: Sequence[str], progress: Progress) -> None:
+    with MastodonDatabase(instance.configuration.database, "mastomend prune") as database:
+        if (barred := barred_from(database, _needed(units))) is not None:
+            said_barred(barred, progress)
+
+
+def _apply(
+    instance: Instance,
+    options: PruneOptions,
+    progress: Progress,
+    journal: Journal,
+    current: Run,
+    clocks: _Clocks,
+) -> PruneReport:
+    with changing_parts(instance) as parts:
+        if (barred := barred_from(parts.database, _needed(options.chosen))) is not None:
+            raise barred
+        report = _planned(instance, options, progress, clocks, current.id)
+        if report.stops:
+            raise SafetyStop(
+                f"{' '.join(report.stops)} This looks like a disk that is not mounted or a wrong bucket. Nothing was changed.",
+                hint="Mount what is missing. If the files really are gone: --max-missing 100%.",
+            )
+        current.begin(parts.world(), scan=report.scan, resumed_within_s=0.0)
+        report.run = current.id
+        caches_answer = parts.caches.reachable()
+        progress.start("prune", report.goes.records)
+        fresh = Letting(parts, report.policy, instance.key_prefix, clocks[1], forgets=caches_answer)
+        for some in batches(report.report):
+            for _ in current.execute(fresh.plans(some)):
+                progress.advance(1)
+        for done in journal.outcomes(current.id):
+            report.count(done)
+        budget = instance.settings.memory_bytes // 4
+        report.report = instance.state / "runs" / current.id / "outcomes.parquet"
+        OUTCOMES.write(report.report, (done.row() for done in journal.outcomes(current.id)), budget)
+        current.summary = {"evicted": report.evicted.records, "bytes": report.evicted.bytes}
+    return report

@@ -1,0 +1,123 @@
+"""What is cached from elsewhere, and what ties it to people here: relations in a scan's workspace.
+
+A *unit* is what goes together: an attachment with its thumbnail, an avatar, a header, a card's picture, an emoji's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mastomend.database.reader import MastodonDatabase
+from mastomend.database.ties import places_here
+from mastomend.inventory.expected import Expected
+from mastomend.inventory.workspace import Workspace
+from mastomend.mastodon.columnar import quote
+from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind
+from mastomend.mastodon.relationships import Of, all_sql
+
+#: The kinds of each unit, by its name; the first one's row is the unit's.
+UNITS: Mapping[str, tuple[Kind, ...]] = {
+    "attachments": (MEDIA_FILES, MEDIA_THUMBNAILS),
+    "avatars": (AVATARS,),
+    "headers": (HEADERS,),
+    "preview_cards": (PREVIEW_CARDS,),
+    "emojis": (EMOJIS,),
+}
+#: What a unit's ties are about.
+TIED: Mapping[str, Of] = {
+    "attachments": Of.POST,
+    "avatars": Of.ACCOUNT,
+    "headers": Of.ACCOUNT,
+    "preview_cards": Of.CARD,
+    "emojis": Of.EMOJI,
+}
+
+
+def read_ties(work: Workspace, database: MastodonDatabase, units: Sequence[str]) -> None:
+    """The relation `ties` (of, relationship, id, at): all there are, of what those units are tied by."""
+    work.connection.execute(
+        "CREATE TABLE IF NOT EXISTS ties (tied VARCHAR, relationship VARCHAR, id BIGINT, at BIGINT)"
+    )
+    wanted = {TIED[unit] for unit in units} | ({Of.POST, Of.ACCOUNT} if _needs_posts(units) else set())
+    for of in sorted(wanted, key=lambda one: one.value):
+        for number, place in enumerate(places_here(database, of)):
+            step = f"ties {of.value} {number}"
+            if work.did(step):
+                continue
+            batches = list(database.rows(all_sql(place)))  # short: they are sets of ids
+            with work.step(step) as connection:
+                for batch in batches:
+                    connection.execute(
+                        "INSERT INTO ties SELECT ?, ?, id, at FROM batch", [of.value, place.relationship]
+                    )
+                    del batch
+    if "preview_cards" in units and not work.did("card posts"):
+        sql = "SELECT preview_card_id::int8 AS card, status_id::int8 AS post FROM preview_cards_statuses"
+        database.require({"preview_cards_statuses": {"preview_card_id", "status_id"}})
+        batches = list(database.rows(sql))
+        with work.step("card posts") as connection:
+            connection.execute("CREATE OR REPLACE TABLE card_posts (card BIGINT, post BIGINT)")
+            for batch in batches:
+                connection.execute("INSERT INTO card_posts SELECT card, post FROM batch")
+                del batch
+
+
+def _needs_posts(units: Sequence[str]) -> bool:
+    return "attachments" in units or "preview_cards" in units
+
+
+def read_unreachable(work: Workspace, database: MastodonDatabase) -> None:
+    """The relation `unreachable` (domain): servers Mastodon has given up delivering to."""
+    database.require({"unavailable_domains": {"domain"}})
+    domains = [row["domain"] for row in database.query("SELECT lower(domain) AS domain FROM unavailable_domains")]
+    work.connection.execute("CREATE OR REPLACE TABLE unreachable (domain VARCHAR)")
+    if domains:
+        work.connection.execute("INSERT INTO unreachable SELECT DISTINCT unnest(?::VARCHAR[])", [domains])
+
+
+def join(work: Workspace, tables: Sequence[Expected], units: Sequence[str], now: int) -> None:
+    """The relation `cached`: every unit that is cached from elsewhere.
+
+    `unit, id, files, bytes, missing, used, domain, account, post, fetchable`; `used` is never later than `now`.
+    """
+    sources = [
+        _unit_sql(table, unit)
+        for unit in units
+        for table in tables
+        if UNITS[unit][0] in table.kinds and not table.is_empty
+    ]
+    kinds = ", ".join(f"({quote(kind.name)}, {quote(unit)})" for unit in units for kind in UNITS[unit])
+    rows = " UNION ALL ".join(sources) or _NOTHING
+    looked = "SELECT unit, id, max(at) AS at FROM looked GROUP BY ALL"
+    work.connection.execute(
+        f"""
+        CREATE OR REPLACE TABLE cached AS
+        WITH sizes AS (
+            SELECT u.unit, w.id, count(*) FILTER (w.size >= 0) AS files, sum(greatest(w.size, 0))::BIGINT AS bytes,
+                count(*) FILTER (w.size < 0) AS missing
+            FROM weighed w JOIN (VALUES {kinds}) AS u(kind, unit) USING (kind) GROUP BY ALL
+        )
+        SELECT r.unit, r.id, s.files, s.bytes, s.missing, l.at AS looked,
+            least({now}, greatest(coalesce(r.used, {now}), coalesce(l.at, 0))) AS used,
+            lower(r.domain) AS domain, r.account, r.post, r.fetchable
+        FROM ({rows}) r JOIN sizes s USING (unit, id) LEFT JOIN ({looked}) l USING (unit, id)
+        """
+    )
+
+
+_NOTHING = (
+    "SELECT NULL::VARCHAR AS unit, NULL::BIGINT AS id, NULL::BIGINT AS used, NULL::VARCHAR AS domain, "
+    "NULL::BIGINT AS account, NULL::BIGINT AS post, NULL::BOOLEAN AS fetchable WHERE false"
+)
+
+
+def _unit_sql(table: Expected, unit: str) -> str:
+    """As Mastodon's own retention counts age: of an attachment and a card by its row, of the others by the file."""
+    i = table.kinds.index(UNITS[unit][0])
+    by_row = unit in ("attachments", "preview_cards")
+    used = "greatest(created, touched)" if by_row else f"coalesce(updated_{i}, touched, created)"
+    named = " OR ".join(f"file_name_{table.kinds.index(kind)} <> ''" for kind in UNITS[unit] if kind in table.kinds)
+    return (
+        f"SELECT {quote(unit)} AS unit, id, {used} AS used, domain, account, status AS post, fetchable_{i} AS fetchable "
+        f"FROM rows_{table.table} WHERE NOT is_local AND ({named})"
+    )

@@ -1,0 +1,118 @@
+"""What records take: of every file they expect, how many bytes the storage holds. Steps in the workspace, as in a scan."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import duckdb
+from arro3.core import Array, DataType, RecordBatch, RecordBatchReader, Table
+
+from mastomend.inventory import arrow_buffers, held
+from mastomend.inventory.expected import Chunk, Expected
+from mastomend.inventory.workspace import Workspace
+from mastomend.mastodon.columnar import quote, styles
+from mastomend.progress import Progress
+from mastomend.storage.ports import MISSING, TELL, BulkLookup, Store
+from mastomend.vocabulary import State
+
+_IN_FLIGHT = 2
+
+
+def weigh(
+    tables: Sequence[Expected],
+    store: Store,
+    work: Workspace,
+    progress: Progress,
+    connections: int,
+    announce: Callable[[int], None] = lambda requests: None,
+) -> None:
+    """The relation `weighed` (kind, id, style, size): a size is -1 where the file is missing, -2 where it cannot be looked at.
+    What is missing is in `findings`, too.
+
+    On a disk every file is looked up, elsewhere what is below the kinds' folders is listed over so many connections;
+    `announce` hears how many list requests that takes.
+
+    Raises:
+        StorageError: it cannot be completed; what was seen stays in the workspace.
+    """
+    work.connection.execute("CREATE TABLE IF NOT EXISTS weighed (kind VARCHAR, id BIGINT, style VARCHAR, size BIGINT)")
+    if isinstance(store, BulkLookup):
+        for table in tables:
+            progress.start(f"{table.table}: sizes", sum(one.expected for one in table.count().values()))
+            _look_up(table, store, progress.advance)
+        _tell_missing(tables, work)
+        return
+    held.create(work)
+    listing = held.StorageListing(store, tables, connections)
+    announce(listing.requests)
+    progress.start("listing the storage", listing.expected)
+    listing.read(work, progress.advance)
+    for table in tables:
+        if not work.did(f"weighed {table.table}"):
+            with work.step(f"weighed {table.table}") as connection:
+                connection.execute(
+                    f"INSERT INTO weighed SELECT v.kind, f.id, v.style, coalesce(h.size, {MISSING}) "
+                    f"FROM ({table.files()}) f JOIN {_names(table)} USING (n) "
+                    "LEFT JOIN (SELECT DISTINCT ON (digest) digest, size FROM held) h ON h.digest = md5_number(f.key)"
+                )
+    _tell_missing(tables, work)
+
+
+def _tell_missing(tables: Sequence[Expected], work: Workspace) -> None:
+    """As a check's first look would: whether that is an unmounted disk is judged by it."""
+    described = " UNION ALL ".join(table.described() for table in tables)
+    work.connection.execute("DELETE FROM findings")
+    missing = f"(SELECT kind, id, style FROM weighed WHERE size = {MISSING})"
+    work.connection.execute(
+        f"INSERT INTO findings BY NAME SELECT kind, id, style, d.key, {quote(State.MISSING)} AS state, d.is_local, d.domain, "
+        f"'' AS file_name, '' AS detail FROM {missing} w JOIN ({described}) d USING (kind, id, style)"
+    )
+
+
+def _names(table: Expected) -> str:
+    named = ", ".join(
+        f"({n}, {quote(kind.name)}, {quote(style)})" for n, (kind, style) in enumerate(styles(table.kinds))
+    )
+    return f"(VALUES {named}) AS v(n, kind, style)"
+
+
+def _look_up(table: Expected, store: BulkLookup, advance: Callable[[int], None]) -> None:
+    """Two batches are looked up while a third is made."""
+    with table.work.connection.cursor() as reader, ThreadPoolExecutor(_IN_FLIGHT, "weigh") as threads:
+        for chunk in table.chunks():
+            step = f"weighed {table.table} {chunk.number}"
+            if table.work.did(step):
+                continue
+            with table.work.step(step) as connection:
+                for batch, sizes in _sizes(table, chunk, store, reader, threads):
+                    _keep(connection, table, batch, sizes)
+                    advance(batch.num_rows)
+
+
+def _sizes(
+    table: Expected, chunk: Chunk, store: BulkLookup, reader: duckdb.DuckDBPyConnection, threads: ThreadPoolExecutor
+) -> Iterator[tuple[RecordBatch, list[int]]]:
+    pending: deque[tuple[RecordBatch, Future[list[tuple[int, int]]]]] = deque()
+
+    def answered() -> tuple[RecordBatch, list[int]]:
+        batch, answer = pending.popleft()
+        return batch, [size for _, size in answer.result()]  # of all of them, in their order
+
+    sql = f"SELECT n, id, concat(key, chr(0)) AS key, {TELL}::BIGINT AS tell FROM ({table.files(chunk.rows)})"
+    for batch in RecordBatchReader.from_arrow(reader.sql(sql)):
+        keys = arrow_buffers.strings(batch["key"])
+        pending.append((batch, threads.submit(store.differing, *keys, arrow_buffers.integers(batch["tell"]))))
+        if len(pending) > _IN_FLIGHT:
+            yield answered()
+    while pending:
+        yield answered()
+
+
+def _keep(connection: duckdb.DuckDBPyConnection, table: Expected, batch: RecordBatch, sizes: list[int]) -> None:
+    found = Table.from_pydict({"n": batch["n"], "id": batch["id"], "size": Array(sizes, type=DataType.int64())})
+    connection.execute(
+        f"INSERT INTO weighed SELECT v.kind, f.id, v.style, f.size FROM found f JOIN {_names(table)} USING (n)"
+    )
+    del found

@@ -1,0 +1,5 @@
+-- It follows somebody here.
+-- needs follows: account_id, target_account_id, created_at; accounts: id, domain
+SELECT t.account_id AS id, t.created_at AS at
+FROM follows t JOIN accounts a ON a.id = t.target_account_id
+WHERE a.domain IS NULL

@@ -1,0 +1,5 @@
+-- Somebody here was notified of it, by a mention.
+-- needs mentions: id, status_id; notifications: activity_id, activity_type, created_at
+SELECT t.status_id AS id, n.created_at AS at
+FROM notifications n JOIN mentions t ON t.id = n.activity_id
+WHERE n.activity_type = 'Mention' AND t.status_id IS NOT NULL
