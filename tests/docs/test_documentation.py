@@ -22,6 +22,7 @@ from mastomend.cli.history import document as history_document
 from mastomend.cli.history import lost_document, undo_document
 from mastomend.cli.manual import page as manual_page
 from mastomend.cli.orphans import document as orphans_document
+from mastomend.cli.prune import document as prune_document
 from mastomend.cli.repair import document as repair_document
 from mastomend.cli.show import document as show_document
 from mastomend.cli.usage import document as usage_document
@@ -30,10 +31,13 @@ from mastomend.commands.cleanup import CleanupReport
 from mastomend.commands.costs import Cost
 from mastomend.commands.history import PastRun
 from mastomend.commands.orphans_report import OrphansReport
+from mastomend.commands.prune_report import PruneReport
 from mastomend.commands.repair_report import RepairReport
 from mastomend.commands.show import Shown
 from mastomend.commands.undo import UndoReport
 from mastomend.commands.usage_report import Disk, Growth, UsageReport
+from mastomend.inventory.evictions import Group, Kept, Sum
+from mastomend.inventory.keeping import Policy, default_terms
 from mastomend.inventory.strays import Sighted
 from mastomend.inventory.usage import Amount, Counted
 from mastomend.mastodon.versions import Version
@@ -80,12 +84,17 @@ def test_every_setting_is_documented() -> None:
     names = {"memory", "settle_seconds", "statement_timeout_seconds", "max_missing"} | {
         f"politeness.{f.name}" for f in fields(Politeness)
     }
-    names |= {f"deferred.{f.name}" for f in fields(Deferral)}
+    names |= {f"deferred.{f.name}" for f in fields(Deferral)} | {"prune"}
     assert set(re.findall(r"^\| `([a-z_.]+)`", reference, re.MULTILINE)) == names
     for f in fields(Politeness):
         assert f"| `politeness.{f.name}` | {f.default} |" in reference
     for f in fields(Deferral):
         assert f"| `deferred.{f.name}` | {f.default} |" in reference
+
+
+def test_every_relationship_is_documented() -> None:
+    section = text("docs/reference/commands.md").split("\n**Relationships.** ")[1].split("\n## ")[0]
+    assert set(default_terms()) <= set(re.findall(r"`([a-z_]+)`", section))
 
 
 def section(name: str) -> str:
@@ -112,6 +121,9 @@ def test_every_json_field_is_documented() -> None:
     counted.difference = {"derived": 0, "missing": 0, "other_sizes": 0}
     counted.growth, counted.disk = Growth(now, 1.0), Disk(1, 1, None)
     usage = usage_document(counted)
+    judged = PruneReport("r", True, "s", Policy(), ("headers",), {"headers": (Sum(), Sum(), Sum())})
+    judged.ages, judged.groups = [Kept(1, Sum(), Sum())], [Group("headers", "stranger", 1, 2, Sum(), Sum())]
+    pruned = prune_document(judged)
     documents = {
         "check": [
             check,
@@ -147,6 +159,7 @@ def test_every_json_field_is_documented() -> None:
                 "orphan"
             ],
         ],
+        "prune": [pruned, pruned["cached"], pruned["by_kind"]["headers"], pruned["ages"][0], pruned["groups"][0]],
         "cleanup": [
             cleanup_document(CleanupReport("c", True)),
             cleanup_document(CleanupReport("c", True))["quarantine"],

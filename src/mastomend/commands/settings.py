@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -30,7 +31,7 @@ def default_budget() -> int:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All of `mastomend.toml`. `memory_bytes` is the budget of a scan; `settle_s` is how long a
-    candidate rests, `statement_timeout_s` how long one statement of PostgreSQL may take.
+    candidate rests, `statement_timeout_s` how long one statement of PostgreSQL may take; `prune` is that table as it stands.
     """
 
     memory_bytes: int = field(default_factory=default_budget)
@@ -39,6 +40,7 @@ class Settings:
     max_missing_percent: float = 25.0
     politeness: Politeness = field(default_factory=Politeness)
     deferral: Deferral = field(default_factory=Deferral)
+    prune: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load(path: Path) -> Settings:
@@ -66,6 +68,8 @@ def load(path: Path) -> Settings:
                 settings = replace(settings, max_missing_percent=parse_percent(value, f"{path}: max_missing"))
             case "politeness" if isinstance(value, dict):
                 settings = replace(settings, politeness=_numbers(Politeness(), value, f"{path}: politeness"))
+            case "prune" if isinstance(value, dict):
+                settings = replace(settings, prune=value)  # its names: commands.policy
             case "deferred" if isinstance(value, dict):
                 settings = replace(settings, deferral=_numbers(Deferral(), value, f"{path}: deferred"))
             case _:

@@ -24,12 +24,12 @@ _COMBINED = r'\[([^\]]+)\] "[A-Z]+ ([^ "]+)[^"]*" ([0-9]{3})'
 
 
 def read(work: Workspace, files: Sequence[Path]) -> int:
-    """The relation `looked` (unit, id, at: seconds since 1970), the last look at each; how many lines told of one.
+    """The relation `looked` (unit, id, since: seconds since 1970), the last look at each; how many lines told of one.
 
     Raises:
         ConfigurationError: a log cannot be read, or none of its lines is one of a web server's.
     """
-    work.connection.execute("CREATE TABLE IF NOT EXISTS looked (unit VARCHAR, id BIGINT, at BIGINT)")
+    work.connection.execute("CREATE TABLE IF NOT EXISTS looked (unit VARCHAR, id BIGINT, since BIGINT)")
     return sum(_read(work, file) for file in files)
 
 
@@ -41,7 +41,7 @@ def _read(work: Workspace, file: Path) -> int:
     try:
         with work.step(step) as connection:
             connection.execute(f"CREATE OR REPLACE TEMP TABLE lines AS {_lines_sql()}", [str(file)])
-            ((lines, understood),) = connection.execute("SELECT count(*), count(at) FROM lines").fetchall()
+            ((lines, understood),) = connection.execute("SELECT count(*), count(moment) FROM lines").fetchall()
             if lines and not understood:
                 raise ConfigurationError(
                     f"{file} is no access log: none of its {lines:,} lines is one of nginx's, Apache's or Caddy's.",
@@ -50,13 +50,14 @@ def _read(work: Workspace, file: Path) -> int:
             connection.execute(
                 f"""
                 INSERT INTO looked
-                SELECT u.unit, TRY_CAST(replace(f.digits, '/', '') AS BIGINT) AS record, max(f.at) FROM (
+                SELECT u.unit, TRY_CAST(replace(f.digits, '/', '') AS BIGINT) AS record, max(f.moment) FROM (
                     SELECT regexp_extract(path, {quote(_FILE)}, 1) AS kind, regexp_extract(path, {quote(_FILE)}, 2) AS digits,
-                        at FROM lines WHERE status < 400 AND at IS NOT NULL
+                        moment FROM lines WHERE status < 400 AND moment IS NOT NULL
                 ) f JOIN (VALUES {kinds}) AS u(kind, unit) USING (kind) GROUP BY ALL HAVING record IS NOT NULL
                 UNION ALL
-                SELECT 'attachments', TRY_CAST(regexp_extract(path, {quote(_PROXY)}, 1) AS BIGINT) AS record, max(at) FROM lines
-                WHERE status < 400 AND at IS NOT NULL AND contains(path, '/media_proxy/') GROUP BY ALL HAVING record IS NOT NULL
+                SELECT 'attachments', TRY_CAST(regexp_extract(path, {quote(_PROXY)}, 1) AS BIGINT) AS record, max(moment)
+                FROM lines WHERE status < 400 AND moment IS NOT NULL AND contains(path, '/media_proxy/')
+                GROUP BY ALL HAVING record IS NOT NULL
                 """
             )
             ((told,),) = connection.execute("SELECT count(*) FROM looked").fetchall()
@@ -69,11 +70,11 @@ def _read(work: Workspace, file: Path) -> int:
 
 
 def _lines_sql() -> str:
-    """Each line as `path, status, at`; what is understood neither way has no `at`."""
+    """Each line as `path, status, moment`; what is understood neither way has no `moment`."""
     return f"""
         WITH raw AS (
             SELECT line, starts_with(line, '{{') AS is_json,
-                regexp_extract(line, {quote(_COMBINED)}, ['at', 'path', 'status']) AS c
+                regexp_extract(line, {quote(_COMBINED)}, ['stamp', 'path', 'status']) AS c
             FROM read_csv(?, columns = {{'line': 'VARCHAR'}}, delim = '\\x01', quote = '', escape = '', header = false,
                 auto_detect = false, strict_mode = false, ignore_errors = true, max_line_size = 1048576)
         )
@@ -81,6 +82,6 @@ def _lines_sql() -> str:
             TRY_CAST(CASE WHEN is_json THEN regexp_extract(line, '"status":([0-9]+)', 1) ELSE c.status END AS INTEGER)
                 AS status,
             CASE WHEN is_json THEN TRY_CAST(TRY_CAST(regexp_extract(line, '"ts":([0-9.]+)', 1) AS DOUBLE) AS BIGINT)
-                ELSE epoch(try_strptime(c.at, '%d/%b/%Y:%H:%M:%S %z'))::BIGINT END AS at
+                ELSE epoch(try_strptime(c.stamp, '%d/%b/%Y:%H:%M:%S %z'))::BIGINT END AS moment
         FROM raw
     """

@@ -34,9 +34,9 @@ TIED: Mapping[str, Of] = {
 
 
 def read_ties(work: Workspace, database: MastodonDatabase, units: Sequence[str]) -> None:
-    """The relation `ties` (of, relationship, id, at): all there are, of what those units are tied by."""
+    """The relation `ties` (tied, relationship, id, since): all there are, of what those units are tied by."""
     work.connection.execute(
-        "CREATE TABLE IF NOT EXISTS ties (tied VARCHAR, relationship VARCHAR, id BIGINT, at BIGINT)"
+        "CREATE TABLE IF NOT EXISTS ties (tied VARCHAR, relationship VARCHAR, id BIGINT, since BIGINT)"
     )
     wanted = {TIED[unit] for unit in units} | ({Of.POST, Of.ACCOUNT} if _needs_posts(units) else set())
     for of in sorted(wanted, key=lambda one: one.value):
@@ -48,15 +48,15 @@ def read_ties(work: Workspace, database: MastodonDatabase, units: Sequence[str])
             with work.step(step) as connection:
                 for batch in batches:
                     connection.execute(
-                        "INSERT INTO ties SELECT ?, ?, id, at FROM batch", [of.value, place.relationship]
+                        "INSERT INTO ties SELECT ?, ?, id, since FROM batch", [of.value, place.relationship]
                     )
                     del batch
+    work.connection.execute("CREATE TABLE IF NOT EXISTS card_posts (card BIGINT, post BIGINT)")
     if "preview_cards" in units and not work.did("card posts"):
         sql = "SELECT preview_card_id::int8 AS card, status_id::int8 AS post FROM preview_cards_statuses"
         database.require({"preview_cards_statuses": {"preview_card_id", "status_id"}})
         batches = list(database.rows(sql))
         with work.step("card posts") as connection:
-            connection.execute("CREATE OR REPLACE TABLE card_posts (card BIGINT, post BIGINT)")
             for batch in batches:
                 connection.execute("INSERT INTO card_posts SELECT card, post FROM batch")
                 del batch
@@ -88,7 +88,7 @@ def join(work: Workspace, tables: Sequence[Expected], units: Sequence[str], now:
     ]
     kinds = ", ".join(f"({quote(kind.name)}, {quote(unit)})" for unit in units for kind in UNITS[unit])
     rows = " UNION ALL ".join(sources) or _NOTHING
-    looked = "SELECT unit, id, max(at) AS at FROM looked GROUP BY ALL"
+    looked = "SELECT unit, id, max(since) AS since FROM looked GROUP BY ALL"
     work.connection.execute(
         f"""
         CREATE OR REPLACE TABLE cached AS
@@ -97,8 +97,8 @@ def join(work: Workspace, tables: Sequence[Expected], units: Sequence[str], now:
                 count(*) FILTER (w.size < 0) AS missing
             FROM weighed w JOIN (VALUES {kinds}) AS u(kind, unit) USING (kind) GROUP BY ALL
         )
-        SELECT r.unit, r.id, s.files, s.bytes, s.missing, l.at AS looked,
-            least({now}, greatest(coalesce(r.used, {now}), coalesce(l.at, 0))) AS used,
+        SELECT r.unit, r.id, s.files, s.bytes, s.missing, l.since AS looked,
+            least({now}, greatest(coalesce(r.used, {now}), coalesce(l.since, 0))) AS used,
             lower(r.domain) AS domain, r.account, r.post, r.fetchable
         FROM ({rows}) r JOIN sizes s USING (unit, id) LEFT JOIN ({looked}) l USING (unit, id)
         """

@@ -22,7 +22,7 @@ FOREVER = 2**62
 #: reach, its account is suspended (Mastodon removes that itself).
 NO_ADDRESS, UNREACHABLE, SUSPENDED = "no_address", "unreachable", "suspended"
 #: Terms of relationships that do not keep for ever, in days.
-_TERMS = {"thread": 365, "followed_tag": 90, "notified": 365}
+_TERMS = {"thread": 365, "followed_tag": 90, "noticed": 365}
 #: Those that are about the post's author, too.
 FOLLOWED = "followed"
 
@@ -30,7 +30,7 @@ FOLLOWED = "followed"
 def default_terms() -> dict[str, int]:
     """How long each relationship keeps, in seconds, from the tie or the last use, whichever is later."""
     names = (*relationships(), UNREACHABLE)
-    return {name: _TERMS[name] * DAY if name in _TERMS else FOREVER for name in names}
+    return {name: _TERMS[name] * DAY if name in _TERMS else FOREVER for name in names if name != SUSPENDED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Policy:
 
     def keeps_until(self, relationship: str, at: int | None, used: int) -> int:
         """Until when that tie keeps what was used then; seconds since 1970."""
-        term = self.keep[relationship]
+        term = FOREVER if relationship == SUSPENDED else self.keep[relationship]
         return FOREVER if term >= FOREVER else max(used, at or 0) + term
 
 
@@ -66,15 +66,16 @@ def judge(work: Workspace, policy: Policy, now: int) -> None:
     """
     connection = work.connection
     connection.execute("CREATE OR REPLACE TABLE terms (relationship VARCHAR, term BIGINT)")
-    connection.executemany("INSERT INTO terms VALUES (?, ?)", [list(one) for one in policy.keep.items()])
+    terms = {**policy.keep, SUSPENDED: FOREVER}
+    connection.executemany("INSERT INTO terms VALUES (?, ?)", [list(one) for one in terms.items()])
     connection.execute(f"CREATE OR REPLACE TABLE valued AS {_valued_sql(policy, now)}")
     _decide(work, policy, now)
 
 
 def _tied_sql() -> str:
-    """Each unit's ties: `unit, id, relationship, at`."""
+    """Each unit's ties: `unit, id, relationship, since`."""
     ways = [
-        f"SELECT c.unit, c.id, t.relationship, t.at FROM ties t JOIN cached c ON c.{column} = t.id "
+        f"SELECT c.unit, c.id, t.relationship, t.since FROM ties t JOIN cached c ON c.{column} = t.id "
         f"WHERE t.tied = {quote(of.value)} AND c.unit IN ({', '.join(map(quote, units))})"
         for of, column, units in (
             (Of.POST, "post", ["attachments"]),
@@ -84,7 +85,7 @@ def _tied_sql() -> str:
         )
     ]
     ways.append(
-        f"SELECT c.unit, c.id, t.relationship, t.at FROM ties t JOIN cached c ON c.account = t.id "
+        f"SELECT c.unit, c.id, t.relationship, t.since FROM ties t JOIN cached c ON c.account = t.id "
         f"WHERE t.tied = {quote(Of.ACCOUNT.value)} AND c.unit = 'attachments' AND t.relationship = {quote(SUSPENDED)}"
     )
     return " UNION ALL ".join(ways)
@@ -92,15 +93,17 @@ def _tied_sql() -> str:
 
 def _card_ties() -> str:
     return (
-        "SELECT 'preview_cards' AS unit, p.card AS id, t.relationship, t.at FROM ties t JOIN card_posts p ON p.post = t.id "
+        "SELECT 'preview_cards' AS unit, p.card AS id, t.relationship, t.since FROM ties t JOIN card_posts p ON p.post = t.id "
         f"WHERE t.tied = {quote(Of.POST.value)}"
     )
 
 
 def _valued_sql(policy: Policy, now: int) -> str:
-    until = f"CASE WHEN m.term >= {FOREVER} THEN {FOREVER} ELSE greatest(c.used, coalesce(t.at, 0)) + m.term END"
+    until = f"CASE WHEN m.term >= {FOREVER} THEN {FOREVER} ELSE greatest(c.used, coalesce(t.since, 0)) + m.term END"
     return f"""
-        WITH tied AS (SELECT unit, id, relationship, max(at) AS at FROM ({_tied_sql()} UNION ALL {_card_ties()}) GROUP BY ALL),
+        WITH tied AS (
+            SELECT unit, id, relationship, max(since) AS since FROM ({_tied_sql()} UNION ALL {_card_ties()}) GROUP BY ALL
+        ),
         bound AS (
             SELECT t.unit, t.id, max({until}) AS until, arg_max(t.relationship, ({until}, t.relationship)) AS relationship
             FROM tied t JOIN cached c USING (unit, id) JOIN terms m USING (relationship) GROUP BY ALL
@@ -141,6 +144,7 @@ SCORE: Mapping[str, tuple[int, str]] = {
     "relationship": (30, "somebody here touched it once (30), or follows whoever made it (15)"),
     "last use": (40, "40 today, half of that with each 30 days"),
     "last view": (10, "the access log has seen it"),
+    "return": (15, "15 for what does not come back when somebody looks: all but attachments"),
     "size": (10, "10 for the smallest; the more room it takes, the fewer"),
     "origin": (10, "10 for the smallest servers, which would have to send it again; 5 at a hundred cached files"),
 }
@@ -151,6 +155,7 @@ def _score_sql(now: int) -> str:
         "round(CASE WHEN was_tied THEN 30 WHEN follows THEN 15 ELSE 0 END"
         f" + 40 * pow(0.5, ({now} - used) / {30.0 * DAY})"
         " + CASE WHEN looked IS NOT NULL THEN 10 ELSE 0 END"
+        " + CASE WHEN unit <> 'attachments' THEN 15 ELSE 0 END"
         " + 10 - least(10, log2(1 + bytes / 65536.0))"
         " + 10 / (1 + coalesce(of_server, 0) / 100.0))"
     )

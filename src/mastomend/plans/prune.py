@@ -1,4 +1,4 @@
-"""How a cached record is let go: its row names no file any more, exactly as when Mastodon clears it, then its files go for good.
+"""How a cached record is let go: its row names no file any more, just as when Mastodon clears it, then its files go for good.
 
 The row first: whoever looks meanwhile makes Mastodon fetch the file again, and never gets a broken one. Pure.
 """
@@ -42,7 +42,7 @@ def spare(subject: RowOf, verdict: Verdict) -> Plan:
 
 
 def untouchable(*, is_local: bool, in_flight: bool, suspended: bool, used: int | None, planned: int) -> Verdict | None:
-    """Why a record that was to go stays, as it is now; None if it goes. `planned` is when it was used as far as was known then."""
+    """Why a record that was to go stays, as it is now; None if it goes. `planned` is when it was used, as known then."""
     if is_local:
         return Refused(Reason.LOCAL, "it belongs to one of this server's own users")
     if in_flight:

@@ -65,9 +65,9 @@ def _place(of: Of, stem: str, text: str) -> Place:
 
 
 def all_sql(place: Place) -> str:
-    """Everything tied there, each once: `id`, and `at` in seconds since 1970."""
+    """Everything tied there, each once: `id`, and `since` in seconds since 1970."""
     return (
-        "SELECT id::int8 AS id, max(extract(epoch FROM at))::int8 AS at "
+        "SELECT id::int8 AS id, max(extract(epoch FROM at))::int8 AS since "
         f"FROM ({place.sql}) tied WHERE id IS NOT NULL GROUP BY 1"
     )
 
