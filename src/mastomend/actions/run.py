@@ -24,6 +24,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from mastomend.actions.actions import Delete
 from mastomend.actions.journal import Journal, JournaledRun, Kept
 from mastomend.actions.owners import alone, owned
 from mastomend.actions.perform import perform
@@ -227,12 +228,11 @@ class Run:
         if not going:
             return
         journal.plan(self.id, [(one.number, one.plan) for one in going])
-        for position in range(max(len(one.plan.actions) for one in going)):
-            at_it = [one for one in going if one.error is None and position < len(one.plan.actions)]
-            answers = perform(world, [one.plan.actions[position] for one in at_it], self._ground.clock())
-            for one, answer in zip(at_it, answers, strict=True):
+        while stage := [(one, position) for one in going for position in one.stage()]:
+            actions = [one.plan.actions[position] for one, position in stage]
+            for (one, position), answer in zip(stage, perform(world, actions, self._ground.clock()), strict=True):
                 one.take(position, answer)
-            journal.done(self.id, [(one.number, position) for one in at_it if position in one.done])
+            journal.done(self.id, [(one.number, position) for one, position in stage if position in one.done])
         for one in going:
             if one.error is not None:
                 try:
@@ -253,6 +253,19 @@ class _Going:
     left: list[str] = field(default_factory=list)
     error: Exception | None = None
     first: Exception | None = None
+    begun: int = 0
+
+    def stage(self) -> range:
+        """The positions of what is done next: one action, or all files that are deleted one after another."""
+        if self.error is not None or self.begun == len(self.plan.actions):
+            return range(0)
+        start, actions = self.begun, self.plan.actions
+        self.begun += 1
+        while (
+            isinstance(actions[start], Delete) and self.begun < len(actions) and isinstance(actions[self.begun], Delete)
+        ):
+            self.begun += 1
+        return range(start, self.begun)
 
     def take(self, position: int, answer: Exception | None) -> None:
         """What came of the action at that position."""

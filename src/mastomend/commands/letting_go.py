@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, islice
@@ -43,7 +44,19 @@ class Letting:
     now: Callable[[], datetime]
     forgets: bool
 
-    def plans(self, some: Sequence[Eviction]) -> list[Plan]:
+    def ahead(self, each: Iterable[Sequence[Eviction]]) -> Iterator[list[Plan]]:
+        """The plans of each batch; those of the next one are made while it is carried out."""
+        with ThreadPoolExecutor(1, thread_name_prefix="plans") as thread:
+            waiting: Future[list[Plan]] | None = None
+            for some in each:
+                following = thread.submit(self._plans, some)
+                if waiting is not None:
+                    yield waiting.result()
+                waiting = following
+            if waiting is not None:
+                yield waiting.result()
+
+    def _plans(self, some: Sequence[Eviction]) -> list[Plan]:
         """One for each record that still names a file."""
         unit, database = some[0].unit, self.parts.database
         kinds = [kind for kind in UNITS[unit] if kind.column("file_name") in database.columns(kind.table)]

@@ -168,8 +168,8 @@ def _apply(
         caches_answer = parts.caches.reachable()
         progress.start("prune", report.goes.records)
         fresh = Letting(parts, report.policy, instance.key_prefix, clocks[1], forgets=caches_answer)
-        for some in batches(report.report):
-            for _ in current.execute(fresh.plans(some)):
+        for plans in fresh.ahead(batches(report.report)):
+            for _ in current.execute(plans):
                 progress.advance(1)
         for done in journal.outcomes(current.id):
             report.count(done)

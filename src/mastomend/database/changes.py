@@ -92,8 +92,9 @@ class GuardedRows:
         with self._pool.connection() as connection:
             if len(parameters) == 1:
                 return [connection.execute(statement, parameters[0]).rowcount]
+            text = statement.as_bytes(connection)  # else it would be put together for each of them
             with connection.transaction(), connection.pipeline():
-                cursors = [connection.execute(statement, values) for values in parameters]
+                cursors = [connection.execute(text, values) for values in parameters]
             return [cursor.rowcount for cursor in cursors]
 
     def read(self, table: str, ids: Sequence[int], columns: Sequence[str]) -> dict[int, dict[str, str | None]]:

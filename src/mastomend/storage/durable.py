@@ -61,14 +61,15 @@ class DurableFolders:
 
     def remove_empty(self, folder: Path) -> None:
         """As Mastodon does after a deletion: upwards until a directory is not empty."""
-        while folder != self._root:
+        path, root = str(folder), str(self._root)
+        while path != root:
             try:
-                folder.rmdir()
+                os.rmdir(path)  # noqa: PTH106 - for hundreds of thousands of them a path as text
             except FileNotFoundError:
                 pass
             except OSError:
                 return
-            folder = folder.parent
+            path = os.path.dirname(path)  # noqa: PTH120
 
 
 def write_beside(path: Path, write: Callable[[int], None], mode: int | None) -> None:

@@ -19,6 +19,7 @@ from arro3.core import RecordBatch
 from mastomend.errors import ObjectError, StorageError, UnreadableError, UnwritableError
 from mastomend.mastodon.keys import Key
 from mastomend.storage import in_the_way
+from mastomend.storage.deleting import Deleters
 from mastomend.storage.durable import DurableFolders, look_like, pour, temporary, write_beside
 from mastomend.storage.lookup import LookupPool
 from mastomend.storage.ports import MISSING, UNREADABLE, Requests
@@ -59,6 +60,7 @@ class FilesystemStore:
         self._file_mode = 0o666 & ~umask
         self._folders = DurableFolders(self.root)
         self._io_errors = 0
+        self._deleters = Deleters()
 
     def probe(self) -> bool:
         try:
@@ -81,6 +83,7 @@ class FilesystemStore:
 
     def close(self) -> None:
         self._pool.close()
+        self._deleters.close()
 
     def sizes(self, keys: Sequence[str]) -> Sequence[int]:
         return [self._size(key) for key in keys]
@@ -242,10 +245,11 @@ class FilesystemStore:
             self._unlink(source)
 
     def delete(self, keys: Sequence[Key]) -> Sequence[ObjectError | None]:
-        answers = [self._attempt(self._unlink, key) for key in keys]
-        for folder in self._folders_of(key for key, answer in zip(keys, answers, strict=True) if answer is None):
-            self._folders.remove_empty(folder)
-        return answers
+        return self._deleters.each(lambda key: self._attempt(self._remove, key), keys)
+
+    def _remove(self, key: Key) -> None:
+        self._unlink(key)
+        self._folders.remove_empty(self._path(key).parent)
 
     def _unlink(self, key: Key) -> None:
         path = self._path(key)
@@ -327,8 +331,7 @@ class FilesystemStore:
                     f"The disk of {self.root} answers with errors, the last time at {what}.", hint="See `dmesg`."
                 )
         way = self.in_the_way(str(what)) if isinstance(what, str) else ""
-        is_barred = error.errno in (errno.EACCES, errno.EPERM)
-        made = UnwritableError if is_barred else ObjectError
+        made = UnwritableError if error.errno in (errno.EACCES, errno.EPERM) else ObjectError
         return made(f"{what}: {error.strerror}{f' ({way})' if way else ''}.")
 
 
