@@ -18,6 +18,7 @@ from mastomend.actions.ledger import Entry
 from mastomend.cli.app import app
 from mastomend.cli.check import document as check_document
 from mastomend.cli.cleanup import document as cleanup_document
+from mastomend.cli.guard import document as guard_document
 from mastomend.cli.history import document as history_document
 from mastomend.cli.history import lost_document, undo_document
 from mastomend.cli.manual import page as manual_page
@@ -29,6 +30,7 @@ from mastomend.cli.usage import document as usage_document
 from mastomend.commands.check_report import CheckReport, KindReport
 from mastomend.commands.cleanup import CleanupReport
 from mastomend.commands.costs import Cost
+from mastomend.commands.guard_report import GuardReport
 from mastomend.commands.history import PastRun
 from mastomend.commands.orphans_report import OrphansReport
 from mastomend.commands.prune_report import PruneReport
@@ -84,7 +86,7 @@ def test_every_setting_is_documented() -> None:
     names = {"memory", "settle_seconds", "statement_timeout_seconds", "max_missing"} | {
         f"politeness.{f.name}" for f in fields(Politeness)
     }
-    names |= {f"deferred.{f.name}" for f in fields(Deferral)} | {"prune"}
+    names |= {f"deferred.{f.name}" for f in fields(Deferral)} | {"prune", "guard.disk", "guard.bill", "guard.warn_days"}
     assert set(re.findall(r"^\| `([a-z_.]+)`", reference, re.MULTILINE)) == names
     for f in fields(Politeness):
         assert f"| `politeness.{f.name}` | {f.default} |" in reference
@@ -124,6 +126,7 @@ def test_every_json_field_is_documented() -> None:
     judged = PruneReport("r", True, "s", Policy(), ("headers",), {"headers": (Sum(), Sum(), Sum())})
     judged.ages, judged.groups = [Kept(1, Sum(), Sum())], [Group("headers", "stranger", 1, 2, Sum(), Sum())]
     pruned = prune_document(judged)
+    guarded = guard_document(GuardReport(True, 1, 1))
     documents = {
         "check": [
             check,
@@ -160,6 +163,7 @@ def test_every_json_field_is_documented() -> None:
             ],
         ],
         "prune": [pruned, pruned["cached"], pruned["by_kind"]["headers"], pruned["ages"][0], pruned["groups"][0]],
+        "guard": [guarded, guarded["disk"]],
         "cleanup": [
             cleanup_document(CleanupReport("c", True)),
             cleanup_document(CleanupReport("c", True))["quarantine"],

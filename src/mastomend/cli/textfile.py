@@ -20,6 +20,7 @@ from mastomend.state_files import replace_text
 
 if TYPE_CHECKING:
     from mastomend.commands.check_report import CheckReport
+    from mastomend.commands.guard_report import GuardReport
     from mastomend.commands.repair_report import RepairReport
 
 Textfile = Annotated[
@@ -83,6 +84,27 @@ def of_repair(folder: Path, domain: str, report: RepairReport) -> None:
         _metric("repair_bytes", "bytes written", {(): report.bytes}),
     ]
     _write(folder / "mastomend_repair.prom", domain, numbers)
+
+
+def of_guard(folder: Path, domain: str, report: GuardReport) -> None:
+    """The numbers of a guard, as `mastomend_guard.prom`."""
+    pruned = report.pruned
+    went = 0 if pruned is None or not report.applied else pruned.evicted.bytes
+    numbers = [
+        _metric("guard_timestamp_seconds", "when the last guard ended", {(): time.time()}),
+        _metric("guard_marks_passed", "marks of disk and bill that were passed", {(): len(report.passed)}),
+        _metric("guard_warnings", "what a person should do something about", {(): len(report.warnings)}),
+        _metric("guard_freed_bytes", "what was let go", {(): went}),
+        _metric("guard_over_bytes", "what a budget is still exceeded by", {(): pruned.over if pruned else 0}),
+    ]
+    if report.total is not None and report.free is not None:
+        numbers.append(_metric("guard_disk_free_bytes", "free on the disk of the media", {(): report.free}))
+        numbers.append(_metric("guard_disk_bytes", "of that size", {(): report.total}))
+    if report.bytes_per_day is not None:
+        numbers.append(_metric("guard_growth_bytes_per_day", "what the disk fills by", {(): report.bytes_per_day}))
+    if report.usd_month is not None:
+        numbers.append(_metric("guard_usd_month", "what a month costs", {(): report.usd_month}))
+    _write(folder / "mastomend_guard.prom", domain, numbers)
 
 
 _Labels = tuple[tuple[str, str], ...]

@@ -63,7 +63,7 @@ def wishes(table: Mapping[str, Any], where: str) -> Wishes:
     return made
 
 
-def with_options(made: Wishes, given: Iterable[tuple[str, str]]) -> Wishes:
+def with_given(made: Wishes, given: Iterable[tuple[str, str]]) -> Wishes:
     """The same with options (name without dashes, value), which win.
 
     Raises:
@@ -71,6 +71,12 @@ def with_options(made: Wishes, given: Iterable[tuple[str, str]]) -> Wishes:
     """
     for name, value in given:
         made = _set(made, name.replace("-", "_"), value, f"--{name}")
+    return made
+
+
+def with_options(made: Wishes, given: Iterable[tuple[str, str]]) -> Wishes:
+    """As `with_given`; where nothing says what may go, the usual (`DEFAULT_AGE`)."""
+    made = with_given(made, given)
     if made.says_nothing:
         made = replace(made, policy=replace(made.policy, ages={"attachments": DEFAULT_AGE}))
     return made

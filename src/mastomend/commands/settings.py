@@ -30,8 +30,8 @@ def default_budget() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All of `mastomend.toml`. `memory_bytes` is the budget of a scan; `settle_s` is how long a
-    candidate rests, `statement_timeout_s` how long one statement of PostgreSQL may take; `prune` is that table as it stands.
+    """All of `mastomend.toml`. `memory_bytes` is the budget of a scan; `settle_s` is how long a candidate rests,
+    `statement_timeout_s` how long one statement of PostgreSQL may take; `prune` and `guard` are those tables as they stand.
     """
 
     memory_bytes: int = field(default_factory=default_budget)
@@ -41,6 +41,7 @@ class Settings:
     politeness: Politeness = field(default_factory=Politeness)
     deferral: Deferral = field(default_factory=Deferral)
     prune: Mapping[str, Any] = field(default_factory=dict)
+    guard: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load(path: Path) -> Settings:
@@ -70,6 +71,8 @@ def load(path: Path) -> Settings:
                 settings = replace(settings, politeness=_numbers(Politeness(), value, f"{path}: politeness"))
             case "prune" if isinstance(value, dict):
                 settings = replace(settings, prune=value)  # its names: commands.policy
+            case "guard" if isinstance(value, dict):
+                settings = replace(settings, guard=value)  # its names: commands.guard_report
             case "deferred" if isinstance(value, dict):
                 settings = replace(settings, deferral=_numbers(Deferral(), value, f"{path}: deferred"))
             case _:

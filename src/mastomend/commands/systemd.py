@@ -54,6 +54,14 @@ JOBS = (
         "# 1 says that something is still broken, which is nothing systemd should worry about; 4 is a safety stop\n"
         "SuccessExitStatus=1",
     ),
+    Job(
+        "mastomend-guard",
+        "is there room, and what may go?",
+        "guard --apply -q",
+        "*-*-* 05:23",
+        "every night",
+        "# 1 says that a person should do something: the unit fails, and OnFailure= of your own can say so",
+    ),
 )
 
 

@@ -1,0 +1,39 @@
+"""What a person reads of the bounds a storage is kept in."""
+
+from __future__ import annotations
+
+from mastomend.cli.output import count, escape, result, size
+from mastomend.commands.guard_report import GuardReport
+from mastomend.plans.prices import dollars
+
+
+def show(report: GuardReport, apply: str, preview: str) -> None:
+    """How full it is, what was passed, what went or would go, and what a person should do."""
+    if report.total is not None and report.free is not None and report.used_percent is not None:
+        result.print(
+            f"The disk is [bold]{report.used_percent:.0f} %[/] full: {size(report.free)} of {size(report.total)} are free."
+        )
+        if report.bytes_per_day is not None:
+            grows = report.bytes_per_day > 0
+            a_day = size(round(abs(report.bytes_per_day)))
+            when = f": full on {report.full_on}" if report.full_on else ""
+            result.print(f"It {'fills' if grows else 'empties'} by {a_day} a day{when}.")
+        else:
+            result.print("How fast it fills can be said from tomorrow on.")
+    if report.usd_month is not None:
+        result.print(f"A month costs {dollars(report.usd_month)}.")
+    for mark in report.passed:
+        result.print(f"[bold red]{escape(mark)}[/]")
+    for warning in report.warnings:
+        result.print(f"[yellow]![/] {escape(warning)}")
+    pruned = report.pruned
+    if pruned is None:
+        result.print("Nothing has to go.")
+    elif report.applied:
+        result.print(f"[bold]{count(pruned.evicted.records, 'record')} let go[/], {size(pruned.evicted.bytes)} freed.")
+    elif pruned.goes.records:
+        result.print(f"[bold]{count(pruned.goes.records, 'record')} would go[/], {size(pruned.goes.bytes)}.")
+        result.print(f"Which, and what stays: [command]{escape(preview)}[/]")
+        result.print(f"Nothing was changed. Next: [command]{escape(apply)}[/]")
+    else:
+        result.print("Nothing has to go: it fits.")

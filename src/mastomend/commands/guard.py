@@ -1,0 +1,173 @@
+"""`guard`: from a timer. Looks at the disk or the bill, and lets the least valuable go when a mark is passed; warns before.
+
+What it saw of the disk each time is kept in the state directory, so that the next time tells how fast it fills.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from mastomend.commands.costs import price
+from mastomend.commands.guard_report import MARGIN, GuardOptions, GuardReport
+from mastomend.commands.instance import Instance
+from mastomend.commands.policy import Wishes
+from mastomend.commands.prune import prune
+from mastomend.commands.prune_report import PruneOptions
+from mastomend.database.reader import MastodonDatabase
+from mastomend.database.retention import read_overdue, read_retention
+from mastomend.errors import StorageError
+from mastomend.inventory.keeping import FOREVER
+from mastomend.mastodon.retention import fights, looks_dead
+from mastomend.mastodon.storage_settings import FilesystemStorage
+from mastomend.plans.prices import dollars
+from mastomend.progress import Progress, Silent
+from mastomend.state_files import private_folder, replace_text
+
+_SEEN = "guard.json"
+#: Growth is told from so long a time on; looks older than the last are forgotten.
+_SOONEST, _OLDEST = timedelta(hours=20), timedelta(days=30)
+#: A count of what the bucket holds that is older tells of no bill.
+_COUNTED = timedelta(days=8)
+
+
+def guard(
+    instance: Instance,
+    options: GuardOptions,
+    progress: Progress = Silent(),
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> GuardReport:
+    """Look, warn, and with `apply` let go what has to.
+
+    Raises:
+        SafetyStop: what is missing looks like an unmounted disk, or another changing run is under way.
+        ConfigurationError, DatabaseError, StorageError: it cannot be looked at.
+    """
+    clock = time.monotonic()
+    report = GuardReport(options.apply)
+    wishes = options.wishes
+    if isinstance(instance.configuration.storage, FilesystemStorage):
+        keep_free = _look_at_disk(instance, options, report, now())
+        if keep_free is not None:
+            wishes = replace(wishes, keep_free=max(keep_free, wishes.keep_free or 0))
+    else:
+        wishes = _look_at_bill(instance, options, report, wishes, now())
+    _look_at_mastodon(instance, wishes, report)
+    if report.passed or options.wishes.policy.has_budget or options.wishes.keep_free is not None:
+        report.pruned = prune(
+            instance,
+            PruneOptions(
+                wishes.policy,
+                keep_free=wishes.keep_free,
+                access_logs=wishes.access_logs,
+                apply=options.apply,
+                list_concurrency=options.list_concurrency,
+            ),
+            progress,
+            now=now,
+        )
+        if report.pruned.over:
+            report.warnings.append(
+                f"{report.pruned.over:,} bytes too much stay: what is kept does not fit in. Shorten terms "
+                "(prune --keep WHAT=TERM), or make room otherwise."
+            )
+    report.duration_s = time.monotonic() - clock
+    return report
+
+
+def _look_at_disk(instance: Instance, options: GuardOptions, report: GuardReport, now: datetime) -> int | None:
+    """How much is to be free on it where it is fuller than its mark; None where it is not."""
+    storage = instance.configuration.storage
+    assert isinstance(storage, FilesystemStorage)
+    try:
+        found = shutil.disk_usage(storage.root)
+    except OSError as error:
+        raise StorageError(
+            f"The media directory {storage.root} cannot be looked at: {error.strerror}.", hint="Is the disk mounted?"
+        ) from None
+    report.total, report.free = found.total, found.free
+    _forecast(instance, report, found.total - found.free, now)
+    marks = options.marks
+    if report.full_on is not None and report.full_on <= (now + timedelta(days=marks.warn_days)).date():
+        report.warnings.append(f"If it goes on like that, the disk is full on {report.full_on}.")
+    used = report.used_percent
+    if used is None or used <= marks.disk_percent:
+        return None
+    report.passed.append(f"The disk is {used:.0f} % full; the mark is {marks.disk_percent:g} %.")
+    return round(found.total * (100 - max(marks.disk_percent - MARGIN, 0)) / 100)
+
+
+def _forecast(instance: Instance, report: GuardReport, used: int, now: datetime) -> None:
+    """From what earlier looks saw of the same disk; this one is added to them."""
+    path = instance.state / _SEEN
+    looks = [(at, bytes_) for at, bytes_ in _seen(path, str(instance.configuration.storage)) if now - at <= _OLDEST]
+    old = [look for look in looks if now - look[0] >= _SOONEST]
+    if old and report.free is not None:
+        at, then = min(old)
+        report.bytes_per_day = (used - then) / ((now - at) / timedelta(days=1))
+        if report.bytes_per_day > 0 and (days := report.free / report.bytes_per_day) < 3650:
+            report.full_on = (now + timedelta(days=days)).date()
+    private_folder(instance.state)
+    kept = [[at.isoformat(), bytes_] for at, bytes_ in [*looks, (now, used)]]
+    replace_text(path, json.dumps({"storage": str(instance.configuration.storage), "looks": kept}), 0o600)
+
+
+def _seen(path: Path, storage: str) -> list[tuple[datetime, int]]:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["storage"] != storage:
+            return []
+        return [(datetime.fromisoformat(at), int(used)) for at, used in kept["looks"]]
+    except (OSError, ValueError, KeyError, TypeError):  # there is none yet, or it is not ours
+        return []
+
+
+def _look_at_bill(
+    instance: Instance, options: GuardOptions, report: GuardReport, wishes: Wishes, now: datetime
+) -> Wishes:
+    """What a month costs by the newest count; over its mark, what has to go is asked for."""
+    known, held = price(instance), _counted(instance, now)
+    most = options.marks.bill_usd
+    if known is None or held is None:
+        if most is not None:
+            what = (
+                "no price is known (mastomend-prices.toml)"
+                if known is None
+                else "nothing was counted lately (run usage)"
+            )
+            report.warnings.append(f"What a month costs cannot be said: {what}.")
+        return wishes
+    report.usd_month = known.month(held)
+    if most is None or report.usd_month is None or report.usd_month <= most:
+        return wishes
+    report.passed.append(f"A month costs {dollars(report.usd_month)}; the mark is {dollars(most)}.")
+    to_free = round(held * (1 - most / report.usd_month))
+    return replace(wishes, policy=replace(wishes.policy, to_free=to_free))
+
+
+def _counted(instance: Instance, now: datetime) -> int | None:
+    """Bytes by the newest count of `usage`."""
+    counts = []
+    for path in (instance.state / "scans").glob("*/usage.json"):
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            counts.append((datetime.fromisoformat(kept["at"]), int(kept["bytes"])))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    young = [one for one in counts if now - one[0] <= _COUNTED]
+    return max(young)[1] if young else None
+
+
+def _look_at_mastodon(instance: Instance, wishes: Wishes, report: GuardReport) -> None:
+    """Whether Mastodon's own settings fight what is kept, or do nothing."""
+    with MastodonDatabase(instance.configuration.database, "mastomend guard") as database:
+        retention = read_retention(database)
+        overdue = read_overdue(database, retention)
+    keeps = any(term >= FOREVER or term > 0 for term in wishes.policy.keep.values())
+    said: Sequence[str | None] = (*fights(retention, keeps=keeps), looks_dead(retention, overdue))
+    report.warnings += [one for one in said if one is not None]

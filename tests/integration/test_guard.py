@@ -1,0 +1,184 @@
+"""`guard`: a mark that is passed is met again, and what a person should do is said."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from conftest import MakeInstance, opened
+from tool import run as tool
+from touches import Town, possible
+
+from mastomend.cli.guard import exit_code
+from mastomend.commands.guard import guard
+from mastomend.commands.guard_report import GuardOptions, GuardReport, Marks, marks
+from mastomend.commands.policy import wishes
+from mastomend.commands.usage import count_usage
+from mastomend.commands.usage_report import UsageOptions
+from mastomend.demo.instance import SimulatedInstance
+from mastomend.errors import ConfigurationError
+from mastomend.inventory.keeping import Policy
+from mastomend.mastodon.retention import parse_days
+
+LATER = datetime(2027, 6, 1, tzinfo=UTC)
+
+
+class Disk(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+def full(monkeypatch: pytest.MonkeyPatch, total: int, used: int) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Disk(total, used, total - used))
+
+
+def looked(instance: SimulatedInstance, *, now: datetime = LATER, table: Any = None, **options: Any) -> GuardReport:
+    wanted = wishes({} if table is None else table, "here")
+    return guard(opened(instance), GuardOptions(wishes=wanted, **options), now=lambda: now)
+
+
+def test_a_full_disk_is_brought_below_its_mark(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    kept = town.post()
+    town.media(kept, size=1_000)
+    possible(town)["favourite"].do(town, kept, "2026-01-01")
+    for _ in range(20):
+        town.media(town.post(), size=1_000)
+    full(monkeypatch, 100_000, 85_000)
+    quiet = looked(instance, apply=True)
+    assert (quiet.passed, quiet.pruned, exit_code(quiet)) == ([], None, 0)
+    full(monkeypatch, 100_000, 93_000)
+    dry = looked(instance)
+    assert "93 % full" in dry.passed[0] and dry.pruned is not None and dry.pruned.goes.records == 8
+    assert exit_code(dry) == 1 and len(instance.media.keys()) == 42, "to 15 % free"
+    done = looked(instance, apply=True)
+    assert done.pruned is not None and (done.pruned.evicted.records, exit_code(done)) == (8, 0)
+    full(monkeypatch, 100_000, 99_999)
+    over = looked(instance, apply=True)
+    assert over.pruned is not None and over.pruned.evicted.records == 12 and over.pruned.over > 0
+    assert exit_code(over) == 1 and "does not fit" in over.warnings[-1] and len(instance.media.keys()) == 2
+
+
+def test_it_warns_before_the_disk_is_full(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = make_instance()
+    for day, used in enumerate((500_000, 510_000, 520_000)):
+        full(monkeypatch, 1_000_000, used)
+        report = looked(instance, now=LATER + timedelta(days=day))
+    assert report.bytes_per_day == 10_000 and report.full_on == (LATER + timedelta(days=2 + 48)).date()
+    assert report.warnings == [] and exit_code(report) == 0
+    assert exit_code(looked(instance, now=LATER + timedelta(days=2), marks=Marks(warn_days=60))) == 1
+    full(monkeypatch, 1_000_000, 480_000)
+    assert looked(instance, now=LATER + timedelta(days=3)).full_on is None, "it empties"
+    (instance.state / "guard.json").write_text("{")
+    assert looked(instance, now=LATER + timedelta(days=4)).bytes_per_day is None
+
+
+def test_a_budget_is_kept_whatever_the_disk(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    for _ in range(5):
+        town.media(town.post(), size=1_000)
+    full(monkeypatch, 1_000_000, 10)
+    report = looked(instance, apply=True, table={"budget": "2KB"})
+    assert report.pruned is not None and report.pruned.evicted.records == 3 and report.passed == []
+
+
+@pytest.mark.parametrize("version", ["4.2", "4.3", "4.4", "4.7"])
+def test_mastodon_s_own_settings_that_fight_it_are_said(
+    make_instance: MakeInstance, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = make_instance(version)
+    full(monkeypatch, 1_000_000, 10)
+    assert looked(instance).warnings == []
+    instance.insert("settings", var="media_cache_retention_period", value="--- 14\n")
+    if "thing_type" in instance.columns("settings"):  # somebody's own setting of that name
+        instance.insert(
+            "settings", var="content_cache_retention_period", value="--- 3\n", thing_type="User", thing_id=1
+        )
+    said = looked(instance).warnings
+    assert len(said) == 1 and "14 days" in said[0]
+    instance.insert("settings", var="content_cache_retention_period", value="--- 90\n")
+    said = looked(instance).warnings
+    assert len(said) == 2 and "90 days" in said[1] and exit_code(looked(instance)) == 1
+    Town.of(instance).media(None)
+    dead = looked(instance).warnings[-1]
+    assert "1 attachments are older" in dead and "vacuum" in dead
+
+
+@pytest.mark.parametrize(
+    ("value", "days"),
+    [("--- 14\n", 14), ("--- 14\n...\n", 14), ("--- ''\n", None), ("---\n", None), ("--- 0\n", None), ("--- -3\n", None),
+     ("--- 1.5\n", None), (None, None), ("--- true\n", None)],
+)  # fmt: skip
+def test_only_a_positive_whole_number_is_a_period(value: str | None, days: int | None) -> None:
+    assert parse_days(value) == days
+
+
+def test_a_bill_passes_its_mark(make_instance: MakeInstance) -> None:
+    instance = make_instance("4.5", "s3")
+    town = Town.of(instance)
+    for _ in range(4):
+        town.media(town.post(), size=250_000)
+    assert "no price is known" in looked(instance, marks=Marks(bill_usd=1.0)).warnings[0]
+    (instance.folder / "mastomend-prices.toml").write_text(
+        '[[provider]]\nname = "here"\nendpoint = "127.0.0.1"\nlist = 0.0\nhead = 0.0\nread_on = 2026-11-24\n'
+        "gigabyte_month = 1000.0\n"
+    )
+    assert looked(instance, marks=Marks(bill_usd=0.5)).warnings == [
+        "What a month costs cannot be said: nothing was counted lately (run usage)."
+    ]
+    count_usage(opened(instance), UsageOptions(), now=lambda: LATER - timedelta(days=1))
+    report = looked(instance, marks=Marks(bill_usd=0.6), apply=True)
+    assert report.usd_month == pytest.approx(1.0, rel=0.01) and "the mark is" in report.passed[0]
+    assert report.pruned is not None and report.pruned.evicted.records == 2, "two fifths, in whole files"
+    assert looked(instance, marks=Marks(bill_usd=5.0)).pruned is None
+
+
+def test_from_the_shell(make_instance: MakeInstance, tmp_path: Path) -> None:
+    instance = make_instance()
+    done = tool(instance.env, "guard", "--disk", "100%", "--textfile", str(tmp_path), "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    numbers = (tmp_path / "mastomend_guard.prom").read_text()
+    assert 'mastomend_guard_marks_passed{domain="example.social"} 0' in numbers and "guard_disk_free_bytes" in numbers
+    found = json.loads(tool(instance.env, "guard", "--disk", "0%", "--json").stdout)
+    assert found["exit_code"] == 1 and found["passed"] and found["pruned"]["applied"] is False
+    (instance.folder / "mastomend.toml").write_text('[guard]\ndisc = "80%"\n')
+    wrong = tool(instance.env, "guard")
+    assert wrong.returncode == 2 and "guard.disc is not a setting" in wrong.stderr
+
+
+def test_settings_are_those_of_the_tables(tmp_path: Path) -> None:
+    assert marks({"disk": "80%", "bill": 20, "warn_days": 3}, "x") == Marks(80.0, 20.0, 3)
+    for wrong in ({"bill": "much"}, {"disk": "120%"}, {"warn_days": -1}):
+        with pytest.raises(ConfigurationError, match="x\\."):
+            marks(wrong, "x")
+    made = wishes(
+        {
+            "attachments": "30d", "strangers": "7d", "budget": "2GB", "keep_free": "1GB", "access_log": ["/a", "/b"],
+            "budgets": {"headers": "0"}, "keep": {"thread": "forever", "favourited": "2w"}, "domains": {"a.example": "never"},
+        },
+        "prune",
+    )  # fmt: skip
+    policy = made.policy
+    assert (
+        policy.ages == {"attachments": 30 * 86_400}
+        and policy.budgets == {"headers": 0}
+        and policy.budget == 2_000_000_000
+    )
+    assert policy.keep["favourited"] == 14 * 86_400 and policy.keep["thread"] == policy.keep["bookmarked"]
+    assert made.keep_free == 1_000_000_000 and [str(one) for one in made.access_logs] == ["/a", "/b"]
+    assert wishes({}, "prune").says_nothing and not made.says_nothing and Policy().has_budget is False
+    for table in (
+        {"attachment": "3d"},
+        {"keep": {"thred": "3d"}},
+        {"budgets": {"heads": "1GB"}},
+        {"strangers": "soon"},
+        {"keep": 3},
+    ):
+        with pytest.raises(ConfigurationError, match="prune"):
+            wishes(table, "prune")
