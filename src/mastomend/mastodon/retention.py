@@ -31,7 +31,7 @@ def parse_days(value: str | None) -> int | None:
 def settings_sql(columns: Collection[str]) -> str:
     """Those two settings as `var` and `value`; up to 4.3 others of the same names belong to users."""
     of_server = " AND thing_type IS NULL AND thing_id IS NULL" if "thing_type" in columns else ""
-    return f"SELECT var, value FROM settings WHERE var IN ('{MEDIA}', '{CONTENT}'){of_server}"
+    return f"SELECT var, value FROM settings WHERE var IN ('{MEDIA}', '{CONTENT}'){of_server}"  # noqa: S608 - our own words
 
 
 #: Cached attachments that Mastodon's retention should have cleared (one parameter, days).
