@@ -37,6 +37,7 @@ class Reason(StrEnum):
     TEMPORARY = "temporary"
     AGED = "aged"
     OVER_BUDGET = "over_budget"
+    UNTOUCHED = "untouched"
     # left for now: it may pass by itself
     IN_FLIGHT = "in_flight"
     ROW_CHANGED = "row_changed"
@@ -111,6 +112,7 @@ _WORDS = {
     Reason.TEMPORARY: "a file Mastomend was writing when it was stopped",
     Reason.AGED: "nothing has used it for as long as the policy says",
     Reason.OVER_BUDGET: "worth least of what did not fit",
+    Reason.UNTOUCHED: "nobody here has touched that post",
     Reason.IN_FLIGHT: "somebody was changing it at that moment",
     Reason.ROW_CHANGED: "it changed while it was worked on",
     Reason.VERIFY_FAILED: "it was still broken afterwards",

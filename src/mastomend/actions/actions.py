@@ -196,6 +196,33 @@ class ForgetCached:
         return f"forget the cached {', '.join(self.keys)}"
 
 
+@dataclass(frozen=True, slots=True)
+class DeletePost:
+    """Delete a post from elsewhere with all that goes with it; first it is archived, in that file of the state directory.
+
+    `cut_off`: only if it is older than that id, and nobody here has touched it by then.
+    """
+
+    id: int
+    archive: str
+    cut_off: int
+
+    def __str__(self) -> str:
+        return f"delete the post {self.id} (archived in {self.archive})"
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePost:
+    """Bring a post back from the archive, with its id and all that went with it."""
+
+    id: int
+    archive: str
+    cut_off: int
+
+    def __str__(self) -> str:
+        return f"bring the post {self.id} back from {self.archive}"
+
+
 Action = (
     PutFile
     | CopyFile
@@ -209,6 +236,8 @@ Action = (
     | EnqueueJob
     | CancelJob
     | ForgetCached
+    | DeletePost
+    | RestorePost
 )
 #: The actions that put bytes under a record's key.
 Writing = PutFile | CopyFile
@@ -261,7 +290,7 @@ def waits_for(key: str, key_prefix: str = "") -> Key | None:
     return Key(name.replace("%2F", "/").replace("%25", "%"))
 
 
-def inverse(action: Action, run: str, key_prefix: str = "") -> Action | Irreversible:
+def inverse(action: Action, run: str, key_prefix: str = "") -> Action | Irreversible:  # noqa: C901 - one arm an action
     """The action that takes another back; files it removes go to the quarantine of `run`."""
     match action:
         case PutFile(key=key, place=place) | CopyFile(key=key, place=place):
@@ -284,6 +313,10 @@ def inverse(action: Action, run: str, key_prefix: str = "") -> Action | Irrevers
             return EnqueueJob(job)
         case ForgetCached():
             return action
+        case DeletePost(id=post, archive=archive, cut_off=cut_off):
+            return RestorePost(post, archive, cut_off)
+        case RestorePost(id=post, archive=archive, cut_off=cut_off):
+            return DeletePost(post, f"{archive}.{run}", cut_off)
         case SetColumns(table=table, id=record_id, before=before, after=after):
             return SetColumns(table, record_id, dict(after), {name: before[name] for name in after})
         case _:
@@ -303,6 +336,8 @@ _BY_NAME: Mapping[str, type[Action]] = {
     "enqueue": EnqueueJob,
     "cancel": CancelJob,
     "forget": ForgetCached,
+    "delete_post": DeletePost,
+    "restore_post": RestorePost,
 }
 _NAMES = {action: name for name, action in _BY_NAME.items()}
 #: What `to_json` calls the actions, and those of them that nothing takes back.

@@ -17,6 +17,7 @@ from mastomend.actions.actions import (
     CancelJob,
     CopyFile,
     Delete,
+    DeletePost,
     EnqueueJob,
     ForgetCached,
     Place,
@@ -24,6 +25,7 @@ from mastomend.actions.actions import (
     PutFile,
     QuarantineFile,
     RestoreFile,
+    RestorePost,
     SetColumns,
     SetServing,
     Transfer,
@@ -67,6 +69,14 @@ def _alike(world: World, actions: Sequence[Action], now: float) -> Sequence[Answ
             return _restore(world.store(place), _all(actions, RestoreFile))
         case Delete(place=place):
             return _delete(world, world.store(place), _all(actions, Delete))
+        case DeletePost():
+            return [
+                None if said is None else Conflict(said) for said in world.archive().delete(_all(actions, DeletePost))
+            ]
+        case RestorePost():
+            return [
+                None if said is None else Conflict(said) for said in world.archive().restore(_all(actions, RestorePost))
+            ]
         case SetColumns():
             return [None if said is None else Conflict(said) for said in world.rows.set(_all(actions, SetColumns))]
         case _:
@@ -116,7 +126,7 @@ def _one(world: World, action: Action, now: float) -> None:  # noqa: C901 - one 
             world.jobs.take_back(job)  # one that was begun is left to it: whether the row is still ours is asked there
         case ForgetCached(keys=keys):
             world.caches.forget(keys)
-        case QuarantineFile() | RestoreFile() | Delete() | SetColumns():
+        case QuarantineFile() | RestoreFile() | Delete() | SetColumns() | DeletePost() | RestorePost():
             raise AssertionError("these are done together")
         case _:
             assert_never(action)
@@ -276,7 +286,7 @@ def holds(world: World, action: Action) -> bool:
     return store.sizes([action.key])[0] == action.size and store.digest(action.key) == action.digest
 
 
-def happened(world: World, action: Action) -> bool:
+def happened(world: World, action: Action) -> bool:  # noqa: C901 - one arm an action
     """Whether the world is as that action makes it."""
     match action:
         case PutFile() | CopyFile():
@@ -297,6 +307,10 @@ def happened(world: World, action: Action) -> bool:
             return world.jobs.was_handed_over(job)
         case CancelJob(job=job):
             return not world.jobs.was_handed_over(job)
+        case DeletePost(id=post):
+            return not world.archive().exists(post)
+        case RestorePost(id=post):
+            return world.archive().exists(post)
         case ForgetCached():
             return False  # forgetting twice is forgetting
         case SetColumns(table=table, id=record_id):

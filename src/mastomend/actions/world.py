@@ -64,6 +64,33 @@ class Cached(Protocol):
         ...
 
 
+class Deletion(Protocol):
+    """A post that goes or comes back, and the file of the archive."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def archive(self) -> str: ...
+    @property
+    def cut_off(self) -> int: ...
+
+
+class PostArchive(Protocol):
+    """Posts, and the archive of those that went."""
+
+    def delete(self, posts: Sequence[Deletion]) -> Sequence[str | None]:
+        """Archive and delete. One answer for each: None, or why it stays, in words."""
+        ...
+
+    def restore(self, posts: Sequence[Deletion]) -> Sequence[str | None]:
+        """Bring back. One answer for each: None, or why not, in words."""
+        ...
+
+    def exists(self, post: int) -> bool:
+        """Whether there is a post of that id."""
+        ...
+
+
 class RecordLocks(Protocol):
     """One lock a record, across processes."""
 
@@ -86,6 +113,17 @@ class World:
     jobs: Jobs
     caches: Cached
     key_prefix: str = ""
+    posts: PostArchive | None = None
+
+    def archive(self) -> PostArchive:
+        """The posts.
+
+        Raises:
+            ConfigurationError: a journal speaks of posts where none can be changed.
+        """
+        if self.posts is None:
+            raise ConfigurationError("The journal speaks of posts, which are not at hand here.")
+        return self.posts
 
     def has(self, actions: Iterable[Action]) -> bool:
         """Whether every storage they name is at hand."""

@@ -40,6 +40,7 @@ Examples:
   mastomend prune --budget 20GB       # the least valuable first
   mastomend prune --budget headers=2GB --keep thread=90d
   mastomend prune --attachments 30d --strangers 7d --apply
+  mastomend prune --statuses 180d     # posts nobody here touched
 """
 
 
@@ -84,6 +85,12 @@ def prune_command(
         list[Path] | None,
         typer.Option(metavar="FILE", help="nginx's, Apache's or Caddy's: what was looked at is younger. Repeatable."),
     ] = None,
+    posts: Annotated[
+        str | None,
+        typer.Option(
+            "--statuses", metavar="AGE", help="Archive and delete posts nobody here touched, and nothing else: 90d."
+        ),
+    ] = None,
     apply: Apply = False,
     dry_run: DryRun = False,
     domains: Domains = None,
@@ -116,6 +123,10 @@ def prune_command(
     }  # fmt: skip
     options = [(name, value) for name, values in named.items() for value in values if value is not None]
     wanted = with_options(wishes(instance.settings.prune, f"{instance.folder / 'mastomend.toml'}: prune"), options)
+    if posts is not None:
+        return _posts(
+            ctx, posts, apply=is_applied(apply, dry_run), limit=limit, json=json, alone=not (options or kinds)
+        )
     if lifecycle:
         show_lifecycle(wanted.policy, instance.key_prefix)
         return 0
@@ -148,6 +159,28 @@ def prune_command(
     again = " ".join(map(shlex.quote, words))
     said = (f"{again} --apply", f"undo {report.run} --apply", f"show {report.run}")
     show(report, Commands(*(command_line(given.env, given.state, one) for one in said)))
+    return code
+
+
+def _posts(ctx: typer.Context, age: str, *, apply: bool, limit: int | None, json: bool, alone: bool) -> int:
+    """`--statuses`: posts, not their media."""
+    from mastomend.cli.output import command_line, emit_json
+    from mastomend.cli.prune_screen import show_posts
+    from mastomend.commands.old_posts import prune_posts
+    from mastomend.commands.settings import parse_age
+
+    if not alone:
+        raise ConfigurationError("--statuses goes alone.", hint="Let media go with a command of its own.")
+    given, how_old = cli_context.options(ctx), parse_age(age, "--statuses")
+    with cli_context.watched(ctx, json=json) as observer:
+        report = prune_posts(cli_context.instance(ctx), how_old, apply=apply, limit=limit, progress=observer)
+    code = exit_code(report)
+    if json:
+        emit_json(document(report), code)
+        return code
+    again = f"prune --statuses {shlex.quote(age)}" + (f" --limit {limit}" if limit is not None else "")
+    words = (f"{again} --apply", f"undo {report.run} --apply")
+    show_posts(report, *(command_line(given.env, given.state, one) for one in words))
     return code
 
 
@@ -195,7 +228,7 @@ def document(report: PruneReport) -> dict[str, Any]:
         "command": "prune",
         "run": report.run,
         "applied": report.applied,
-        "scan": report.scan,
+        "scan": report.scan or None,
         "records": went.records,
         "bytes": went.bytes,
         "files": report.files,

@@ -155,6 +155,33 @@ def _show_done(report: PruneReport, commands: Commands) -> None:
         result.print(f"  [command]{escape(commands.undo)}[/]")
 
 
+def show_posts(report: PruneReport, apply: str, undo: str) -> None:
+    """Posts nobody here touched."""
+    (whole, kept, goes) = report.by_unit["statuses"]
+    what = (
+        f"{count(whole.records, 'post')} from elsewhere are old enough, unanswered, and of nobody who is followed here"
+    )
+    result.print(f"{what}; {kept.records:,} of them stay:")
+    words = {place.relationship: place.words for place in reversed(places(Of.POST))}
+    words["boost"] = "It is boosted by a post that stays."
+    rows = [([why, f"{one.records:,}", words[why]], None) for why, one in report.kept.items()]
+    if rows:
+        show_table(["kept", "posts", "because"], rows)
+    if report.applied:
+        what = count(report.evicted.records, "post")
+        result.print(f"[bold]{what} archived and deleted[/], with what boosts them. ({report.duration_s:.1f} s)")
+        for line in report.left:
+            result.print(f"[yellow]left:[/] {escape(line)}")
+        result.print("Mastodon removes their media within a day or two.")
+        if report.evicted.records:
+            result.print(f"To bring them back: [command]{escape(undo)}[/]")
+    elif goes.records:
+        result.print(f"[bold]{count(goes.records, 'post')} would be archived and deleted[/], with what boosts them.")
+        result.print(f"Nothing was changed. Next: [command]{escape(apply)}[/]")
+    else:
+        result.print("None would go.")
+
+
 def show_lifecycle(policy: Policy, key_prefix: str) -> None:
     """Rules in S3's form: they delete by the age of the object, and know of nobody who cares."""
     folders = {

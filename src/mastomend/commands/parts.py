@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,21 +19,28 @@ from mastomend.database.changes import GuardedRows
 from mastomend.database.connection import writing_pool
 from mastomend.database.locks import DatabaseLocks
 from mastomend.database.owners import DatabaseOwners
+from mastomend.database.posts import Posts
 from mastomend.database.reader import MastodonDatabase
+from mastomend.database.ties import places_here, read_lag_s
 from mastomend.errors import ConfigurationError
 from mastomend.images import ffmpeg_paths
 from mastomend.images.elsewhere import decoders
 from mastomend.images.moving import Ffmpeg
+from mastomend.inventory.archived_posts import ArchivedPosts
 from mastomend.jobs.caches import Caches
 from mastomend.jobs.sidekiq import Sidekiq
 from mastomend.mastodon.configuration import redis_group
 from mastomend.mastodon.kinds import KINDS
+from mastomend.mastodon.relationships import Of
 from mastomend.mastodon.storage_settings import FilesystemStorage, Storage, storage
 from mastomend.reasons import Reason
 from mastomend.restore.case import Means
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
 from mastomend.vocabulary import Done, RowOf
+
+#: A replica that is further behind is waited for.
+_LAG_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,23 @@ class Parts:
         """What actions change, and who is asked before they do."""
         prefix = self.instance.key_prefix
         owners = DatabaseOwners(self.database, prefix)
-        return World({MEDIA: self.store}, self.rows, owners, self.sidekiq, self.caches, prefix)
+        return World({MEDIA: self.store}, self.rows, owners, self.sidekiq, self.caches, prefix, self._posts())
+
+    def _posts(self) -> ArchivedPosts:
+        instance, database = self.instance, self.database
+
+        def pause(seconds: float) -> None:
+            """Half of the time the database is Mastodon's alone; and replicas are waited for."""
+            time.sleep(min(seconds, 5.0))
+            for _ in range(60):
+                if read_lag_s(database) < _LAG_S:
+                    return
+                time.sleep(1.0)
+
+        searches = instance.variables.get("ES_ENABLED") == "true"
+        reindex = self.caches.reindex if searches else lambda posts: None
+        posts = Posts(self.rows.pool, lambda: places_here(database, Of.POST))
+        return ArchivedPosts(posts, instance.state, instance.settings.memory_bytes // 4, pause, reindex)
 
 
 @contextlib.contextmanager

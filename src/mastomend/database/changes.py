@@ -44,7 +44,7 @@ class GuardedRows:
     """Rows behind connections that may write. Safe to use from many threads."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self.pool = self._pool = pool
 
     def set(self, changes: Sequence[Change]) -> Sequence[str | None]:
         """Make those changes. One answer for each, in order: None, or why the row was left alone, in words.

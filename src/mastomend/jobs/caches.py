@@ -54,6 +54,17 @@ class Caches:
         with speaking("The cache's Redis"):
             self._cache.delete(*(self._cache_prefix + key for key in keys))
 
+    def reindex(self, posts: Sequence[int]) -> None:
+        """Mastodon's search imports these posts, or drops those that are gone (facts §13.2a).
+
+        Raises:
+            SourceError: Redis does not answer.
+        """
+        if posts:
+            with speaking("Mastodon's Redis"):
+                for index in ("StatusesIndex", "PublicStatusesIndex"):
+                    self._redis.sadd(f"{self._prefix}chewy:queue:{index}", *posts)
+
     @contextmanager
     def lock(self, key: str) -> Iterator[bool]:
         """Hold one of Mastodon's locks for the block; False if somebody else holds it.

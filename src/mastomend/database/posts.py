@@ -1,0 +1,231 @@
+"""Posts that go, and come back: each batch is a transaction that locks, looks once more, hands out what goes, and deletes.
+
+What refers to a post by a foreign key goes with it or is set to NULL, whatever version and fork: PostgreSQL's own catalogue
+says which. All of that is handed to the archive before anything is deleted; the transaction ends when that is durable.
+Locked posts cannot be touched meanwhile: a favourite, a boost, an answer refers to the post, and waits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg_pool import PoolTimeout
+
+from mastomend.database.connection import Connection, Pool
+from mastomend.errors import DatabaseError
+from mastomend.mastodon.posts_sql import CLOSURE_SQL, REFERENCES_SQL, still_sql
+from mastomend.mastodon.relationships import Place, of_these_sql
+
+#: How long one batch may wait for a lock, and take.
+_LIMITS = ("SET LOCAL lock_timeout = '2s'", "SET LOCAL statement_timeout = '60s'")
+STATUSES = "statuses"
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """A row that goes with a post (`change` is `deleted`, `row` all of it as JSON), or that is changed when it goes (`changed`:
+    `row` holds the columns that become NULL, `key` the row's id). `number` is the order in which rows come back.
+    """
+
+    post: int
+    number: int
+    name: str
+    change: str
+    key: int
+    row: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """That column of that table refers to the `target` column of another one."""
+
+    name: str
+    column: str
+    target: str
+    rule: str
+
+
+class Posts:
+    """Posts behind connections that may write. `places` tell who has touched one; they are asked for when first needed."""
+
+    def __init__(self, pool: Pool, places: Callable[[], Sequence[Place]]) -> None:
+        self._pool = pool
+        self._look_up = places
+        self._references: dict[str, list[_Reference]] = {}
+
+    @cached_property
+    def _places(self) -> list[Place]:
+        return [place for place in self._look_up() if not place.once]
+
+    def exists(self, post: int) -> bool:
+        """Whether there is a post of that id."""
+        with self._pool.connection() as connection:
+            return connection.execute("SELECT 1 FROM statuses WHERE id = %s", [post]).fetchone() is not None
+
+    def delete(
+        self, posts: Sequence[int], cut_off: int, keep: Callable[[Sequence[Archived]], None]
+    ) -> list[str | None]:
+        """Delete them with everything that goes with them. One answer for each: None, or why it stays, in words.
+
+        Raises:
+            DatabaseError: the connection is lost, or this user may not delete; nothing was deleted then.
+        """
+        return self._in_one(lambda connection: self._delete(connection, posts, cut_off, keep))
+
+    def restore(self, posts: Sequence[int], rows: Sequence[Archived]) -> list[str | None]:
+        """Bring them back, with their ids. One answer for each: None, or why it could not be."""
+        by_post: dict[int, list[Archived]] = {}
+        for row in sorted(rows, key=lambda one: one.number):
+            by_post.setdefault(row.post, []).append(row)
+        return self._in_one(
+            lambda connection: [self._restore(connection, post, by_post.get(post, [])) for post in posts]
+        )
+
+    def _in_one(self, act: Callable[[Connection], list[str | None]]) -> list[str | None]:
+        try:
+            with self._pool.connection() as connection, connection.transaction():
+                for limit in _LIMITS:
+                    connection.execute(limit)
+                return act(connection)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise DatabaseError(
+                f"PostgreSQL: {error.diag.message_primary}.",
+                hint="Deleting posts takes DELETE on statuses and all that goes with it. Use the user Mastodon uses.",
+            ) from None
+        except (psycopg.Error, PoolTimeout) as error:
+            raise DatabaseError(f"PostgreSQL: {' '.join(str(error).split())[:300]}") from None
+
+    # --- going --------------------------------------------------------------------------------------------------------
+
+    def _delete(
+        self, connection: Connection, posts: Sequence[int], cut_off: int, keep: Callable[[Sequence[Archived]], None]
+    ) -> list[str | None]:
+        closure = connection.execute(CLOSURE_SQL, [list(posts)]).fetchall()
+        members = [row["id"] for row in closure]
+        locked = {
+            row["id"]
+            for row in connection.execute(
+                "SELECT id FROM statuses WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED", [members]
+            )
+        }
+        why = self._why_not(connection, members, locked, cut_off)
+        answers: dict[int, str] = {}
+        for row in closure:
+            if row["id"] in why:
+                answers.setdefault(row["root"], why[row["id"]])
+        going = {row["id"]: row["root"] for row in closure if row["root"] not in answers}
+        if going:
+            keep(list(self._archived(connection, going)))
+            connection.execute("DELETE FROM statuses WHERE id = ANY(%s)", [list(going)])
+        there = {row["root"] for row in closure}
+        return [answers.get(post) if post in there else "it is gone already" for post in posts]
+
+    def _why_not(
+        self, connection: Connection, members: Sequence[int], locked: set[int], cut_off: int
+    ) -> Mapping[int, str]:
+        still = {row["id"] for row in connection.execute(still_sql(cut_off), [list(members)])}
+        why = {one: "somebody is changing it right now" for one in members if one not in locked}
+        why |= {one: "it was touched, answered or boosted meanwhile" for one in members if one not in still | set(why)}
+        asked = of_these_sql(self._places)
+        for row in connection.execute(asked, [list(members)] * len(self._places)):
+            why.setdefault(row["id"], f"somebody here has come to care for it: {row['relationship']}")
+        return why
+
+    def _archived(self, connection: Connection, going: Mapping[int, int]) -> Iterator[Archived]:
+        """Everything that goes with those posts (each with its root), parents before what refers to them."""
+        number = 0
+        waiting: list[tuple[str, dict[int, int]]] = [(STATUSES, dict(going))]
+        rows = connection.execute(
+            "SELECT id, to_jsonb(s)::text AS row FROM statuses s WHERE id = ANY(%s) ORDER BY reblog_of_id NULLS FIRST, id",
+            [list(going)],
+        ).fetchall()
+        for row in rows:
+            number += 1
+            yield Archived(going[row["id"]], number, STATUSES, "deleted", row["id"], row["row"])
+        while waiting:
+            name, roots = waiting.pop(0)
+            for reference in self._referring(connection, name):
+                if reference.name == STATUSES and reference.rule == "c":
+                    continue  # boosts: they are among them
+                found = self._rows(connection, reference, list(roots))
+                is_gone = reference.rule == "c"
+                children: dict[int, int] = {}
+                for row in found:
+                    if row["key"] in going and reference.name == STATUSES:
+                        continue  # it goes itself
+                    number += 1
+                    root = roots[row["of"]]
+                    text = row["row"] if is_gone else json.dumps({reference.column: row["of"]})
+                    yield Archived(
+                        root, number, reference.name, "deleted" if is_gone else "changed", row["key"] or 0, text
+                    )
+                    if is_gone and row["key"]:
+                        children[row["key"]] = root
+                if children:
+                    waiting.append((reference.name, children))
+
+    def _referring(self, connection: Connection, name: str) -> list[_Reference]:
+        if name not in self._references:
+            rows = connection.execute(REFERENCES_SQL, [name]).fetchall()
+            self._references[name] = [_Reference(row["name"], row["col"], row["target"], row["rule"]) for row in rows]
+        return self._references[name]
+
+    @staticmethod
+    def _rows(connection: Connection, reference: _Reference, ids: list[int]) -> list[dict[str, Any]]:
+        statement = sql.SQL(
+            "SELECT {column}::int8 AS of, (to_jsonb(t)->>'id')::int8 AS key, to_jsonb(t)::text AS row FROM {table} t "
+            "WHERE {column} = ANY(%s)"
+        ).format(table=sql.Identifier(reference.name), column=sql.Identifier(reference.column))
+        return connection.execute(statement, [ids]).fetchall()
+
+    # --- coming back --------------------------------------------------------------------------------------------------
+
+    def _restore(self, connection: Connection, post: int, rows: Sequence[Archived]) -> str | None:
+        if not rows:
+            return "the archive does not have it"
+        if why := self._in_the_way(connection, rows):
+            return why
+        try:
+            with connection.transaction():
+                for row in rows:
+                    self._bring_back(connection, row)
+        except (psycopg.IntegrityError, psycopg.DataError) as error:
+            return f"the database does not take it: {error.diag.message_primary}"
+        return None
+
+    @staticmethod
+    def _in_the_way(connection: Connection, rows: Sequence[Archived]) -> str:
+        """Mastodon may have fetched the post again: then it has another id, and the old one's address is taken."""
+        for row in rows:
+            if row.name == STATUSES and row.change == "deleted":
+                found = connection.execute(
+                    "SELECT id FROM statuses WHERE id = %s OR uri = %s", [row.key, json.loads(row.row)["uri"]]
+                ).fetchone()
+                if found is not None:
+                    return (
+                        "it is there again"
+                        if found["id"] == row.key
+                        else f"Mastodon has fetched it again, as {found['id']}"
+                    )
+        return ""
+
+    @staticmethod
+    def _bring_back(connection: Connection, row: Archived) -> None:
+        table = sql.Identifier(row.name)
+        if row.change == "deleted":
+            statement = sql.SQL("INSERT INTO {0} SELECT * FROM jsonb_populate_record(NULL::{0}, %s::jsonb)").format(
+                table
+            )
+            connection.execute(statement, [row.row])
+            return
+        for column, value in json.loads(row.row).items():  # whoever has set it to something else meanwhile knows better
+            statement = sql.SQL("UPDATE {} SET {} = %s WHERE id = %s AND {} IS NULL").format(
+                table, sql.Identifier(column), sql.Identifier(column)
+            )
+            connection.execute(statement, [value, row.key])

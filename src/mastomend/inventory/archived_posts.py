@@ -1,0 +1,82 @@
+"""The archive of posts that went: Parquet files in the state directory, each written whole before its posts are deleted."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from mastomend.actions.world import Deletion
+from mastomend.database.posts import Archived, Posts
+from mastomend.inventory.reports import Report
+
+ARCHIVE = Report(Archived, ("number",))
+#: Posts that go in one transaction.
+TOGETHER = 100
+
+
+class ArchivedPosts:
+    """Posts, and the archive below `state`. `pause` is called between transactions with the seconds the last one took;
+    `reindex` is told of posts that went or came back, for Mastodon's search.
+    """
+
+    def __init__(
+        self,
+        posts: Posts,
+        state: Path,
+        budget: int,
+        pause: Callable[[float], None] = lambda seconds: None,
+        reindex: Callable[[Sequence[int]], None] = lambda posts: None,
+    ) -> None:
+        self._posts = posts
+        self._state = state
+        self._budget = budget
+        self._pause = pause
+        self._reindex = reindex
+
+    def exists(self, post: int) -> bool:
+        """Whether there is a post of that id."""
+        return self._posts.exists(post)
+
+    def delete(self, posts: Sequence[Deletion]) -> list[str | None]:
+        """Archive and delete, a file of the archive at a time. One answer for each: None, or why it stays."""
+        answers: list[str | None] = []
+        for (archive, cut_off), same in groupby(posts, key=lambda one: (one.archive, one.cut_off)):
+            ids, started = [one.id for one in same], time.monotonic()
+            path = self._state / archive
+
+            def keep(rows: Sequence[Archived], path: Path = path) -> None:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                ARCHIVE.write(path, rows, self._budget)
+                _sync(path)
+
+            found = self._posts.delete(ids, cut_off, keep)
+            self._reindex([one for one, why in zip(ids, found, strict=True) if why is None])
+            answers += found
+            self._pause(time.monotonic() - started)
+        return answers
+
+    def restore(self, posts: Sequence[Deletion]) -> list[str | None]:
+        """Bring back. One answer for each: None, or why not."""
+        answers: list[str | None] = []
+        for archive, same in groupby(posts, key=lambda one: one.archive):
+            ids, path = [one.id for one in same], self._state / archive
+            if not path.exists():
+                answers += [f"the archive {archive} is gone (cleanup removes it with its run)"] * len(ids)
+                continue
+            found = self._posts.restore(ids, list(ARCHIVE.load(path, "list_contains(?, post)", [ids])))
+            self._reindex([one for one, why in zip(ids, found, strict=True) if why is None])
+            answers += found
+        return answers
+
+
+def _sync(path: Path) -> None:
+    """The file and its folder's entry are durable."""
+    for one, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
+        descriptor = os.open(one, flags)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
