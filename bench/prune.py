@@ -123,10 +123,7 @@ def plans(dsn: str) -> dict[str, object]:
     here = [place for place in places(Of.POST) if not place.once and "tagged_objects" not in place.needs]
     with psycopg.connect(dsn, autocommit=True) as db:
         ids = [row[0] for row in db.execute("SELECT status_id FROM media_attachments LIMIT 500")]
-        text = "\n".join(
-            row[0]
-            for row in db.execute("EXPLAIN ANALYZE " + of_these_sql(here), [ids] * len(here))
-        )
+        text = "\n".join(row[0] for row in db.execute("EXPLAIN ANALYZE " + of_these_sql(here), [ids] * len(here)))
         whole = sorted(
             {line.split("Seq Scan on ")[1].split()[0] for line in text.splitlines() if "Seq Scan on " in line}
         )

@@ -22,8 +22,9 @@ from pathlib import Path
 
 from measure import report
 
-from mastomend.actions.actions import QuarantineFile, quarantine_key
+from mastomend.actions.actions import QuarantineFile
 from mastomend.actions.plan import Plan, Rule
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.actions.run import Run, run
 from mastomend.commands.instance import open_instance
 from mastomend.commands.parts import changing_parts, ground

@@ -8,9 +8,10 @@ from pathlib import Path
 from killing import around, boundary
 
 from mastomend.actions import run as run_module
-from mastomend.actions.actions import QuarantineFile, quarantine_key
+from mastomend.actions.actions import QuarantineFile
 from mastomend.actions.journal import Journal
 from mastomend.actions.plan import Plan, Rule
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.commands.instance import open_instance
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.mastodon.keys import Key

@@ -23,10 +23,10 @@ from mastomend.actions.actions import (
     RestoreFile,
     SetColumns,
     Transfer,
-    quarantine_key,
 )
 from mastomend.actions.journal import Journal
 from mastomend.actions.plan import Plan, Rule
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.actions.run import Hold
 from mastomend.commands.cleanup import cleanup
 from mastomend.commands.undo import undo

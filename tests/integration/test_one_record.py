@@ -13,9 +13,10 @@ import pytest
 from broken import Made, break_it, outcomes, record
 from conftest import MakeInstance, opened
 
-from mastomend.actions.actions import PutFile, QuarantineFile, quarantine_key
+from mastomend.actions.actions import PutFile, QuarantineFile
 from mastomend.actions.journal import Journal
 from mastomend.actions.plan import Plan, Rule
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions

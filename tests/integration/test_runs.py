@@ -25,12 +25,12 @@ from mastomend.actions.actions import (
     SetColumns,
     SetServing,
     Transfer,
-    quarantine_key,
 )
 from mastomend.actions.journal import Journal
 from mastomend.actions.journal_file import Statement
 from mastomend.actions.owners import owned
 from mastomend.actions.plan import Plan, Rule
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.actions.recovery import recover
 from mastomend.actions.run import Hold, preview, run
 from mastomend.commands.parts import ground

@@ -9,8 +9,9 @@ from broken import record
 from conftest import MakeInstance, opened
 from runs import a_run, plan
 
-from mastomend.actions.actions import Action, PreserveFile, PutFile, QuarantineFile, SetColumns, quarantine_key
+from mastomend.actions.actions import Action, PreserveFile, PutFile, QuarantineFile, SetColumns
 from mastomend.actions.journal import Journal
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.actions.recovery import recover
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions

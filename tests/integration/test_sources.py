@@ -14,7 +14,7 @@ from conftest import MakeInstance, opened
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from mastomend.actions.actions import quarantine_key
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.commands.check import check
 from mastomend.commands.history import history
 from mastomend.commands.repair import repair

@@ -170,7 +170,7 @@ def test_the_names_a_stray_is_told_by_are_those_that_are_written() -> None:
     """The pattern of unfinished files is the name `durable` gives them."""
     import re
 
-    from mastomend.actions.actions import QUARANTINE_FOLDER
+    from mastomend.actions.quarantine import QUARANTINE_FOLDER
     from mastomend.inventory.strays import OURS
     from mastomend.mastodon.leftovers import TEMPORARY
 

@@ -11,6 +11,7 @@ from mastomend.actions.actions import (
     CancelJob,
     CopyFile,
     Delete,
+    DeletePost,
     EnqueueJob,
     ForgetCached,
     Irreversible,
@@ -19,6 +20,7 @@ from mastomend.actions.actions import (
     PutFile,
     QuarantineFile,
     RestoreFile,
+    RestorePost,
     SetColumns,
     SetServing,
     Transfer,
@@ -80,6 +82,16 @@ GOLDEN: list[tuple[Action, str, str | None]] = [
         "hand CacheBusterWorker(https://x/a.png) to Sidekiq",
     ),
     (ForgetCached(("a", "b")), "forget the cached a, b", "forget the cached a, b"),
+    (
+        DeletePost(7, "runs/r/a.parquet", 9),
+        "delete the post 7 (archived in runs/r/a.parquet)",
+        "bring the post 7 back from runs/r/a.parquet",
+    ),
+    (
+        RestorePost(7, "runs/r/a.parquet", 9),
+        "bring the post 7 back from runs/r/a.parquet",
+        "delete the post 7 (archived in runs/r/a.parquet.undo)",
+    ),
 ]
 
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mastomend.actions.actions import CopyFile, PutFile, quarantine_key
+from mastomend.actions.actions import CopyFile, PutFile
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.inventory.inspect import target
 from mastomend.mastodon.jobs import redownload_job
 from mastomend.mastodon.keys import Key, Record

@@ -15,10 +15,10 @@ from mastomend.actions.actions import (
     PutFile,
     QuarantineFile,
     SetColumns,
-    quarantine_key,
 )
 from mastomend.actions.journal import Kept
 from mastomend.actions.plan import Plan, Rule
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.actions.taking_back import TakingBack
 from mastomend.actions.world import World
 from mastomend.database.changes import Change, Values

@@ -7,17 +7,14 @@ makes it again.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, NewType, assert_never
 
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.mastodon.jobs import CACHE_BUSTER, Job, cache_buster_job
-from mastomend.mastodon.keys import Key, below
+from mastomend.mastodon.keys import Key
 from mastomend.vocabulary import Body, Content, Serving
-
-QUARANTINE_FOLDER = ".mastomend/quarantine"
 
 #: A storage by the name the journal knows it by.
 Place = NewType("Place", str)
@@ -256,38 +253,6 @@ class Irreversible:
 
 def _short(value: str | None) -> str:
     return "NULL" if value is None else value if len(value) <= 40 else f"{value[:39]}…"
-
-
-def quarantine_prefix(key_prefix: str = "") -> str:
-    """Where all quarantines are, ending in a slash."""
-    return f"{below(key_prefix)}{QUARANTINE_FOLDER}/"
-
-
-def quarantine_key(run: str, key: str, key_prefix: str = "") -> Key:
-    """Where a key waits in the quarantine of a run.
-
-    One flat folder with the key's slashes encoded: no directory depth that a Mastodon tool could take for a key of
-    its own (`tootctl media remove-orphans` on S3 deletes foreign keys of 7 or 10 segments, facts §9).
-    """
-    flat = key.replace("%", "%25").replace("/", "%2F")
-    if len(flat.encode()) > 240:  # a disk allows 255 bytes a name
-        flat = hashlib.sha256(key.encode()).hexdigest()
-    return Key(f"{quarantine_prefix(key_prefix)}{run}/{flat}")
-
-
-def quarantined_by(key: str, key_prefix: str = "") -> str | None:
-    """The run in whose quarantine that key is; None if it is in none."""
-    prefix = quarantine_prefix(key_prefix)
-    run, slash, name = key.removeprefix(prefix).partition("/")
-    return run if key.startswith(prefix) and slash and name else None
-
-
-def waits_for(key: str, key_prefix: str = "") -> Key | None:
-    """The key a file in the quarantine had; None if it is in none, or its name was too long to say."""
-    name = key.rpartition("/")[2]
-    if quarantined_by(key, key_prefix) is None or ("%2F" not in name and re.fullmatch("[0-9a-f]{64}", name)):
-        return None
-    return Key(name.replace("%2F", "/").replace("%25", "%"))
 
 
 def inverse(action: Action, run: str, key_prefix: str = "") -> Action | Irreversible:  # noqa: C901 - one arm an action

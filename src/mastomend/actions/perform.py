@@ -30,9 +30,8 @@ from mastomend.actions.actions import (
     SetServing,
     Transfer,
     Writing,
-    quarantine_prefix,
-    waits_for,
 )
+from mastomend.actions.quarantine import quarantine_prefix, waits_for
 from mastomend.actions.trouble import Conflict, is_everybody_s
 from mastomend.actions.world import ChangingStore, World
 from mastomend.errors import UnreadableError

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from mastomend.actions.actions import Action, Delete, PreserveFile, QuarantineFile, SetColumns, Writing, quarantine_key
+from mastomend.actions.actions import Action, Delete, PreserveFile, QuarantineFile, SetColumns, Writing
 from mastomend.actions.journal import Journal, Kept
 from mastomend.actions.perform import clear, happened, holds, perform
 from mastomend.actions.plan import Plan, Rule, changes_a_row
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.actions.trouble import Conflict, is_everybody_s, trouble
 from mastomend.actions.world import World
 from mastomend.errors import ObjectError

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mastomend.actions.actions import quarantine_prefix
 from mastomend.actions.plan import Plan
+from mastomend.actions.quarantine import quarantine_prefix
 from mastomend.actions.run import Ground, preview, run
 from mastomend.commands.instance import Instance
 from mastomend.commands.parts import Parts, changing_parts, ground

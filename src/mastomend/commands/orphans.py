@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
-from mastomend.actions.actions import quarantine_prefix
 from mastomend.actions.journal import Journal
 from mastomend.actions.plan import Plan
+from mastomend.actions.quarantine import quarantine_prefix
 from mastomend.actions.run import Run, run
 from mastomend.commands.instance import Instance
 from mastomend.commands.losses import losses

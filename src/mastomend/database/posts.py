@@ -121,7 +121,8 @@ class Posts:
                 answers.setdefault(row["root"], why[row["id"]])
         going = {row["id"]: row["root"] for row in closure if row["root"] not in answers}
         if going:
-            keep(list(self._archived(connection, going)))
+            depths = {row["id"]: row["depth"] for row in closure}  # the last one is the deepest
+            keep(list(self._archived(connection, dict(sorted(going.items(), key=lambda one: depths[one[0]])))))
             connection.execute("DELETE FROM statuses WHERE id = ANY(%s)", [list(going)])
         there = {row["root"] for row in closure}
         return [answers.get(post) if post in there else "it is gone already" for post in posts]
@@ -138,14 +139,15 @@ class Posts:
         return why
 
     def _archived(self, connection: Connection, going: Mapping[int, int]) -> Iterator[Archived]:
-        """Everything that goes with those posts (each with its root), parents before what refers to them."""
+        """Everything that goes with those posts (each with its root, a boost behind what it boosts), parents first."""
         number = 0
         waiting: list[tuple[str, dict[int, int]]] = [(STATUSES, dict(going))]
         rows = connection.execute(
-            "SELECT id, to_jsonb(s)::text AS row FROM statuses s WHERE id = ANY(%s) ORDER BY reblog_of_id NULLS FIRST, id",
+            "SELECT id, to_jsonb(s)::text AS row FROM statuses s WHERE id = ANY(%s)",
             [list(going)],
         ).fetchall()
-        for row in rows:
+        order = {post: i for i, post in enumerate(going)}
+        for row in sorted(rows, key=lambda one: order[one["id"]]):
             number += 1
             yield Archived(going[row["id"]], number, STATUSES, "deleted", row["id"], row["row"])
         while waiting:

@@ -65,7 +65,8 @@ def untouched(database: MastodonDatabase, cut_off: int, folder: Path, budget: in
             pass
         kept = connection.execute(
             "SELECT coalesce(t.relationship, 'boost') AS why, count(*) FROM (SELECT id FROM old ANTI JOIN free USING (id)) o "
-            "LEFT JOIN (SELECT id, min(relationship) AS relationship FROM ties GROUP BY id) t USING (id) GROUP BY 1 ORDER BY 2 DESC, 1"
+            "LEFT JOIN (SELECT id, min(relationship) AS relationship FROM ties GROUP BY id) t USING (id) "
+            "GROUP BY 1 ORDER BY 2 DESC, 1"
         ).fetchall()
         ((old,),) = connection.execute("SELECT count(*) FROM old").fetchall()
         connection.execute(

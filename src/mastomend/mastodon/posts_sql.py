@@ -1,8 +1,8 @@
 """Which posts from elsewhere nobody here has touched, and what goes with them: SQL for PostgreSQL. Pure.
 
-A superset of what `tootctl statuses remove` spares (facts §8.4): it, too, leaves alone what anybody answered, what a newer post boosts,
-what boosts a local post, and whose author anybody follows. Whether somebody here has touched a post is asked of every place of
-`relationships` besides. Sources: facts §8.2, §8.4, §13.2a.
+A superset of what `tootctl statuses remove` spares (facts §8.4): it, too, leaves alone what anybody answered, what a newer
+post boosts, what boosts a local post, and whose author anybody follows. Whether somebody here has touched a post is asked of
+every place of `relationships` besides. Sources: facts §8.2, §8.4, §13.2a.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def first_id(moment: datetime) -> int:
 
 
 def _spared(cut_off: int) -> str:
-    """Conditions on a post `s`, all of which must be met for it to go. Old posts have ids from a plain sequence: by their time, too."""
+    """Conditions on a post `s`, all of which must be met for it to go; by its time, too, as old ids are a plain sequence's."""
     return f"""
         s.id < {cut_off} AND s.created_at < to_timestamp({cut_off >> 16} / 1000.0) AT TIME ZONE 'utc'
         AND s.deleted_at IS NULL AND s.local IS NOT TRUE AND s.uri IS NOT NULL

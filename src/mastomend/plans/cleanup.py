@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from mastomend.actions.actions import Delete, quarantined_by
+from mastomend.actions.actions import Delete
 from mastomend.actions.plan import Plan, Rule
+from mastomend.actions.quarantine import quarantined_by
 from mastomend.mastodon.keys import Key
 from mastomend.outcomes import Purged
 from mastomend.reasons import Reason

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from mastomend.actions.actions import Delete, QuarantineFile, quarantine_key
+from mastomend.actions.actions import Delete, QuarantineFile
 from mastomend.actions.plan import Plan, Rule
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.mastodon.keys import Key
 from mastomend.outcomes import Purged, SetAside
 from mastomend.reasons import Reason

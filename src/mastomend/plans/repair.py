@@ -13,16 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from mastomend.actions.actions import (
-    Action,
-    CopyFile,
-    PreserveFile,
-    PutFile,
-    QuarantineFile,
-    SetColumns,
-    quarantine_key,
-)
+from mastomend.actions.actions import Action, CopyFile, PreserveFile, PutFile, QuarantineFile, SetColumns
 from mastomend.actions.plan import Plan, Rule
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.mastodon.keys import ORIGINAL, ExpectedFile, expected_files, is_safe_name, split_name, styles
 from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, PREVIEW_CARDS, Kind, RemoteRule
 from mastomend.mastodon.media_types import GIFV, IMAGE, LINK_CARD, VIDEO

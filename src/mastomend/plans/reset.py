@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mastomend.actions.actions import Action, EnqueueJob, QuarantineFile, SetColumns, quarantine_key
+from mastomend.actions.actions import Action, EnqueueJob, QuarantineFile, SetColumns
 from mastomend.actions.plan import Plan, Rule
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.mastodon.clearing import OCCASIONS, emptied
 from mastomend.mastodon.jobs import Job
 from mastomend.outcomes import Deferred, Source

@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Protocol
 from urllib.parse import unquote
 
-from mastomend.actions.actions import QUARANTINE_FOLDER, quarantine_key
+from mastomend.actions.quarantine import QUARANTINE_FOLDER, quarantine_key
 from mastomend.errors import ObjectError
 from mastomend.mastodon.keys import ORIGINAL, Key, below
 from mastomend.mastodon.kinds import KINDS, Kind
