@@ -149,8 +149,8 @@ def tootctl(oracle: Oracle, cut_off: datetime) -> set[int]:
     answered = {one["in_reply_to_id"] for one in statuses.values()}
     boosted = {one["reblog_of_id"] for number, one in statuses.items() if local(one) or number >= first}
     touched = {row["status_id"] for row in oracle.rows("status_pins")}
-    for table in ("mentions", "favourites", "bookmarks"):
-        touched |= {row["status_id"] for row in oracle.rows(table) if row["account_id"] in oracle.here}
+    for name in ("mentions", "favourites", "bookmarks"):
+        touched |= {row["status_id"] for row in oracle.rows(name) if row["account_id"] in oracle.here}
     followed = {row["target_account_id"] for row in oracle.rows("follows")}
     return {
         number
