@@ -71,6 +71,16 @@ def home(make_instance: MakeInstance, network: Fediverse) -> Iterator[Path]:
     for number in range(12):
         make(AVATARS, f"sound{number}", good)
     instance.media.write("accounts/avatars/kept", b"x")
+    for name, moments in (
+        ("accounts", "avatar"),
+        ("accounts", "header"),
+        ("media_attachments", "file"),
+        ("custom_emojis", "image"),
+    ):
+        instance.db.execute(
+            f"UPDATE {name} SET created_at = now() - interval '40 days', updated_at = now() - interval '40 days', "
+            f"{moments}_updated_at = now() - interval '40 days'"
+        )  # ages are the same whenever this runs
     place = Path(tempfile.mkdtemp(prefix="mm-screens-", dir="/tmp"))
     place.rmdir()
     place.symlink_to(instance.folder)
@@ -127,6 +137,9 @@ def test_screens(home: Path, tmp_path: Path) -> None:
         path.write_bytes(b"x" * 2_000)
         os.utime(path, (1_700_000_000, 1_700_000_000))
     look("usage", "usage", "--price", "b2", sizes="80 40")
+    look("prune", "prune", "--avatars", "30d", *limit, sizes="80 40")
+    look("prune-budget", "prune", "--budget", "2KB", *limit, sizes="80")
+    look("prune-posts", "prune", "--statuses", "90d", sizes="80")
     look("orphans-first", "orphans", "--min-age", "1h", *limit, sizes="80")
     look("orphans-second", "orphans", "--min-age", "1h", *limit, sizes="80 40")
     look("orphans", "orphans", "--min-age", "1h", "--apply", *limit, sizes="80")
@@ -135,7 +148,22 @@ def test_screens(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "check", "show", "repair", "usage", "orphans", "history", "undo", "cleanup", "systemd", "demo"]
+    "command",
+    [
+        "",
+        "check",
+        "show",
+        "repair",
+        "usage",
+        "orphans",
+        "prune",
+        "guard",
+        "history",
+        "undo",
+        "cleanup",
+        "systemd",
+        "demo",
+    ],
 )
 def test_help_screens(command: str, tmp_path: Path) -> None:
     for size in ("80", "40"):

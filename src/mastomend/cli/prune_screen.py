@@ -161,7 +161,8 @@ def show_posts(report: PruneReport, apply: str, undo: str) -> None:
     what = (
         f"{count(whole.records, 'post')} from elsewhere are old enough, unanswered, and of nobody who is followed here"
     )
-    result.print(f"{what}; {kept.records:,} of them stay:")
+    stay = f" {kept.records:,} of them stay:" if kept.records else ""
+    result.print(f"{what}.{stay}")
     words = {place.relationship: place.words for place in reversed(places(Of.POST))}
     words["boost"] = "It is boosted by a post that stays."
     rows = [([why, f"{one.records:,}", words[why]], None) for why, one in report.kept.items()]
