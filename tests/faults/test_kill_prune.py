@@ -16,8 +16,8 @@ from mastomend.actions.actions import Delete
 from mastomend.commands.check import check
 
 DRIVER = Path(__file__).parents[1] / "killed_prune.py"
-#: Every third boundary, beginning with another one each time; all of them in `make soak`.
-STEP = 1 if os.environ.get("MASTOMEND_SOAK") else 3
+#: Every sixth boundary; all of them in `make soak`.
+STEP = 1 if os.environ.get("MASTOMEND_SOAK") else 6
 
 
 def test_killed_at_every_boundary_of_an_eviction(make_instance: MakeInstance) -> None:

@@ -16,7 +16,7 @@ import pytest
 from broken import break_it, keep_folders, record
 from conftest import MakeInstance, opened
 
-from mastomend.actions.journal import VERSION, Journal
+from mastomend.actions.journal import OLDEST, VERSION, Journal
 from mastomend.cli.app import run
 from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.repair import repair
@@ -400,7 +400,7 @@ def test_a4_a_journal_of_an_older_mastomend_is_refused_in_words(make_instance: M
     instance = make_instance()
     Journal(instance.state).close()
     with contextlib.closing(sqlite3.connect(instance.state / "journal.sqlite3")) as db:
-        db.execute(f"PRAGMA user_version = {VERSION - 1}")
+        db.execute(f"PRAGMA user_version = {OLDEST - 1}")
     with pytest.raises(JournalError, match="older Mastomend") as caught:
         Journal(instance.state)
     assert "move the file away" in caught.value.next

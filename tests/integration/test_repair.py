@@ -184,7 +184,7 @@ def test_a_changed_type_gets_a_new_name_and_undo_takes_it_back(
     assert instance.media.read(static) is None, "leftovers of the old name are quarantined"
     assert check(opened(instance)).broken == 0
     (past,) = history(opened(instance))
-    assert (past.rows_changed, past.files_written, past.files_moved) == (2, 2, 1)
+    assert (past.rows_changed, past.files_written, past.files_moved) == (2, 2, 2), "one of them as a copy"
 
     dry = undo(opened(instance), report.run, apply=False)
     assert (dry.reverted, dry.applied) == (2, False)
