@@ -39,7 +39,8 @@ bench: $(STAMP)
 	$(BIN)/python bench/work_list.py
 	$(BIN)/python bench/repair_many.py
 	$(BIN)/python bench/set_aside.py
-	$(BIN)/python bench/orphans.py
+	$(BIN)/python bench/orphans.py --files 300000
+	$(BIN)/python bench/prune.py --files 300000 --evict 50000
 	$(BIN)/python bench/upload.py
 
 # What takes hours: thousands of interleavings of upload, deletion and scan; a kill at every boundary.
