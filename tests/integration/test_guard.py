@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from mastomend.demo.instance import SimulatedInstance
 from mastomend.errors import ConfigurationError
 from mastomend.inventory.keeping import Policy
 from mastomend.mastodon.retention import parse_days
+from mastomend.plans.prices import Price
 
 LATER = datetime(2027, 6, 1, tzinfo=UTC)
 
@@ -132,11 +133,20 @@ def test_a_bill_passes_its_mark(make_instance: MakeInstance) -> None:
     assert looked(instance, marks=Marks(bill_usd=0.5)).warnings == [
         "What a month costs cannot be said: nothing was counted lately (run usage)."
     ]
-    count_usage(opened(instance), UsageOptions(), now=lambda: LATER - timedelta(days=1))
-    report = looked(instance, marks=Marks(bill_usd=0.6), apply=True)
+    today = datetime.now(UTC)
+    count_usage(opened(instance), UsageOptions(), now=lambda: today - timedelta(days=1))
+    report = looked(instance, marks=Marks(bill_usd=0.6), apply=True, now=today)
     assert report.usd_month == pytest.approx(1.0, rel=0.01) and "the mark is" in report.passed[0]
     assert report.pruned is not None and report.pruned.evicted.records == 2, "two fifths, in whole files"
-    assert looked(instance, marks=Marks(bill_usd=5.0)).pruned is None
+    assert looked(instance, marks=Marks(bill_usd=5.0), now=today).pruned is None
+    again = looked(instance, marks=Marks(bill_usd=0.6), apply=True, now=today)
+    assert again.passed == [] and again.pruned is None, "what went since the count is known"
+
+
+def test_what_is_free_and_what_is_billed_at_least_is_reckoned_with() -> None:
+    price = Price("p", "e", 0, 0, date(2026, 1, 1), gigabyte_month=0.1, free_gb=10, minimum_gb=2)
+    assert price.most_for(0.5, 10**12) == 15 * 10**9 and price.most_for(0.1, 10**12) is None
+    assert price.most_for(1e6, 10**12) == 10**12
 
 
 def test_from_the_shell(make_instance: MakeInstance, tmp_path: Path) -> None:
@@ -154,7 +164,13 @@ def test_from_the_shell(make_instance: MakeInstance, tmp_path: Path) -> None:
 
 def test_settings_are_those_of_the_tables(tmp_path: Path) -> None:
     assert marks({"disk": "80%", "bill": 20, "warn_days": 3}, "x") == Marks(80.0, 20.0, 3)
-    for wrong in ({"bill": "much"}, {"disk": "120%"}, {"warn_days": -1}):
+    for wrong in (
+        {"bill": "much"},
+        {"disk": "120%"},
+        {"warn_days": -1},
+        {"warn_days": float("inf")},
+        {"warn_days": 10**10},
+    ):
         with pytest.raises(ConfigurationError, match="x\\."):
             marks(wrong, "x")
     made = wishes(

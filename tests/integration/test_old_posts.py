@@ -15,6 +15,7 @@ import pytest
 from broken import table
 from conftest import MakeInstance, opened
 from oracle import Oracle
+from tool import run as tool
 from touches import Town, possible
 
 from mastomend.commands import old_posts
@@ -187,12 +188,8 @@ def test_what_is_touched_meanwhile_stays_and_what_mastodon_fetched_again_is_left
     assert "care for it: favourited" in words and "answered or boosted" in words and "right now" in words
     uri = instance.db.execute("SELECT uri FROM statuses WHERE id = %s", [gone]).fetchone()
     assert uri is None
-    rows = json.loads(
-        json.dumps([str(path) for path in (instance.state / "runs" / done.run).glob("statuses-*.parquet")])
-    )
-    assert len(rows) == 1
-
-    (kept,) = [json.loads(row["row"]) for row in table(f"SELECT * FROM '{rows[0]}' WHERE post = {again}")]
+    (archive,) = (instance.state / "runs" / done.run).glob("statuses-*.parquet.0")
+    (kept,) = [json.loads(row["row"]) for row in table(f"SELECT * FROM read_parquet('{archive}') WHERE post = {again}")]
     fetched = instance.insert("statuses", account_id=town.they, uri=kept["uri"], local=False)
     back = undo(opened(instance), done.run, apply=True)
     assert (back.reverted, back.conflicts) == (1, 1) and f"fetched it again, as {fetched}" in back.details[0]
@@ -222,3 +219,102 @@ def test_search_hears_of_it_where_there_is_one(make_instance: MakeInstance, redi
         server.flushall()
         undo(opened(instance), done.run, apply=True)
         assert server.smembers("chewy:queue:PublicStatusesIndex") == {str(post).encode()}
+
+
+def test_one_that_quotes_another_comes_back_as_well(make_instance: MakeInstance) -> None:
+    instance = make_instance("4.6")
+    town = Town.of(instance)
+    instance.media.write("kept", b"x")
+    first, second = town.post(), town.post()
+    town.insert("quotes", account_id=town.they, status_id=second, quoted_status_id=first, state=1)
+    town.insert("quotes", account_id=town.they, status_id=first, quoted_status_id=second, state=1)
+    before = everything(instance)
+    done = pruned(instance, apply=True)
+    assert done.evicted.records == 2
+    assert undo(opened(instance), done.run, apply=True).conflicts in (0, 2)
+    if posts(instance) >= {first, second}:
+        assert everything(instance) == before
+
+
+def test_a_redo_that_meets_conflicts_loses_nothing(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of an undo and a redo need not be those of the archive: what is archived is never written over."""
+    instance = make_instance()
+    town = Town.of(instance)
+    instance.media.write("kept", b"x")
+    monkeypatch.setattr(old_posts, "TOGETHER", 4)
+    monkeypatch.setattr("mastomend.actions.run.BATCH", 3)
+    monkeypatch.setattr("mastomend.actions.taking_back.BATCH", 3)
+    made = [town.post() for _ in range(10)]
+    uris = {row["id"]: row["uri"] for row in instance.db.execute("SELECT id, uri FROM statuses")}
+    done = pruned(instance, apply=True)
+    taken = instance.insert("statuses", account_id=town.they, uri=uris[made[4]], local=False)
+    back = undo(opened(instance), done.run, apply=True)
+    assert (back.reverted, back.conflicts) == (9, 1)
+    instance.db.execute("DELETE FROM statuses WHERE id = %s", [taken])
+    redone = undo(opened(instance), back.run, apply=True)
+    assert redone.conflicts == 0 and posts(instance) & set(made) == set()
+    assert undo(opened(instance), redone.run, apply=True).reverted == 9
+    assert posts(instance) & set(made) == set(made) - {made[4]}
+
+
+def test_a_newer_version_and_a_fork_s_own_column_are_no_hindrance(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    instance.media.write("kept", b"x")
+    instance.db.execute("ALTER TABLE statuses ADD COLUMN searched text GENERATED ALWAYS AS (text || 'x') STORED")
+    post = town.post(text="a")
+    done = pruned(instance, apply=True)
+    instance.db.execute("ALTER TABLE statuses ADD COLUMN later integer NOT NULL DEFAULT 7")
+    assert undo(opened(instance), done.run, apply=True).conflicts == 0
+    row = instance.db.execute("SELECT later, searched FROM statuses WHERE id = %s", [post]).fetchone()
+    assert row == {"later": 7, "searched": "ax"}
+
+
+def test_what_its_author_deleted_is_not_brought_back_nor_what_no_archive_has(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    instance.media.write("kept", b"x")
+    town.post()
+    uri = instance.db.execute("SELECT uri FROM statuses WHERE uri IS NOT NULL").fetchone()
+    done = pruned(instance, apply=True)
+    instance.insert("tombstones", account_id=town.they, uri=uri["uri"])  # type: ignore[index]
+    back = undo(opened(instance), done.run, apply=True)
+    assert (back.reverted, back.conflicts) == (0, 1) and "author has deleted it" in back.details[0]
+    (archive,) = (instance.state / "runs" / done.run).glob("*.parquet.0")
+    archive.write_bytes(archive.read_bytes()[:100])
+    assert "cannot be read" in undo(opened(instance), done.run, apply=True).details[0]
+    archive.unlink()
+    dry = undo(opened(instance), done.run, apply=False)
+    assert (dry.reverted, dry.conflicts) == (0, 1) and "is gone" in dry.details[0]
+
+
+def test_who_votes_or_boosts_while_it_goes_is_waited_for_or_archived(make_instance: MakeInstance) -> None:
+    """What refers to what goes is locked: a vote comes before, and keeps it, or finds no poll."""
+    instance = make_instance()
+    town = Town.of(instance)
+    post = town.post()
+    poll = town.insert("polls", account_id=town.they, status_id=post)
+    with psycopg.connect(**instance.db.info.get_parameters()) as other:  # type: ignore[arg-type]
+        vote = "INSERT INTO poll_votes (account_id, poll_id, created_at, updated_at) VALUES (%s, %s, now(), now())"
+        other.execute(vote, [town.me, poll])
+        done = pruned(instance, apply=True)
+        assert (done.evicted.records, done.left_alone) == (0, 1) and "right now" in done.left[0]
+    assert post in posts(instance) and pruned(instance).goes.records == 0, "the vote was counted"
+
+
+def test_it_goes_alone(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    town.post()
+    for words in (
+        ["--domain", "a.example"],
+        ["--exclude", "b.example"],
+        ["--lifecycle"],
+        ["--budget", "1GB"],
+        ["avatars"],
+    ):
+        done = tool(instance.env, "prune", "--statuses", "90d", "--apply", *words)
+        assert done.returncode == 2 and "goes alone" in done.stderr, words
+    assert len(posts(instance)) == 1

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import random
+import shutil
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,12 +22,13 @@ from touches import PEOPLE, Town, possible
 
 from mastomend.commands import prune as prune_module
 from mastomend.commands.check import check
+from mastomend.commands.policy import Wishes, with_options
 from mastomend.commands.prune import prune
 from mastomend.commands.prune_report import PruneOptions, PruneReport
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions
 from mastomend.commands.undo import undo
-from mastomend.demo.instance import VERSIONS, SimulatedInstance
+from mastomend.demo.instance import VERSIONS, DiskMedia, SimulatedInstance
 from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.inventory.keeping import DAY, FOREVER, Policy, default_terms
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, PREVIEW_CARDS
@@ -428,3 +430,71 @@ def test_two_prunings_at_once_and_a_limit(make_instance: MakeInstance) -> None:
         thread.join()
     assert cached(instance) == set() and len(stopped) <= 2
     assert check(opened(instance)).broken == 0 and repair(opened(instance), RepairOptions()).records == 0
+
+
+def test_what_may_not_be_looked_at_stays(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    record(instance, AVATARS)
+    one, other = town.media(town.post()), town.media(town.post())
+    assert isinstance(instance.media, DiskMedia)
+    loop = instance.media.root / f"cache/media_attachments/files/{partition_of(one)}/small"
+    shutil.rmtree(loop)
+    loop.symlink_to(loop)
+    report = pruned(instance, Policy({"attachments": DAY}))
+    assert goes(report) == {("attachments", other)} and report.kept.keys() == {"unseen"}
+    assert pruned(instance, Policy(budget=0), apply=True).evicted.records == 1 and cached(instance) == {one}
+
+
+@pytest.mark.parametrize("number", [3, 20])
+def test_a_disk_that_is_unmounted_meanwhile_empties_no_row(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    made = {town.media(town.post()) for _ in range(number)}
+    real = prune_module._planned
+
+    def planned(*arguments: object) -> PruneReport:
+        report = real(*arguments)  # type: ignore[arg-type]
+        for key in instance.media.keys():
+            instance.media.delete(key)
+        return report
+
+    monkeypatch.setattr(prune_module, "_planned", planned)
+    if number > 10:
+        with pytest.raises(SafetyStop, match="unmounted meanwhile"):
+            pruned(instance, Policy({"attachments": DAY}), apply=True)
+    else:
+        assert pruned(instance, Policy({"attachments": DAY}), apply=True).left_alone == number
+    assert cached(instance) == made
+
+
+def test_strangers_and_servers_alone_are_no_age_for_everybody(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    stranger, friend = town.media(town.post()), town.media(town.post(town.friend), town.friend)
+    for given, gone in (([("strangers", "7d")], {stranger}), ([("domain-term", "far.example=7d")], {stranger, friend})):
+        wanted = with_options(Wishes(), given)
+        assert {number for _, number in goes(pruned(instance, wanted.policy))} == gone
+    assert with_options(Wishes(), [("domain-term", "elsewhere.example=1d")]).policy.ages == {}
+    assert with_options(Wishes(), [("keep", "thread=3d")]).policy.ages == {"attachments": 30 * DAY}
+
+
+def test_what_an_own_user_brought_along_is_theirs(make_instance: MakeInstance) -> None:
+    """It has an address elsewhere, as imports from other software leave it."""
+    instance = make_instance()
+    town = Town.of(instance)
+    brought = town.media(town.post(town.me), town.me)
+    orphaned = town.media(None, town.they)
+    instance.db.execute("UPDATE media_attachments SET account_id = NULL WHERE id = %s", [orphaned])
+    done = pruned(instance, Policy(budget=0), apply=True)
+    assert cached(instance) == {brought} and done.evicted.records == 1
+
+
+def test_a_limit_does_not_make_it_fit(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    for _ in range(6):
+        town.media(town.post(), size=1_000)
+    assert pruned(instance, Policy(budget=1_000), apply=True, limit=1).over == 4_000

@@ -90,7 +90,7 @@ GOLDEN: list[tuple[Action, str, str | None]] = [
     (
         RestorePost(7, "runs/r/a.parquet", 9),
         "bring the post 7 back from runs/r/a.parquet",
-        "delete the post 7 (archived in runs/r/a.parquet.undo)",
+        "delete the post 7 (archived in runs/undo/a.parquet)",
     ),
 ]
 

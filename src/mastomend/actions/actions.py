@@ -281,7 +281,7 @@ def inverse(action: Action, run: str, key_prefix: str = "") -> Action | Irrevers
         case DeletePost(id=post, archive=archive, cut_off=cut_off):
             return RestorePost(post, archive, cut_off)
         case RestorePost(id=post, archive=archive, cut_off=cut_off):
-            return DeletePost(post, f"{archive}.{run}", cut_off)
+            return DeletePost(post, f"runs/{run}/{archive.rpartition('/')[2]}", cut_off)
         case SetColumns(table=table, id=record_id, before=before, after=after):
             return SetColumns(table, record_id, dict(after), {name: before[name] for name in after})
         case _:

@@ -16,6 +16,7 @@ from mastomend.actions.actions import (
     PreserveFile,
     QuarantineFile,
     RestoreFile,
+    RestorePost,
     SetColumns,
     Writing,
     inverse,
@@ -142,6 +143,8 @@ class TakingBack:
                 raise Conflict(f"{key} belongs to a local record")
         moved_away = set(moving)
         for restored in actions:
+            if isinstance(restored, RestorePost) and not self.world.archive().holds(restored.archive):
+                raise Conflict(f"the archive {restored.archive} is gone (cleanup removes it with its run)")
             if isinstance(restored, RestoreFile):
                 store = self.world.store(restored.place)
                 at_key, at_quarantine = store.sizes([restored.key, restored.quarantine])

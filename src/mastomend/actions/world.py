@@ -90,6 +90,10 @@ class PostArchive(Protocol):
         """Whether there is a post of that id."""
         ...
 
+    def holds(self, archive: str) -> bool:
+        """Whether that archive is there."""
+        ...
+
 
 class RecordLocks(Protocol):
     """One lock a record, across processes."""

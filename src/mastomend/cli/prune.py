@@ -124,8 +124,11 @@ def prune_command(
     options = [(name, value) for name, values in named.items() for value in values if value is not None]
     wanted = with_options(wishes(instance.settings.prune, f"{instance.folder / 'mastomend.toml'}: prune"), options)
     if posts is not None:
-        return _posts(
-            ctx, posts, apply=is_applied(apply, dry_run), limit=limit, json=json, alone=not (options or kinds)
+        beside = (options, kinds, domains, accounts, statuses, exclude, lifecycle, max_missing, fresh)
+        return _posts(ctx, posts, apply=is_applied(apply, dry_run), limit=limit, json=json, alone=not any(beside))
+    if lifecycle and (apply or kinds):
+        raise ConfigurationError(
+            "--lifecycle prints rules, and does nothing else.", hint="Leave out --apply and kinds."
         )
     if lifecycle:
         show_lifecycle(wanted.policy, instance.key_prefix)

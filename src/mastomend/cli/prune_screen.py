@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mastomend.cli.output import count, escape, result, show_table, size
 from mastomend.commands.prune_report import PruneReport
-from mastomend.inventory.keeping import DAY, FOREVER, NO_ADDRESS, SCORE, SUSPENDED, UNREACHABLE, Policy
+from mastomend.inventory.keeping import DAY, FOREVER, NO_ADDRESS, SCORE, SUSPENDED, UNREACHABLE, UNSEEN, Policy
 from mastomend.mastodon.clearing import OCCASIONS
 from mastomend.mastodon.kinds import AVATARS
 from mastomend.mastodon.relationships import Of, places
@@ -17,6 +17,7 @@ _STANDING = {"touched": "touched once", "followed": "of somebody followed", "str
 _OTHER = {
     NO_ADDRESS: "No address is known it could come from again.",
     UNREACHABLE: "Its server does not answer Mastodon any more.",
+    UNSEEN: "A file of it may not be looked at by this user.",
     SUSPENDED: "The account is suspended: Mastodon itself removes its files in time.",
 }
 

@@ -5,6 +5,7 @@ What it saw of the disk each time is kept in the state directory, so that the ne
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
@@ -13,6 +14,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from mastomend.actions.journal import Journal
+from mastomend.actions.journal_file import journal_path
 from mastomend.commands.costs import price
 from mastomend.commands.guard_report import MARGIN, GuardOptions, GuardReport
 from mastomend.commands.instance import Instance
@@ -146,8 +149,13 @@ def _look_at_bill(
     if most is None or report.usd_month is None or report.usd_month <= most:
         return wishes
     report.passed.append(f"A month costs {dollars(report.usd_month)}; the mark is {dollars(most)}.")
-    to_free = round(held * (1 - most / report.usd_month))
-    return replace(wishes, policy=replace(wishes.policy, to_free=to_free))
+    fits = known.most_for(most, held)
+    if fits is None:
+        report.warnings.append(
+            f"At {known.name} a month costs more than the mark whatever is kept: its minimum is billed."
+        )
+        return wishes
+    return replace(wishes, policy=replace(wishes.policy, to_free=held - fits))
 
 
 def _counted(instance: Instance, now: datetime) -> int | None:
@@ -160,7 +168,19 @@ def _counted(instance: Instance, now: datetime) -> int | None:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     young = [one for one in counts if now - one[0] <= _COUNTED]
-    return max(young)[1] if young else None
+    if not young:
+        return None
+    at, held = max(young)
+    return max(0, held - _freed_since(instance, at))
+
+
+def _freed_since(instance: Instance, at: datetime) -> int:
+    """What prunings have freed since then: the count does not know of it."""
+    if not journal_path(instance.state).exists():
+        return 0
+    with contextlib.closing(Journal(instance.state)) as journal:
+        prunings = [run for run in journal.runs() if run.command == "prune" and run.finished_at]
+    return sum(int(run.summary.get("bytes") or 0) for run in prunings if datetime.fromisoformat(run.started_at) > at)
 
 
 def _look_at_mastodon(instance: Instance, wishes: Wishes, report: GuardReport) -> None:

@@ -36,16 +36,16 @@ def marks(table: Mapping[str, Any], where: str) -> Marks:
     made: dict[str, Any] = {}
     for name, value in table.items():
         here = f"{where}.{name}"
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
         match name:
             case "disk":
                 made["disk_percent"] = parse_percent(value, here)
             case "bill" if is_number:
                 made["bill_usd"] = float(value)
-            case "warn_days" if is_number:
+            case "warn_days" if is_number and value <= 3650:
                 made["warn_days"] = int(value)
             case "bill" | "warn_days":
-                raise ConfigurationError(f"{here} must be a number, not {value!r}.")
+                raise ConfigurationError(f"{here} must be a number (of days 3650 at most), not {value!r}.")
             case _:
                 raise ConfigurationError(f"{here} is not a setting.", hint="See docs/reference/settings.md.")
     return Marks(**made)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,16 +14,20 @@ from mastomend.actions.run import BATCH
 from mastomend.commands.parts import Parts
 from mastomend.database.evictable import Cached, read_evictable
 from mastomend.database.ties import Tie, card_posts, places_here, ties_of
+from mastomend.errors import SafetyStop
 from mastomend.inventory.cached import TIED, UNITS
 from mastomend.inventory.evictions import EVICTIONS, Eviction
 from mastomend.inventory.keeping import Policy
 from mastomend.mastodon.keys import Key, expected_files, is_safe_name
 from mastomend.mastodon.relationships import Of
-from mastomend.outcomes import Refused, Verdict
+from mastomend.outcomes import Deferred, Refused, Verdict
 from mastomend.plans.prune import evict, spare, untouchable
 from mastomend.reasons import Reason
+from mastomend.storage.ports import MISSING
 from mastomend.vocabulary import RowOf
 
+#: Of so few records that have lost their files nothing is concluded.
+_FEW = 10
 _WHY = {"age": Reason.AGED, "budget": Reason.OVER_BUDGET}
 
 
@@ -47,14 +51,25 @@ class Letting:
     def ahead(self, each: Iterable[Sequence[Eviction]]) -> Iterator[list[Plan]]:
         """The plans of each batch; those of the next one are made while it is carried out."""
         with ThreadPoolExecutor(1, thread_name_prefix="plans") as thread:
-            waiting: Future[list[Plan]] | None = None
+            waiting: tuple[Sequence[Eviction], Future[list[Plan]]] | None = None
             for some in each:
                 following = thread.submit(self._plans, some)
                 if waiting is not None:
-                    yield waiting.result()
-                waiting = following
+                    yield self._again(*waiting)
+                waiting = some, following
             if waiting is not None:
-                yield waiting.result()
+                yield self._again(*waiting)
+
+    def _again(self, some: Sequence[Eviction], made: Future[list[Plan]]) -> list[Plan]:
+        """What was made ahead, without what somebody has come to care for since."""
+        plans, ties, moment = made.result(), self._ties(some[0].unit, some), int(self.now().timestamp())
+        used = {one.id: one.used for one in some}
+        return [
+            plan
+            if not plan.actions or (why := self._kept(ties.get(_id(plan), []), used[_id(plan)], moment)) is None
+            else spare(_row(plan), why)
+            for plan in plans
+        ]
 
     def _plans(self, some: Sequence[Eviction]) -> list[Plan]:
         """One for each record that still names a file."""
@@ -73,12 +88,28 @@ class Letting:
         }
         sizes = iter(self.parts.store.sizes([key for found in keys.values() for key in found]))
         held = {record_id: [(key, next(sizes)) for key in found] for record_id, found in keys.items()}
+        self._refuse_hole(some, held)
         moment = int(self.now().timestamp())
         return [
             self._plan(one, row, ties.get(one.id, []), held[one.id], moment)
             for one in some
             if (row := rows.get(one.id)) is not None
         ]
+
+    def _refuse_hole(self, some: Sequence[Eviction], held: Mapping[int, Sequence[tuple[Key, int]]]) -> None:
+        """Where most of what was there is not there now, it is the disk that is gone.
+
+        Raises:
+            SafetyStop: it looks like that.
+        """
+        there = [one for one in some if one.files and one.id in held]
+        gone = [one for one in there if all(size < 0 for _, size in held[one.id])]
+        if len(gone) > _FEW and 2 * len(gone) > len(there):
+            raise SafetyStop(
+                f"{len(gone):,} of {len(there):,} records whose files were there a while ago have none now. This looks like a "
+                "disk that was unmounted meanwhile. Nothing of these was changed.",
+                hint="Mount it, then run the same command again.",
+            )
 
     def _plan(
         self, one: Eviction, row: Cached, ties: Sequence[Tie], held: Sequence[tuple[Key, int]], moment: int
@@ -91,7 +122,13 @@ class Letting:
         ) or self._kept(ties, one.used, moment)
         if why is not None:
             return spare(subject, why)
+        if any(size < MISSING for _, size in held):
+            return spare(subject, Deferred(Reason.UNREADABLE, "a file of it may not be looked at"))
         files = [(key, size) for key, size in held if size >= 0]
+        if one.files and not files:  # it was there a while ago: is the disk still mounted?
+            return spare(
+                subject, Deferred(Reason.ROW_CHANGED, "its files were there when it was chosen, and are not now")
+            )
         chosen = [kind for kind in kinds if kind.column("file_name") in row.columns]
         return evict(subject, chosen, row.columns, files, _WHY[one.why], row.forget if self.forgets else ())
 
@@ -123,3 +160,12 @@ class Letting:
         if unit == "preview_cards":
             add(by([(post, card) for card, post in card_posts(database, [one.id for one in some])]), Of.POST)
         return found
+
+
+def _row(plan: Plan) -> RowOf:
+    assert isinstance(plan.subject, RowOf)
+    return plan.subject
+
+
+def _id(plan: Plan) -> int:
+    return _row(plan).id

@@ -68,6 +68,11 @@ def prune_posts(
 
 def _refuse(database: MastodonDatabase) -> None:
     database.require(NEEDS)
+    if database.keeps_bytes:
+        raise ConfigurationError(
+            "This database checks no encoding (SQL_ASCII): what is in a post need not be text, and could not be archived.",
+            hint="Convert the database to UTF8 first, or leave posts to tootctl.",
+        )
     retention = read_retention(database)
     if retention.content is not None:
         raise ConfigurationError(

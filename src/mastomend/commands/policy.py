@@ -33,8 +33,7 @@ class Wishes:
     @property
     def says_nothing(self) -> bool:
         """Neither an age nor a budget."""
-        policy = self.policy
-        return not (policy.ages or policy.has_budget or self.keep_free is not None)
+        return not (self.policy.has_age or self.policy.has_budget or self.keep_free is not None)
 
 
 def wishes(table: Mapping[str, Any], where: str) -> Wishes:

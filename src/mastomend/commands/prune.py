@@ -16,7 +16,7 @@ from mastomend.actions.journal import Journal
 from mastomend.actions.run import Run, run
 from mastomend.commands.instance import Instance
 from mastomend.commands.letting_go import Letting, batches
-from mastomend.commands.losses import losses
+from mastomend.commands.losses import losses, sampled
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.commands.past import kept_ledger
 from mastomend.commands.prune_report import PruneOptions, PruneReport
@@ -123,7 +123,9 @@ def _stops(instance: Instance, options: PruneOptions, made: Scan) -> list[str]:
     percent = options.max_missing_percent
     percent = instance.settings.max_missing_percent if percent is None else percent
     storage = str(instance.configuration.storage)
-    return losses(made.inventory, made.store, storage, instance.key_prefix, percent, holds_anything=made.holds_anything)
+    prefix = instance.key_prefix
+    stops = losses(made.inventory, made.store, storage, prefix, percent, holds_anything=made.holds_anything)
+    return stops or sampled(made.database, made.store, made.chosen, prefix, percent)
 
 
 def _over(report: PruneReport) -> int:
@@ -173,6 +175,8 @@ def _apply(
                 progress.advance(1)
         for done in journal.outcomes(current.id):
             report.count(done)
+        if report.policy.has_budget:  # what stayed after all, or was left by the limit
+            report.over += max(0, report.goes.bytes - report.evicted.bytes)
         budget = instance.settings.memory_bytes // 4
         report.report = instance.state / "runs" / current.id / "outcomes.parquet"
         OUTCOMES.write(report.report, (done.row() for done in journal.outcomes(current.id)), budget)

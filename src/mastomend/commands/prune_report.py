@@ -38,6 +38,8 @@ class PruneOptions:
     def chosen(self) -> tuple[str, ...]:
         """The units that are looked at. Emoji only by name: no other place to come from is as rarely asked."""
         spoken = {*self.policy.ages, *self.policy.budgets}
+        if self.policy.strangers is not None or self.policy.domains:
+            spoken.add("attachments")
         if self.policy.budget is not None or self.policy.to_free or self.keep_free is not None:
             spoken |= {"attachments", "avatars", "headers"}
         return self.units or tuple(unit for unit in UNITS if unit in spoken)

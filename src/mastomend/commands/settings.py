@@ -19,7 +19,11 @@ from mastomend.errors import ConfigurationError
 from mastomend.remote.admission import Politeness
 
 _MOST = 1_000_000_000
-_SIZES = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
+_SIZES = {
+    "": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3,
+    "TIB": 1024**4,
+}  # fmt: skip
+_LARGEST = 2**60
 
 
 def default_budget() -> int:
@@ -134,6 +138,9 @@ def parse_size(value: Any, where: str) -> int:
     text = str(value).strip().upper().replace(" ", "")
     unit = text.lstrip("0123456789.")
     try:
-        return int(float(text[: len(text) - len(unit)]) * _SIZES[unit])
-    except (KeyError, ValueError):
+        size = int(float(text[: len(text) - len(unit)]) * _SIZES[unit])
+        if size > _LARGEST:
+            raise ValueError
+        return size
+    except (KeyError, ValueError, OverflowError):
         raise ConfigurationError(f"{where} must be a size such as 512MB, not {value!r}.") from None

@@ -29,12 +29,13 @@ class Cached:
     remote_url: str | None
     suspended: bool
     in_flight: bool
+    is_ours: bool = False
     forget: tuple[str, ...] = field(default=())
 
     @property
     def is_local(self) -> bool:
-        """Whether any of it is this server's own."""
-        return any(record.is_local for record in self.records.values())
+        """Whether any of it is this server's own; what an own user brought along from elsewhere has an address, too."""
+        return self.is_ours or any(record.is_local for record in self.records.values())
 
 
 def read_evictable(database: MastodonDatabase, kinds: Sequence[Kind], ids: Sequence[int]) -> dict[int, Cached]:
@@ -62,5 +63,5 @@ def _cached(database: MastodonDatabase, kinds: Sequence[Kind], row: Mapping[str,
         forget = tuple(status_cache_keys(row["post"], database.version))
     return Cached(
         row["id"], records, columns, row["used"], row["post"], row["domain"], row["remote_url"], row["suspended"],
-        row["in_flight"], forget,
+        row["in_flight"], row["ours"], forget,
     )  # fmt: skip

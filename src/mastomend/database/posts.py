@@ -25,6 +25,13 @@ from mastomend.mastodon.relationships import Place, of_these_sql
 #: How long one batch may wait for a lock, and take.
 _LIMITS = ("SET LOCAL lock_timeout = '2s'", "SET LOCAL statement_timeout = '60s'")
 STATUSES = "statuses"
+#: A lock that is held, or was wanted the other way round: it may be free a moment later.
+_OF_THE_MOMENT = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.SerializationFailure,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,7 @@ class Posts:
         self._pool = pool
         self._look_up = places
         self._references: dict[str, list[_Reference]] = {}
+        self._columns: dict[str, set[str]] = {}
 
     @cached_property
     def _places(self) -> list[Place]:
@@ -76,23 +84,34 @@ class Posts:
         Raises:
             DatabaseError: the connection is lost, or this user may not delete; nothing was deleted then.
         """
-        return self._in_one(lambda connection: self._delete(connection, posts, cut_off, keep))
+        return self._in_one(len(posts), lambda connection: self._delete(connection, posts, cut_off, keep))
 
     def restore(self, posts: Sequence[int], rows: Sequence[Archived]) -> list[str | None]:
         """Bring them back, with their ids. One answer for each: None, or why it could not be."""
         by_post: dict[int, list[Archived]] = {}
         for row in sorted(rows, key=lambda one: one.number):
             by_post.setdefault(row.post, []).append(row)
-        return self._in_one(
-            lambda connection: [self._restore(connection, post, by_post.get(post, [])) for post in posts]
-        )
 
-    def _in_one(self, act: Callable[[Connection], list[str | None]]) -> list[str | None]:
+        def bring_back(connection: Connection) -> list[str | None]:
+            """One may refer to another of them: those that were refused are tried again as long as that helps."""
+            answers = {post: self._restore(connection, post, by_post.get(post, [])) for post in posts}
+            while refused := [post for post, why in answers.items() if why is not None and by_post.get(post)]:
+                again = {post: self._restore(connection, post, by_post[post]) for post in refused}
+                answers |= again
+                if all(why is not None for why in again.values()):
+                    break
+            return [answers[post] for post in posts]
+
+        return self._in_one(len(posts), bring_back)
+
+    def _in_one(self, number: int, act: Callable[[Connection], list[str | None]]) -> list[str | None]:
         try:
             with self._pool.connection() as connection, connection.transaction():
                 for limit in _LIMITS:
                     connection.execute(limit)
                 return act(connection)
+        except _OF_THE_MOMENT as error:
+            return [f"somebody is changing it right now: {error.diag.message_primary}"] * number
         except psycopg.errors.InsufficientPrivilege as error:
             raise DatabaseError(
                 f"PostgreSQL: {error.diag.message_primary}.",
@@ -106,14 +125,8 @@ class Posts:
     def _delete(
         self, connection: Connection, posts: Sequence[int], cut_off: int, keep: Callable[[Sequence[Archived]], None]
     ) -> list[str | None]:
-        closure = connection.execute(CLOSURE_SQL, [list(posts)]).fetchall()
+        closure, locked = self._locked(connection, posts)
         members = [row["id"] for row in closure]
-        locked = {
-            row["id"]
-            for row in connection.execute(
-                "SELECT id FROM statuses WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED", [members]
-            )
-        }
         why = self._why_not(connection, members, locked, cut_off)
         answers: dict[int, str] = {}
         for row in closure:
@@ -126,6 +139,27 @@ class Posts:
             connection.execute("DELETE FROM statuses WHERE id = ANY(%s)", [list(going)])
         there = {row["root"] for row in closure}
         return [answers.get(post) if post in there else "it is gone already" for post in posts]
+
+    def _locked(self, connection: Connection, posts: Sequence[int]) -> tuple[list[dict[str, Any]], set[int]]:
+        """The posts with all their boosts, and which of them are locked; what belongs to them and has belongings of its own (a
+        poll has votes) is, too. Boosts that came while the others were locked are looked for again.
+        """
+        known: set[int] = set()
+        locked: set[int] = set()
+        while True:
+            closure = connection.execute(CLOSURE_SQL, [list(posts)]).fetchall()
+            new = {row["id"] for row in closure} - known
+            if not new:
+                return closure, locked
+            known |= new
+            lock = "SELECT id FROM statuses WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED"
+            locked |= {row["id"] for row in connection.execute(lock, [list(new)])}
+            for reference in self._referring(connection, STATUSES):
+                if reference.rule == "c" and reference.name != STATUSES and self._referring(connection, reference.name):
+                    statement = sql.SQL("SELECT 1 FROM {} WHERE {} = ANY(%s) FOR UPDATE").format(
+                        sql.Identifier(reference.name), sql.Identifier(reference.column)
+                    )
+                    connection.execute(statement, [list(new)])
 
     def _why_not(
         self, connection: Connection, members: Sequence[int], locked: set[int], cut_off: int
@@ -175,13 +209,19 @@ class Posts:
     def _referring(self, connection: Connection, name: str) -> list[_Reference]:
         if name not in self._references:
             rows = connection.execute(REFERENCES_SQL, [name]).fetchall()
+            if odd := next((row for row in rows if row["col"] is None or row["rule"] not in ("c", "n")), None):
+                raise DatabaseError(
+                    f"{odd['name']} refers to {name} in a way that is not understood here: its rows could not be archived.",
+                    hint="Nothing was deleted. Is that table a fork's, or your own?",
+                )
             self._references[name] = [_Reference(row["name"], row["col"], row["target"], row["rule"]) for row in rows]
         return self._references[name]
 
     @staticmethod
     def _rows(connection: Connection, reference: _Reference, ids: list[int]) -> list[dict[str, Any]]:
+        number = "CASE WHEN to_jsonb(t)->>'id' ~ '^-?[0-9]+$' THEN (to_jsonb(t)->>'id')::int8 END"
         statement = sql.SQL(
-            "SELECT {column}::int8 AS of, (to_jsonb(t)->>'id')::int8 AS key, to_jsonb(t)::text AS row FROM {table} t "
+            f"SELECT {{column}}::int8 AS of, to_jsonb(t)::text AS row, {number} AS key FROM {{table}} t "
             "WHERE {column} = ANY(%s)"
         ).format(table=sql.Identifier(reference.name), column=sql.Identifier(reference.column))
         return connection.execute(statement, [ids]).fetchall()
@@ -201,11 +241,12 @@ class Posts:
             return f"the database does not take it: {error.diag.message_primary}"
         return None
 
-    @staticmethod
-    def _in_the_way(connection: Connection, rows: Sequence[Archived]) -> str:
+    def _in_the_way(self, connection: Connection, rows: Sequence[Archived]) -> str:
         """Mastodon may have fetched the post again: then it has another id, and the old one's address is taken."""
         for row in rows:
             if row.name == STATUSES and row.change == "deleted":
+                if self._is_buried(connection, json.loads(row.row)["uri"]):
+                    return "its author has deleted it meanwhile"
                 found = connection.execute(
                     "SELECT id FROM statuses WHERE id = %s OR uri = %s", [row.key, json.loads(row.row)["uri"]]
                 ).fetchone()
@@ -218,12 +259,30 @@ class Posts:
         return ""
 
     @staticmethod
-    def _bring_back(connection: Connection, row: Archived) -> None:
+    def _is_buried(connection: Connection, uri: str) -> bool:
+        if connection.execute("SELECT to_regclass('tombstones') AS name").fetchone() == {"name": None}:
+            return False
+        return connection.execute("SELECT 1 FROM tombstones WHERE uri = %s", [uri]).fetchone() is not None
+
+    def _filled(self, connection: Connection, name: str) -> set[str]:
+        """The columns of that table that are stored as they are given."""
+        if name not in self._columns:
+            rows = connection.execute(
+                "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped "
+                "AND attgenerated = ''",
+                [name],
+            )
+            self._columns[name] = {row["attname"] for row in rows}
+        return self._columns[name]
+
+    def _bring_back(self, connection: Connection, row: Archived) -> None:
         table = sql.Identifier(row.name)
         if row.change == "deleted":
-            statement = sql.SQL("INSERT INTO {0} SELECT * FROM jsonb_populate_record(NULL::{0}, %s::jsonb)").format(
-                table
-            )
+            there = self._filled(connection, row.name)  # a version may have come between, with columns of its own
+            names = sql.SQL(", ").join(sql.Identifier(one) for one in json.loads(row.row) if one in there)
+            statement = sql.SQL(
+                "INSERT INTO {0} ({1}) OVERRIDING SYSTEM VALUE SELECT {1} FROM jsonb_populate_record(NULL::{0}, %s::jsonb)"
+            ).format(table, names)
             connection.execute(statement, [row.row])
             return
         for column, value in json.loads(row.row).items():  # whoever has set it to something else meanwhile knows better

@@ -34,6 +34,7 @@ def read(work: Workspace, files: Sequence[Path]) -> int:
 
 
 def _read(work: Workspace, file: Path) -> int:
+    ((before,),) = work.connection.execute("SELECT count(*) FROM looked").fetchall()
     step = f"log {file.absolute()}"
     if work.did(step):
         return 0
@@ -60,13 +61,13 @@ def _read(work: Workspace, file: Path) -> int:
                 GROUP BY ALL HAVING record IS NOT NULL
                 """
             )
-            ((told,),) = connection.execute("SELECT count(*) FROM looked").fetchall()
+            ((now,),) = connection.execute("SELECT count(*) FROM looked").fetchall()
             connection.execute("DROP TABLE lines")
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
         raise ConfigurationError(
             f"{file} cannot be read: {str(error).splitlines()[0]}", hint="Check --access-log."
         ) from None
-    return int(told)
+    return int(now) - int(before)
 
 
 def _lines_sql() -> str:
@@ -76,7 +77,7 @@ def _lines_sql() -> str:
             SELECT line, starts_with(line, '{{') AS is_json,
                 regexp_extract(line, {quote(_COMBINED)}, ['stamp', 'path', 'status']) AS c
             FROM read_csv(?, columns = {{'line': 'VARCHAR'}}, delim = '\\x01', quote = '', escape = '', header = false,
-                auto_detect = false, strict_mode = false, ignore_errors = true, max_line_size = 1048576)
+                auto_detect = false, encoding = 'latin-1', strict_mode = false, ignore_errors = true, max_line_size = 1048576)
         )
         SELECT CASE WHEN is_json THEN regexp_extract(line, '"uri":"([^"]*)"', 1) ELSE c.path END AS path,
             TRY_CAST(CASE WHEN is_json THEN regexp_extract(line, '"status":([0-9]+)', 1) ELSE c.status END AS INTEGER)

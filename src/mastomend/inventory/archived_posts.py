@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
+import duckdb
+
 from mastomend.actions.world import Deletion
 from mastomend.database.posts import Archived, Posts
 from mastomend.inventory.reports import Report
@@ -40,6 +42,10 @@ class ArchivedPosts:
         """Whether there is a post of that id."""
         return self._posts.exists(post)
 
+    def holds(self, archive: str) -> bool:
+        """Whether that archive is there."""
+        return bool(_parts(self._state / archive))
+
     def delete(self, posts: Sequence[Deletion]) -> list[str | None]:
         """Archive and delete, a file of the archive at a time. One answer for each: None, or why it stays."""
         answers: list[str | None] = []
@@ -49,8 +55,9 @@ class ArchivedPosts:
 
             def keep(rows: Sequence[Archived], path: Path = path) -> None:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                ARCHIVE.write(path, rows, self._budget)
-                _sync(path)
+                new = path.with_name(f"{path.name}.{len(_parts(path))}")  # what is there is never written over
+                ARCHIVE.write(new, rows, self._budget)
+                _sync(new)
 
             found = self._posts.delete(ids, cut_off, keep)
             self._reindex([one for one, why in zip(ids, found, strict=True) if why is None])
@@ -63,13 +70,35 @@ class ArchivedPosts:
         answers: list[str | None] = []
         for archive, same in groupby(posts, key=lambda one: one.archive):
             ids, path = [one.id for one in same], self._state / archive
-            if not path.exists():
+            try:
+                rows = _rows(path, ids)
+            except duckdb.Error as error:
+                answers += [f"the archive {archive} cannot be read: {str(error).splitlines()[0]}"] * len(ids)
+                continue
+            if not _parts(path):
                 answers += [f"the archive {archive} is gone (cleanup removes it with its run)"] * len(ids)
                 continue
-            found = self._posts.restore(ids, list(ARCHIVE.load(path, "list_contains(?, post)", [ids])))
+            found = self._posts.restore(ids, rows)
             self._reindex([one for one, why in zip(ids, found, strict=True) if why is None])
             answers += found
         return answers
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files of that archive, in the order in which they were written."""
+    found = path.parent.glob(f"{path.name}.*")
+    return sorted((one for one in found if one.suffix[1:].isdecimal()), key=lambda one: int(one.suffix[1:]))
+
+
+def _rows(path: Path, posts: Sequence[int]) -> list[Archived]:
+    """What it holds of those posts; of one that was archived twice the newer."""
+    found: dict[int, list[Archived]] = {}
+    for part in _parts(path):
+        some: dict[int, list[Archived]] = {}
+        for row in ARCHIVE.load(part, "list_contains(?, post)", [list(posts)]):
+            some.setdefault(row.post, []).append(row)
+        found |= some
+    return [row for rows in found.values() for row in rows]
 
 
 def _sync(path: Path) -> None:

@@ -78,7 +78,8 @@ def read_unreachable(work: Workspace, database: MastodonDatabase) -> None:
 def join(work: Workspace, tables: Sequence[Expected], units: Sequence[str], now: int) -> None:
     """The relation `cached`: every unit that is cached from elsewhere.
 
-    `unit, id, files, bytes, missing, used, domain, account, post, fetchable`; `used` is never later than `now`.
+    `unit, id, files, bytes, missing, hidden (may not be looked at), used, domain, account, post, fetchable`; `used` is never
+    later than `now`.
     """
     sources = [
         _unit_sql(table, unit)
@@ -94,10 +95,10 @@ def join(work: Workspace, tables: Sequence[Expected], units: Sequence[str], now:
         CREATE OR REPLACE TABLE cached AS
         WITH sizes AS (
             SELECT u.unit, w.id, count(*) FILTER (w.size >= 0) AS files, sum(greatest(w.size, 0))::BIGINT AS bytes,
-                count(*) FILTER (w.size < 0) AS missing
+                count(*) FILTER (w.size = -1) AS missing, count(*) FILTER (w.size < -1) AS hidden
             FROM weighed w JOIN (VALUES {kinds}) AS u(kind, unit) USING (kind) GROUP BY ALL
         )
-        SELECT r.unit, r.id, s.files, s.bytes, s.missing, l.since AS looked,
+        SELECT r.unit, r.id, s.files, s.bytes, s.missing, s.hidden, l.since AS looked,
             least({now}, greatest(coalesce(r.used, {now}), coalesce(l.since, 0))) AS used,
             lower(r.domain) AS domain, r.account, r.post, r.fetchable
         FROM ({rows}) r JOIN sizes s USING (unit, id) LEFT JOIN ({looked}) l USING (unit, id)
@@ -120,4 +121,6 @@ def _unit_sql(table: Expected, unit: str) -> str:
     return (
         f"SELECT {quote(unit)} AS unit, id, {used} AS used, domain, account, status AS post, fetchable_{i} AS fetchable "
         f"FROM rows_{table.table} WHERE NOT is_local AND ({named})"
+        # what an own user brought along from elsewhere has an address, and is theirs
+        f"{' AND NOT (account IS NOT NULL AND domain IS NULL)' if unit == 'attachments' else ''}"
     )

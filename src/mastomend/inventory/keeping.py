@@ -21,6 +21,8 @@ FOREVER = 2**62
 #: What keeps a unit besides relationships: there is no address it could come from again, its server is known to be out of
 #: reach, its account is suspended (Mastodon removes that itself).
 NO_ADDRESS, UNREACHABLE, SUSPENDED = "no_address", "unreachable", "suspended"
+#: A file of it may not be looked at: what is there is not known.
+UNSEEN = "unseen"
 #: Terms of relationships that do not keep for ever, in days.
 _TERMS = {"thread": 365, "followed_tag": 90, "noticed": 365}
 #: Those that are about the post's author, too.
@@ -48,6 +50,11 @@ class Policy:
     budgets: Mapping[str, int] = field(default_factory=dict)
     budget: int | None = None
     to_free: int = 0
+
+    @property
+    def has_age(self) -> bool:
+        """Whether anything goes by its age."""
+        return bool(self.ages or self.domains) or self.strangers is not None
 
     @property
     def has_budget(self) -> bool:
@@ -112,7 +119,8 @@ def _valued_sql(policy: Policy, now: int) -> str:
         servers AS (SELECT domain, count(*) AS units FROM cached GROUP BY domain),
         stands AS (
             SELECT c.*, b.relationship IS NOT NULL AS was_tied, f.id IS NOT NULL AS follows, s.units AS of_server,
-                CASE WHEN b.until > {now} THEN b.relationship
+                CASE WHEN c.hidden > 0 THEN {quote(UNSEEN)}
+                    WHEN b.until > {now} THEN b.relationship
                     WHEN NOT c.fetchable THEN {quote(NO_ADDRESS)}
                     WHEN u.domain IS NOT NULL AND {policy.keep.get(UNREACHABLE, 0)} > {now} - c.used
                     THEN {quote(UNREACHABLE)} END AS kept

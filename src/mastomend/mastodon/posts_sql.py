@@ -63,12 +63,14 @@ WITH RECURSIVE gone AS (
 ) SELECT id::int8 AS id, root::int8 AS root, depth FROM gone ORDER BY depth, id
 """
 
-#: What refers to a table (one parameter) by one column, and what becomes of it: `c` goes, too; `n` is set to NULL.
+#: What refers to a table (one parameter), by which column (NULL: by several), and what becomes of it: `c` goes, too; `n` is
+#: set to NULL.
 REFERENCES_SQL = """
-SELECT r.relname AS name, a.attname AS col, f.attname AS target, c.confdeltype::text AS rule
+SELECT r.relname AS name, CASE WHEN array_length(c.conkey, 1) = 1 THEN a.attname END AS col, f.attname AS target,
+    c.confdeltype::text AS rule
 FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid
 JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
 JOIN pg_attribute f ON f.attrelid = c.confrelid AND f.attnum = c.confkey[1]
-WHERE c.contype = 'f' AND c.confrelid = to_regclass(%s) AND array_length(c.conkey, 1) = 1
+WHERE c.contype = 'f' AND c.confrelid = to_regclass(%s) AND c.conparentid = 0
 ORDER BY r.relname, a.attname
 """

@@ -261,7 +261,8 @@ def evictable_sql(kinds: Sequence[Kind], schema: Schema) -> str:
     named = " OR ".join(f"t.{kind.column('file_name')} <> ''" for kind in kinds)
     return (
         f"SELECT {', '.join(selected)}, {used} AS used, {own} AS post, {domain}::text AS domain, {url}::text AS remote_url, "
-        f"coalesce({suspended}, false) AS suspended, {in_flight} AS in_flight"
+        f"coalesce({suspended}, false) AS suspended, {in_flight} AS in_flight, "
+        f"{'(t.account_id IS NOT NULL AND a.domain IS NULL)' if join else 'false'} AS ours"
         f"{', t.shortcode' if first is EMOJIS else ''} FROM {first.table} t {join} WHERE t.id = ANY(%s) AND ({named})"
     )
 

@@ -36,6 +36,16 @@ class Price:
             return None
         return max(size / 1e9 - self.free_gb, self.minimum_gb, 0.0) * self.gigabyte_month
 
+    def most_for(self, usd: float, held: int) -> int | None:
+        """How many of so many bytes cost no more than that in a month; None if even nothing does (a minimum is billed)."""
+        if (self.month(0) or 0.0) > usd:
+            return None
+        low, high = 0, held
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if (self.month(middle) or 0.0) <= usd else (low, middle - 1)
+        return low
+
     def of(self, *, lists: int, heads: int = 0) -> float:
         """What so many requests cost, in US dollars."""
         return (lists * self.list + heads * self.head) / 1000
