@@ -34,32 +34,24 @@ TIED: Mapping[str, Of] = {
 
 
 def read_ties(work: Workspace, database: MastodonDatabase, units: Sequence[str]) -> None:
-    """The relation `ties` (tied, relationship, id, since): all there are, of what those units are tied by."""
-    work.connection.execute(
-        "CREATE TABLE IF NOT EXISTS ties (tied VARCHAR, relationship VARCHAR, id BIGINT, since BIGINT)"
-    )
+    """The relation `ties` (tied, relationship, id, since): all there are, of what those units are tied by. Read anew each time,
+    also where a scan is gone on with; one may be in it twice.
+    """
+    connection = work.connection
+    connection.execute("CREATE OR REPLACE TABLE ties (tied VARCHAR, relationship VARCHAR, id BIGINT, since BIGINT)")
     wanted = {TIED[unit] for unit in units} | ({Of.POST, Of.ACCOUNT} if _needs_posts(units) else set())
     for of in sorted(wanted, key=lambda one: one.value):
-        for number, place in enumerate(places_here(database, of)):
-            step = f"ties {of.value} {number}"
-            if work.did(step):
-                continue
-            batches = list(database.rows(all_sql(place)))  # short: they are sets of ids
-            with work.step(step) as connection:
-                for batch in batches:
-                    connection.execute(
-                        "INSERT INTO ties SELECT ?, ?, id, since FROM batch", [of.value, place.relationship]
-                    )
-                    del batch
-    work.connection.execute("CREATE TABLE IF NOT EXISTS card_posts (card BIGINT, post BIGINT)")
-    if "preview_cards" in units and not work.did("card posts"):
-        sql = "SELECT preview_card_id::int8 AS card, status_id::int8 AS post FROM preview_cards_statuses"
-        database.require({"preview_cards_statuses": {"preview_card_id", "status_id"}})
-        batches = list(database.rows(sql))
-        with work.step("card posts") as connection:
-            for batch in batches:
-                connection.execute("INSERT INTO card_posts SELECT card, post FROM batch")
+        for place in places_here(database, of):
+            for batch in database.rows(all_sql(place)):
+                connection.execute("INSERT INTO ties SELECT ?, ?, id, since FROM batch", [of.value, place.relationship])
                 del batch
+    connection.execute("CREATE OR REPLACE TABLE card_posts (card BIGINT, post BIGINT)")
+    if "preview_cards" in units:
+        database.require({"preview_cards_statuses": {"preview_card_id", "status_id"}})
+        sql = "SELECT preview_card_id::int8 AS card, status_id::int8 AS post FROM preview_cards_statuses"
+        for batch in database.rows(sql):
+            connection.execute("INSERT INTO card_posts SELECT card, post FROM batch")
+            del batch
 
 
 def _needs_posts(units: Sequence[str]) -> bool:
