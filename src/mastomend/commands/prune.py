@@ -31,6 +31,7 @@ from mastomend.inventory import access_log, cached, evictions, keeping, known
 from mastomend.inventory.cached import UNITS
 from mastomend.inventory.keeping import Policy
 from mastomend.mastodon.clearing import emptied
+from mastomend.mastodon.selection import EVERYTHING
 from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.progress import Progress, Silent
 
@@ -125,7 +126,11 @@ def _stops(instance: Instance, options: PruneOptions, made: Scan) -> list[str]:
     storage = str(instance.configuration.storage)
     prefix = instance.key_prefix
     stops = losses(made.inventory, made.store, storage, prefix, percent, holds_anything=made.holds_anything)
-    return stops or sampled(made.database, made.store, made.chosen, prefix, percent)
+    if stops or options.selection == EVERYTHING:
+        return stops
+    return sampled(
+        made.database, made.store, made.chosen, prefix, percent
+    )  # what is left out tells of a wrong bucket, too
 
 
 def _over(report: PruneReport) -> int:
