@@ -32,6 +32,7 @@ from mastomend.demo.instance import VERSIONS, DiskMedia, SimulatedInstance
 from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.inventory.keeping import DAY, FOREVER, Policy, default_terms
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, HEADERS, MEDIA_FILES, PREVIEW_CARDS
+from mastomend.mastodon.selection import Account, Selection
 
 #: All that tests make is from January 2026.
 LATER = datetime(2027, 6, 1, tzinfo=UTC)
@@ -498,3 +499,20 @@ def test_a_limit_does_not_make_it_fit(make_instance: MakeInstance) -> None:
     for _ in range(6):
         town.media(town.post(), size=1_000)
     assert pruned(instance, Policy(budget=1_000), apply=True, limit=1).over == 4_000
+
+
+def test_a_wrong_bucket_shows_whatever_is_selected(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    record(instance, AVATARS)
+    lonely = town.account("lonely")
+    mine = {town.media(town.post(lonely), lonely) for _ in range(4)}
+    for _ in range(12):
+        town.media(town.post())
+    for key in instance.media.keys():
+        if "media_attachments" in key:
+            instance.media.delete(key)
+    only = Selection(accounts=(Account("lonely", "far.example"),))
+    with pytest.raises(SafetyStop, match="taken at random"):
+        pruned(instance, Policy({"attachments": DAY}), selection=only, apply=True)
+    assert mine <= cached(instance)
