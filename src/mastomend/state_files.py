@@ -85,3 +85,43 @@ def replace_text(path: Path, text: str, mode: int) -> None:
     temporary.write_text(text, encoding="utf-8")
     temporary.chmod(mode)
     temporary.replace(path)
+
+
+#: The reserve's bytes, and how much must be free for it to be made.
+_RESERVE, _PLENTY = 2 * 1024 * 1024, 256 * 1024 * 1024
+#: So little free is nothing.
+_NO_ROOM = 64 * 1024
+
+
+def _reserve(state: Path) -> Path:
+    return state / "reserve"
+
+
+def _free(state: Path) -> int:
+    found = os.statvfs(state)
+    return found.f_bavail * found.f_frsize
+
+
+def keep_reserve(state: Path) -> None:
+    """A file that holds nothing beside the journal, where there is plenty of room: on a full disk it makes some."""
+    with contextlib.suppress(OSError):
+        if not _reserve(state).exists() and _free(state) > _PLENTY:
+            make_private_file(_reserve(state))
+            with _reserve(state).open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, _RESERVE)
+
+
+def give_up_reserve(state: Path) -> bool:
+    """Whether the disk is full and there was one."""
+    try:
+        if _free(state) > _NO_ROOM:
+            return False
+        _reserve(state).unlink()
+    except OSError:
+        return False
+    return True
+
+
+def is_full(state: Path) -> bool:
+    """Whether there is no room on that folder's disk. Raises OSError."""
+    return _free(state) <= _NO_ROOM

@@ -8,7 +8,6 @@ it fails.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import sqlite3
 import threading
@@ -17,7 +16,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from mastomend.errors import JournalError
-from mastomend.state_files import make_private_file, private_folder
+from mastomend.state_files import give_up_reserve, is_full, keep_reserve, make_private_file, private_folder
 
 Statement = tuple[str, Sequence[object]]
 #: Statements, and who waits for them to be durable.
@@ -51,13 +50,13 @@ class JournalFile:
         try:
             self._db = self._opened(schema, versions)
         except sqlite3.Error as error:
-            if not _give_up_reserve(state):
+            if not give_up_reserve(state):
                 raise trouble(self._path, error) from None
             try:
                 self._db = self._opened(schema, versions)
             except sqlite3.Error as error:
                 raise trouble(self._path, error) from None
-        _keep_reserve(state)
+        keep_reserve(state)
         self._lock = threading.Lock()
         self._reader: sqlite3.Connection | None = None
         self._reading = threading.Lock()
@@ -228,7 +227,7 @@ class JournalFile:
 
 def _is_full(path: Path) -> bool:
     try:
-        return _free(path.parent) <= _NO_ROOM
+        return is_full(path.parent)
     except OSError:
         return False
 
@@ -236,41 +235,6 @@ def _is_full(path: Path) -> bool:
 def journal_path(state: Path) -> Path:
     """The journal's file in a state directory."""
     return state / "journal.sqlite3"
-
-
-#: The reserve's bytes, and how much must be free for it to be made.
-_RESERVE, _PLENTY = 2 * 1024 * 1024, 256 * 1024 * 1024
-#: So little free is nothing.
-_NO_ROOM = 64 * 1024
-
-
-def _reserve(state: Path) -> Path:
-    return state / "reserve"
-
-
-def _free(state: Path) -> int:
-    found = os.statvfs(state)
-    return found.f_bavail * found.f_frsize
-
-
-def _keep_reserve(state: Path) -> None:
-    """Where there is plenty of room. Without it everything works, but on a full disk."""
-    with contextlib.suppress(OSError):
-        if not _reserve(state).exists() and _free(state) > _PLENTY:
-            make_private_file(_reserve(state))
-            with _reserve(state).open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, _RESERVE)
-
-
-def _give_up_reserve(state: Path) -> bool:
-    """Whether the disk is full and there was one."""
-    try:
-        if _free(state) > _NO_ROOM:
-            return False
-        _reserve(state).unlink()
-    except OSError:
-        return False
-    return True
 
 
 def trouble(path: Path, error: BaseException) -> JournalError:

@@ -53,10 +53,11 @@ def _show_next(report: CheckReport, next_command: str, without_limit: str) -> No
     """The one command to run next."""
     if report.mass_loss:
         result.print(f"If the files really are gone: [command]{escape(without_limit)}[/]")
-    elif report.new:
+        return
+    if report.broken and sum(kind.records_broken_local for kind in report.kinds) == report.broken:
+        result.print(f"With a backup: [command]{escape(f'{next_command} --from DIR')}[/]")
+    if report.new:
         result.print(f"Next: [command]{escape(next_command)}[/]")
-        if sum(kind.records_broken_local for kind in report.kinds) == report.broken:
-            result.print(f"With a backup: [command]{escape(f'{next_command} --from DIR')}[/]")
     elif report.known[Outcome.DEFERRED] and report.next_try is not None:
         result.print(f"The deferred ones are due from {clock(report.next_try)} on:")
         result.print(f"  [command]{escape(f'{next_command} --deferred --apply')}[/]")

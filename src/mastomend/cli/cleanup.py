@@ -56,6 +56,7 @@ def document(report: CleanupReport) -> dict[str, Any]:
         "quarantine": {"files": report.files, "bytes": report.bytes},
         "scans": report.scans,
         "runs": report.runs,
+        "archives": report.archives,
         "kept": {"files": report.kept.files, "unknown": report.kept.unknown},
         "left": report.left,
     }
@@ -74,6 +75,10 @@ def show(report: CleanupReport, apply_command: str) -> None:
         )
     else:
         result.print("Nothing is old enough to be removed.")
+    if report.archives:
+        what = f"{count(report.archives, 'report')} of these"
+        said = "held" if report.applied else "holds" if report.archives == 1 else "hold"
+        result.print(f"[yellow]{what} {said} posts that were deleted[/]: without it no undo brings them back.")
     if report.kept.files:
         result.print(
             f"In the quarantine {count(report.kept.files, 'file')} of runs that are younger, or have not ended: kept."

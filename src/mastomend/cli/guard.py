@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,8 +69,13 @@ def guard_command(
     if json:
         emit_json(document(report), code)
     elif not (given.quiet and code == 0):
+        words = [word for name, value in asked for word in (f"--{name}", value)]
+        marked = [("--disk", disk), ("--bill", bill)]
+        again = ["guard", *(str(word) for one in marked if one[1] is not None for word in one), *words, "--apply"]
+        free = report.pruned.to_free if report.pruned is not None else 0
+        preview = ["prune", *(words if words or not free else ["--keep-free", str(free + (report.free or 0))])]
         show(
-            report, command_line(given.env, given.state, "guard --apply"), command_line(given.env, given.state, "prune")
+            report, *(command_line(given.env, given.state, " ".join(map(shlex.quote, one))) for one in (again, preview))
         )
     return code
 

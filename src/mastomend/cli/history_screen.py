@@ -59,7 +59,8 @@ def _show(past: PastRun) -> None:
     what = f"undo of {run.undoes}" if run.undoes else run.command
     result.print(f"[bold]{escape(run.id)}[/]  {escape(what)}  {local(run.started_at)}  {past.state}")
     if past.taken_back:
-        result.print(f"   taken back by {escape(past.taken_back)}")
+        how = "overtaken" if run.undoes else "taken back"
+        result.print(f"   {how} by {escape(past.taken_back)}")
     words = {Outcome.RESTORED: "taken back", Outcome.REFUSED: "left as they are"} if run.undoes else {}
     outcomes = ", ".join(
         f"{n:,} {words.get(outcome, outcome.value.replace('_', ' '))}" for outcome, n in past.outcomes.most_common()

@@ -51,7 +51,9 @@ def show(report: PruneReport, commands: Commands) -> None:
         _notes(report)
         result.print(f"Nothing was changed. Next: [command]{escape(commands.apply)}[/]")
     else:
-        result.print("Nothing of it would go.")
+        result.print(
+            "Nothing of it would go: it is not old enough, kept, or nothing says an age or a budget for its kind."
+        )
 
 
 def _show_ages(report: PruneReport) -> None:
@@ -115,8 +117,11 @@ def _show_goes(report: PruneReport) -> None:
             what, left = count(goes.records, "record"), size(whole.bytes - goes.bytes)
             result.print(f"[bold]{what} of {unit} would go[/], {size(goes.bytes)}; {left} would be left.")
     if report.over:
-        result.print(f"[bold red]{size(report.over)} too much would be left[/]: what is kept does not fit in.")
-        result.print("Shorter terms make room: --keep WHAT=TERM.")
+        if report.stays.bytes:
+            result.print(f"[bold red]{size(report.over)} too much would be left[/]: what is kept does not fit in.")
+            result.print("Shorter terms make room: --keep WHAT=TERM.")
+        else:
+            result.print(f"[bold red]{size(report.over)} more than all that is cached[/] were to go. See usage.")
 
 
 def _notes(report: PruneReport) -> None:

@@ -36,7 +36,7 @@ def systemd_command(
 ) -> int:
     """Make timers of systemd for this server.
 
-    A check every night, and every hour another try of what was deferred. Nothing is started.
+    A check and a look at the room on the disk every night, another try of what was deferred every hour. Nothing is started.
     """
     from rich.text import Text
 

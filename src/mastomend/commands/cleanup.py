@@ -29,7 +29,9 @@ from mastomend.vocabulary import Done
 
 @dataclass(slots=True)
 class CleanupReport:
-    """The result, or with `applied` False what it would be. `scans` and `runs` count folders; `left` says what stayed."""
+    """The result, or with `applied` False what it would be. `scans` and `runs` count folders, `archives` those of
+    them that hold deleted posts; `left` says what stayed.
+    """
 
     run: str
     applied: bool
@@ -37,6 +39,7 @@ class CleanupReport:
     bytes: int = 0
     scans: int = 0
     runs: int = 0
+    archives: int = 0
     kept: Kept = field(default_factory=Kept)
     left: list[str] = field(default_factory=list)
 
@@ -78,7 +81,9 @@ def cleanup(
         for done in results:
             report.count(done)
             progress.advance(1)
-        report.runs = _remove(_old(instance.state / "runs", before), report)
+        old = _old(instance.state / "runs", before)
+        report.archives = sum(any(folder.glob("statuses-*.parquet*")) for folder in old)
+        report.runs = _remove(old, report)
         if apply:
             current.summary = {"purged": report.files, "bytes": report.bytes}
     return report

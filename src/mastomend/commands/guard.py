@@ -75,10 +75,12 @@ def guard(
             now=now,
         )
         if report.pruned.over:
-            report.warnings.append(
-                f"{report.pruned.over:,} bytes too much stay: what is kept does not fit in. Shorten terms "
-                "(prune --keep WHAT=TERM), or make room otherwise."
+            why = (
+                "what is kept does not fit in. Shorten terms (prune --keep WHAT=TERM), or make room otherwise"
+                if report.pruned.stays.bytes
+                else "that is more than all that is cached. Something else fills it: see usage"
             )
+            report.warnings.append(f"{report.pruned.over / 1e9:.2f} GB too much stay: {why}.")
     report.duration_s = time.monotonic() - clock
     return report
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import duckdb
 
 from mastomend.errors import JournalError
-from mastomend.state_files import make_private_file, private_file, private_folder
+from mastomend.state_files import keep_reserve, make_private_file, private_file, private_folder
 
 MEBIBYTE = 1024 * 1024
 #: What the interpreter, the drivers and what DuckDB holds beside its own count need.
@@ -204,7 +204,7 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
     work = folder / "work"
     lock = contextlib.ExitStack()
     try:
-        private_folder(folder.parent.parent)  # the state directory itself
+        keep_reserve(private_folder(folder.parent.parent))  # the state directory itself
         private_folder(work)
         make_private_file(work / _DATABASE)
         held = private_file(work / _LOCK)
