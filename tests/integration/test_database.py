@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from mastomend.commands.repair_report import RepairOptions
 from mastomend.database import reader as database_module
 from mastomend.database.reader import MastodonDatabase
 from mastomend.demo.fediverse import Fediverse
-from mastomend.demo.instance import SimulatedInstance
+from mastomend.demo.instance import SimulatedInstance, simulated_instance
 from mastomend.demo.pictures import picture
+from mastomend.demo.services import postgres
 from mastomend.errors import DatabaseError
 from mastomend.inventory.findings import load
 from mastomend.mastodon.kinds import AVATARS
@@ -77,24 +79,31 @@ def test_each_table_is_read_once_nothing_is_locked_and_no_snapshot_outlives_the_
 
 
 @pytest.fixture
-def standby(socket_dir: str, make_instance: MakeInstance) -> Iterator[tuple[SimulatedInstance, str]]:
-    """An instance with a replica that has everything."""
-    instance = make_instance()
-    for n in range(3):
-        instance.add_image(AVATARS, picture(n), username=f"u{n}", uri=f"x:{n}", domain="a.example")
-    with replica(socket_dir) as directory:
-        caught_up(socket_dir, directory)
-        with instance.env.open("a") as env:
-            env.write(
-                f"\nREPLICA_DB_NAME={instance.db.info.dbname}\nREPLICA_DB_HOST={directory}\nREPLICA_DB_USER=postgres\n"
-            )
-        yield instance, directory
+def standby(tmp_path: Path) -> Iterator[tuple[SimulatedInstance, str, str]]:
+    """An instance, its server's socket directory and that of a replica that has everything. The server is its own: a copy of
+    the one all tests share would be gigabytes.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="mm-primary-") as name,
+        postgres(Path(name) / "data") as primary,
+        simulated_instance(tmp_path / "instance", primary, "4.5") as instance,
+    ):
+        (instance.folder / "mastomend.toml").write_text("settle_seconds = 0\n")
+        for n in range(3):
+            instance.add_image(AVATARS, picture(n), username=f"u{n}", uri=f"x:{n}", domain="a.example")
+        with replica(primary) as directory:
+            caught_up(primary, directory)
+            with instance.env.open("a") as env:
+                env.write(
+                    f"\nREPLICA_DB_NAME={instance.db.info.dbname}\nREPLICA_DB_HOST={directory}\nREPLICA_DB_USER=postgres\n"
+                )
+            yield instance, primary, directory
 
 
 def test_rows_come_from_the_replica_and_what_counts_from_the_primary(
-    standby: tuple[SimulatedInstance, str], socket_dir: str
+    standby: tuple[SimulatedInstance, str, str],
 ) -> None:
-    instance, directory = standby
+    instance, socket_dir, directory = standby
     gone, keys = instance.add_image(AVATARS, picture(8), username="gone", uri="x:g", domain="a.example")
     _, lost = instance.add_image(AVATARS, picture(9), username="lost", uri="x:l", domain="a.example")
     caught_up(socket_dir, directory)
@@ -111,8 +120,8 @@ def test_rows_come_from_the_replica_and_what_counts_from_the_primary(
         db.execute("SELECT pg_wal_replay_resume()")
 
 
-def test_a_replica_out_of_reach_is_said_and_the_primary_read(standby: tuple[SimulatedInstance, str]) -> None:
-    instance, directory = standby
+def test_a_replica_out_of_reach_is_said_and_the_primary_read(standby: tuple[SimulatedInstance, str, str]) -> None:
+    instance, _, directory = standby
     text = instance.env.read_text().replace(directory, "/nowhere")
     instance.env.write_text(text)
     watcher = Watcher(instance)
@@ -121,10 +130,10 @@ def test_a_replica_out_of_reach_is_said_and_the_primary_read(standby: tuple[Simu
 
 
 def test_a_replica_that_cancels_is_not_a_short_table(
-    standby: tuple[SimulatedInstance, str], socket_dir: str, monkeypatch: pytest.MonkeyPatch
+    standby: tuple[SimulatedInstance, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever breaks off in the middle of a table, the primary gives the whole of it."""
-    instance, directory = standby
+    instance, socket_dir, directory = standby
     for n in range(4_000):
         instance.insert(
             "accounts", username=f"m{n}", domain="b.example", uri=f"x:m{n}", avatar_file_name=f"{n:0200}.png"
