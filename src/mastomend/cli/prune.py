@@ -134,7 +134,6 @@ def prune_command(
         show_lifecycle(wanted.policy, instance.key_prefix)
         return 0
     chosen = Chosen.of(kinds, domains, accounts, statuses, exclude, local=False, remote=False)
-    report = None
     with cli_context.watched(ctx, json=json) as observer:
         report = prune(
             instance,
