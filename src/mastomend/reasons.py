@@ -38,6 +38,8 @@ class Reason(StrEnum):
     AGED = "aged"
     OVER_BUDGET = "over_budget"
     UNTOUCHED = "untouched"
+    COPIED = "copied"
+    MOVED = "moved"
     # left for now: it may pass by itself
     IN_FLIGHT = "in_flight"
     ROW_CHANGED = "row_changed"
@@ -113,6 +115,8 @@ _WORDS = {
     Reason.AGED: "nothing has used it for as long as the policy says",
     Reason.OVER_BUDGET: "worth least of what did not fit",
     Reason.UNTOUCHED: "nobody here has touched that post",
+    Reason.COPIED: "copied to the other storage",
+    Reason.MOVED: "the storage Mastodon uses now has it, too",
     Reason.IN_FLIGHT: "somebody was changing it at that moment",
     Reason.ROW_CHANGED: "it changed while it was worked on",
     Reason.VERIFY_FAILED: "it was still broken afterwards",

@@ -16,7 +16,7 @@ from pathlib import Path
 #: All that Mastomend puts into a state directory, or into a folder of it.
 _OURS = re.compile(
     r"journal\.sqlite3(-wal|-shm)?|reserve|lock|owners|deep-seed|scans|runs|\d{8}T\d{6}Z-\w+|work|spill\S*"
-    r"|(findings|outcomes|strays|evictions)\.parquet(\.\w+)?|usage\.json|scan\.duckdb(\.wal)?|scope\.json"
+    r"|(findings|outcomes|strays|evictions)\.parquet(\.\w+)?|usage\.json|migrations\.json|crossing\.parquet(\.\w+)?|scan\.duckdb(\.wal)?|scope\.json"
 )
 
 

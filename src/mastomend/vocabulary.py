@@ -25,6 +25,16 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
+class Sending:
+    """An object that is to be stored, small enough to be held in memory; as in `ports.Writing.put`."""
+
+    key: Key
+    data: bytes = field(repr=False)
+    content_type: str
+    private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
     """How a storage hands an object out to the public. None is what that storage does not tell, or does not keep."""
 

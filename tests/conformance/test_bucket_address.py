@@ -24,6 +24,7 @@ from mastomend.storage.objects import S3ObjectStore
 from mastomend.storage.ports import Requests
 from mastomend.storage.s3_bucket import S3Bucket
 from mastomend.storage.s3_client import S3Client
+from mastomend.storage.s3_digests import Sent
 from mastomend.storage.sigv4 import EMPTY, Credentials, ToSign, query_string, signed_headers
 
 BASE = {"S3_ENABLED": "true", "S3_BUCKET": "bucket", "AWS_ACCESS_KEY_ID": "K", "AWS_SECRET_ACCESS_KEY": "S"}
@@ -161,7 +162,7 @@ def test_e19_every_verb_goes_to_the_same_place(
     async def ask() -> None:
         await asked.size(file.key)
         await asked.get(file.key)
-        await asked.put(file.key, b"x", {})
+        await asked.put(file.key, Sent.of(b"x"), {})
         await asked.copy(file.key, file.key, {})
         await asked.delete(file.key)
         await asked.put_parts(file.key, lambda: [lambda: b"x"], {})

@@ -14,7 +14,6 @@ from conftest import MakeInstance, opened
 from runs import RESTORED, a_run, plan
 
 from mastomend.actions.actions import (
-    MEDIA,
     Delete,
     Place,
     PreserveFile,
@@ -22,7 +21,7 @@ from mastomend.actions.actions import (
     QuarantineFile,
     RestoreFile,
     SetColumns,
-    Transfer,
+    SetServing,
 )
 from mastomend.actions.journal import Journal
 from mastomend.actions.plan import Plan, Rule
@@ -36,13 +35,13 @@ from mastomend.demo.pictures import picture
 from mastomend.errors import ObjectError, StorageError
 from mastomend.mastodon.keys import Key
 from mastomend.mastodon.kinds import AVATARS, HEADERS
-from mastomend.outcomes import Copied, Deferred, Evicted, Outcome, Refused, Restored, SetAside
+from mastomend.outcomes import Deferred, Evicted, Outcome, Refused, Restored, SetAside
 from mastomend.plans.cleanup import no_longer_needed
 from mastomend.reasons import Reason
 from mastomend.storage import durable
 from mastomend.storage.bodies import measure
 from mastomend.storage.filesystem import FilesystemStore
-from mastomend.vocabulary import ObjectAt, RowOf
+from mastomend.vocabulary import ObjectAt, RowOf, Serving
 
 MONTH = timedelta(days=30)
 OLD = "20260101T000000Z-aaaa"
@@ -306,9 +305,9 @@ def test_an_undo_leaves_what_was_put_there_by_hand_though_the_row_is_as_before(m
 def test_a_plan_of_another_storage_does_not_stop_every_later_run(make_instance: MakeInstance) -> None:
     instance = make_instance()
     key = stray(instance, 1)
-    copy = Transfer(key, 5, "image/png", MEDIA, Place("bucket"))
+    copy = SetServing(key, Serving(True), Serving(False), Place("bucket"))
     with a_run(instance, "dead") as (_, journal, _):
-        journal.plan("dead", [(1, Plan(ObjectAt(key), Copied(Reason.RESTORED, files=1), (copy,), Rule.TRANSFER))])
+        journal.plan("dead", [(1, Plan(ObjectAt(key), Restored(Reason.RESTORED), (copy,), Rule.MEND))])
     assert cleanup(opened(instance), MONTH, apply=True).left == []
     with contextlib.closing(Journal(instance.state)) as journal:
         assert len(journal.open_plans("dead")) == 1, "it is left to the command that knows that storage"

@@ -44,11 +44,10 @@ from mastomend.demo.pictures import picture
 from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.mastodon.keys import Key
 from mastomend.mastodon.kinds import AVATARS, HEADERS, MEDIA_FILES
-from mastomend.outcomes import Copied, Deferred, Evicted, Outcome, Purged, Refused, SetAside, Verdict
+from mastomend.outcomes import Copied, Deferred, Evicted, Outcome, Purged, Refused, SetAside
 from mastomend.reasons import Reason
 from mastomend.storage import durable
 from mastomend.storage.bodies import measure
-from mastomend.storage.memory import MemoryStore
 from mastomend.vocabulary import Done, Foreign, Nobody, ObjectAt, Owned, RowOf, Serving
 
 FOLDER = "cache/accounts/avatars/000/000/{:03}/original"
@@ -298,29 +297,16 @@ def test_a_dry_run_shows_the_plans_and_the_numbers_that_would_come(make_instance
 # --- places -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_transfer_reads_when_it_is_done_and_never_overwrites(make_instance: MakeInstance) -> None:
+def test_a_copy_between_storages_that_was_cut_off_is_nobody_s_to_settle(make_instance: MakeInstance) -> None:
     instance = make_instance()
-    made_ = [record(instance, AVATARS, domain="a.example") for _ in range(4)]
-    target, bucket = MemoryStore(), Place("bucket")
-    target.put(Key(made_[1].key), made_[1].data, "image/png")
-    target.put(Key(made_[2].key), b"another", "image/png")
-    sizes = [len(one.data) for one in made_]
-    instance.media.write(made_[3].key, b"changed since")
-
-    def transfer(i: int) -> Plan:
-        action = Transfer(Key(made_[i].key), sizes[i], "image/png", MEDIA, bucket)
-        return Plan(
-            RowOf(AVATARS.name, made_[i].id), Copied(Reason.RESTORED, files=1, bytes=sizes[i]), (action,), Rule.TRANSFER
-        )
-
-    with a_run(instance, places={bucket: target}) as (made, _, _):
-        verdicts: list[Verdict] = [one.verdict for one in made.execute(map(transfer, range(4)))]
-    assert [one.outcome for one in verdicts] == ["copied", "copied", "refused", "refused"]
-    assert target.read(Key(made_[0].key)) == made_[0].data and target.content_types[made_[0].key] == "image/png"
-    assert target.read(Key(made_[2].key)) == b"another"
-    told = undo(opened(instance), "run", apply=True)
-    assert (told.reverted, told.conflicts, told.irreversible) == (0, 0, 2)
-    assert target.read(Key(made_[0].key)) is not None
+    action = Transfer(MEDIA, Place("s3://new"), 5, 500)
+    made = Plan(ObjectAt(Key("s3://new")), Copied(Reason.COPIED, files=5), (action,), Rule.TRANSFER)
+    with a_run(instance, "dead") as (run, journal, world):
+        assert "only the command that began that copy" in run.change(made).verdict.detail
+        journal.plan("dead", [(7, made)])
+        kept = next(one for one in journal.open_plans("dead") if one.number == 7)
+        assert recover(world, journal, "dead", kept, 0.0) is None
+        assert 7 not in [one.number for one in journal.open_plans("dead")]
 
 
 def test_a_storage_that_is_not_at_hand_is_an_error_in_words(make_instance: MakeInstance) -> None:
@@ -424,19 +410,6 @@ def test_an_eviction_is_finished_once_its_row_is_changed(make_instance: MakeInst
     done, _ = left_open(instance, made, [])
     assert (done is not None) == has_changed
     assert (instance.media.read(key) is None) == has_changed
-
-
-def test_a_transfer_that_was_cut_off_is_made_again_by_the_next_run(make_instance: MakeInstance) -> None:
-    instance = make_instance()
-    made_ = record(instance, AVATARS, domain="a.example")
-    action = Transfer(Key(made_.key), len(made_.data), "image/png", MEDIA, MEDIA)
-    absent = Transfer(Key(f"{FOLDER.format(3)}/a.png"), 5, "image/png", MEDIA, MEDIA)
-    for one, is_done in ((action, True), (absent, False)):
-        made = Plan(RowOf(AVATARS.name, made_.id), Copied(Reason.RESTORED, files=1), (one,), Rule.TRANSFER)
-        with a_run(instance, f"dead{is_done}") as (_, journal, world):
-            journal.plan(f"dead{is_done}", [(1, made)])
-            (kept,) = journal.open_plans(f"dead{is_done}")
-            assert (recover(world, journal, f"dead{is_done}", kept, 0.0) is not None) == is_done
 
 
 def test_a_copy_that_changed_before_it_was_made_is_a_conflict_and_a_defect_is_one_record_s(

@@ -54,7 +54,11 @@ GOLDEN: list[tuple[Action, str, str | None]] = [
         f"move {KEY} to the quarantine in s3://new",
     ),
     (CopyFile(KEY, Key("old/a"), 3, "0" * 64), f"copy 3 bytes from old/a to {KEY}", f"move {KEY} to the quarantine"),
-    (Transfer(KEY, 9, "image/png", Place("media"), BUCKET), f"copy 9 bytes at {KEY} from media to s3://new", None),
+    (
+        Transfer(Place("file:///old"), BUCKET, 1_200, 9_000),
+        "copy 1,200 files (9,000 bytes) from file:///old to s3://new",
+        None,
+    ),
     (PreserveFile(KEY, ASIDE), f"keep a copy of {KEY} in the quarantine", f"bring {KEY} back from the quarantine"),
     (QuarantineFile(KEY, ASIDE), f"move {KEY} to the quarantine", f"bring {KEY} back from the quarantine"),
     (QuarantineFile(KEY, ASIDE, size=5), f"move {KEY} to the quarantine", f"bring {KEY} back from the quarantine"),

@@ -62,19 +62,19 @@ class CopyFile:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Copy a file from one storage to another. It is read when this is done, not before; what is there stays.
+    """Copy what records expect from one storage to another: so many files, and bytes, that the target does not have.
 
-    `content_type` is what the target shall hand it out as.
+    There may be millions, so the journal has no line a file: the target's own listing tells what is done, and a copy that
+    was cut off is gone on with by comparing again.
     """
 
-    key: Key
-    size: int
-    content_type: str
     source: Place
     target: Place
+    files: int
+    size: int
 
     def __str__(self) -> str:
-        return f"copy {self.size:,} bytes at {self.key} from {self.source} to {self.target}"
+        return f"copy {self.files:,} files ({self.size:,} bytes) from {self.source} to {self.target}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,8 @@ class PreserveFile:
 class QuarantineFile:
     """Move a file into the quarantine. `even_if_expected` is for undo; a local record's file is never moved.
 
-    `size` is what it had when it was seen; None accepts any.
+    `size` is what it had when it was seen; None accepts any. `proven`: in a storage that is the instance's no more, though a
+    record expects it, because the instance's own has it under that key, with that size.
     """
 
     key: Key
@@ -101,6 +102,7 @@ class QuarantineFile:
     even_if_expected: bool = False
     place: Place = MEDIA
     size: int | None = None
+    proven: Key | None = None
 
     def __str__(self) -> str:
         return f"move {self.key} to the quarantine{_in(self.place)}"

@@ -6,9 +6,7 @@ moves or deletes a file asks first, in one question for all of them, whom it bel
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TypeVar, assert_never
 
 from mastomend.actions.actions import (
@@ -113,7 +111,9 @@ def _one(world: World, action: Action, now: float) -> None:  # noqa: C901 - one 
         case PreserveFile(key=key, quarantine=quarantine, place=place):
             _preserve(world.store(place), key, quarantine)
         case Transfer():
-            _transfer(world, action)
+            if world.carrier is None:
+                raise Conflict("only the command that began that copy can go on with it")
+            world.carrier.carry()
         case SetServing(key=key, before=before, after=after, place=place):
             store = world.store(place)
             if store.serving(key) != before:
@@ -148,19 +148,6 @@ def same_bytes(store: ChangingStore, one: Key, other: Key) -> bool:
     return sizes[0] == sizes[1] >= 0 and store.digest(one) == store.digest(other)
 
 
-def _transfer(world: World, action: Transfer) -> None:
-    source, target = world.store(action.source), world.store(action.target)
-    (there,) = target.sizes([action.key])
-    if there == action.size:
-        return
-    if there != MISSING:
-        raise Conflict(f"{action.key} is in {action.target} already, with {there} bytes")
-    if source.sizes([action.key])[0] != action.size:
-        raise Conflict(f"{action.key} is no longer the file that was to be copied")
-    with tempfile.TemporaryDirectory(prefix="mastomend-") as folder:
-        target.put(action.key, source.fetch(action.key, Path(folder) / "object"), action.content_type)
-
-
 # --- moving and deleting ------------------------------------------------------------------------------------------
 
 
@@ -176,13 +163,17 @@ def _sorted_out(
 
 
 def _quarantine(world: World, store: ChangingStore, actions: Sequence[QuarantineFile]) -> list[Answer]:
-    owners = world.owners.of([action.key for action in actions])
+    owners = world.owners.of([action.proven or action.key for action in actions])
     sizes = store.sizes([action.key for action in actions])
     waiting = store.sizes([action.quarantine for action in actions])
+    elsewhere = dict(zip(named, world.store().sizes(named), strict=True)) if (named := _proofs(actions)) else {}
     taken: set[Key] = set()
 
     def judge(action: QuarantineFile, i: int) -> Answer | bool:
         match owners[i]:
+            case Owned() if action.proven is not None and action.place != MEDIA:
+                if elsewhere[action.proven] != max(sizes[i], 0):
+                    return Conflict(f"{action.proven} is not in the storage Mastodon uses, or is another file")
             case Owned(is_local=True):
                 return Conflict(f"{action.key} belongs to a local record")
             case Owned() if not action.even_if_expected:
@@ -205,6 +196,10 @@ def _quarantine(world: World, store: ChangingStore, actions: Sequence[Quarantine
     return _sorted_out(actions, judge, lambda left: _moved_aside(world, store, left))
 
 
+def _proofs(actions: Sequence[QuarantineFile]) -> list[Key]:
+    return [action.proven for action in actions if action.proven is not None]
+
+
 def _missed(world: World, store: ChangingStore, waiting: Sequence[Key]) -> dict[Key, Key]:
     """Of files in the quarantine, by their keys there, those a record expects where they were, and finds nothing."""
     known = [(there, was) for there in waiting if (was := waits_for(there, world.key_prefix)) is not None]
@@ -219,7 +214,7 @@ def _missed(world: World, store: ChangingStore, waiting: Sequence[Key]) -> dict[
 def _moved_aside(world: World, store: ChangingStore, left: Sequence[QuarantineFile]) -> list[Answer]:
     """Move them, then ask once more: what somebody has come to expect meanwhile goes back at once."""
     answers: list[Answer] = list(store.move([(a.key, a.quarantine) for a in left], private=True))
-    asked = [i for i, a in enumerate(left) if answers[i] is None and not a.even_if_expected]
+    asked = [i for i, a in enumerate(left) if answers[i] is None and not a.even_if_expected and a.place == MEDIA]
     owners = world.owners.of([left[i].key for i in asked]) if asked else []
     back = [i for i, owner in zip(asked, owners, strict=True) if isinstance(owner, Owned)]
     if back:
@@ -290,8 +285,8 @@ def happened(world: World, action: Action) -> bool:  # noqa: C901 - one arm an a
     match action:
         case PutFile() | CopyFile():
             return holds(world, action)
-        case Transfer(key=key, size=size, target=target):
-            return world.store(target).sizes([key])[0] == size
+        case Transfer():
+            return False  # whether all of it is there only a comparison tells
         case PreserveFile(quarantine=quarantine, place=place):
             return world.store(place).sizes([quarantine])[0] >= 0
         case QuarantineFile(key=gone, quarantine=there, place=place):
@@ -338,7 +333,7 @@ def clear(world: World, action: Action) -> None:
     match action:
         case PutFile(key=key, place=place) | CopyFile(key=key, place=place):
             world.store(place).clear(key)
-        case PreserveFile(quarantine=key, place=place) | Transfer(key=key, target=place):
+        case PreserveFile(quarantine=key, place=place):
             world.store(place).clear(key)
         case QuarantineFile(quarantine=key, place=place) | RestoreFile(key=key, place=place):
             world.store(place).clear(key)

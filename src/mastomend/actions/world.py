@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from mastomend.actions.actions import MEDIA, Action, Place, Transfer
+from mastomend.actions.actions import MEDIA, Action, Place
 from mastomend.database.changes import Change, Values
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.jobs import Job
@@ -107,6 +107,14 @@ class RecordLocks(Protocol):
         ...
 
 
+class Carrier(Protocol):
+    """Copies very many files from one storage to another, and knows which."""
+
+    def carry(self) -> None:
+        """Copy them. What became of each it tells whoever made it; raises what stops all of them."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """The storages by the names the journal knows them by, the rows, and who is asked."""
@@ -118,6 +126,7 @@ class World:
     caches: Cached
     key_prefix: str = ""
     posts: PostArchive | None = None
+    carrier: Carrier | None = None
 
     def archive(self) -> PostArchive:
         """The posts.
@@ -130,11 +139,8 @@ class World:
         return self.posts
 
     def has(self, actions: Iterable[Action]) -> bool:
-        """Whether every storage they name is at hand."""
-        actions = list(actions)
-        named = (getattr(action, field, MEDIA) for action in actions for field in ("place", "target"))
-        named_too = (action.source for action in actions if isinstance(action, Transfer))
-        return all(place in self.places for place in (*named, *named_too))
+        """Whether every storage they name is at hand. A copy that was cut off needs none: nothing of it is to be settled."""
+        return all(getattr(action, "place", MEDIA) in self.places for action in actions)
 
     def store(self, place: Place = MEDIA) -> ChangingStore:
         """The storage of that name.

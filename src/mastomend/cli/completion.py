@@ -16,6 +16,12 @@ def kinds(incomplete: str) -> list[str]:
     return sorted(name for name in offered if name.startswith(incomplete))
 
 
+def steps(incomplete: str) -> list[str]:
+    """The steps of a move."""
+    known = ("plan", "copy", "verify", "finish", "rollback")
+    return [name for name in known if name.startswith(incomplete)]
+
+
 def scans(ctx: typer.Context, incomplete: str) -> list[str]:
     """Scans that are kept, the newest first."""
     return _beginning(_names(ctx, "scans", "findings.parquet"), incomplete)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 #: Global options that take a value, and those that do not.
 VALUED = frozenset({"--env", "--state", "--log-file"})
 FLAGS = frozenset({"-q", "--quiet", "-v", "--verbose", "--version"})
+#: Options whose value may be left out, and what they then mean.
+ALONE = {"--deep": "100%", "--public": "sample"}
 
 
 def in_order(words: Sequence[str]) -> list[str]:
@@ -27,8 +29,8 @@ def in_order(words: Sequence[str]) -> list[str]:
             front += [word, value]
         elif is_global(word):
             front.append(word)
-        elif word == "--deep":  # typer has no options with an optional value: alone it means all of it
-            rest.append("--deep=100%")
+        elif word in ALONE:  # typer has no options with an optional value
+            rest.append(f"{word}={ALONE[word]}")
         else:
             rest.append(word)
     return [*front, *rest]

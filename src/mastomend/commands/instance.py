@@ -24,7 +24,7 @@ _SIGNS = ("config/environment.rb", "Gemfile.lock", "public/system")
 class Instance:
     """One Mastodon installation as its own settings describe it, with Mastomend's settings and state directory.
 
-    `folder` is where its settings lie, and Mastomend's own beside them.
+    `folder` is where its settings lie (`env`, if they are in a file), and Mastomend's own beside them.
     """
 
     configuration: Configuration
@@ -32,6 +32,7 @@ class Instance:
     state: Path
     folder: Path
     variables: Mapping[str, str]
+    env: Path | None = None
 
     @property
     def key_prefix(self) -> str:
@@ -118,7 +119,7 @@ def open_instance(env: Path | None, state: Path | None, process: Mapping[str, st
         raise ConfigurationError(
             f"The state directory {state} cannot be used: {_why(error)}.", hint="Name another one with --state DIR."
         ) from None
-    return Instance(config, settings, state, folder, variables)
+    return Instance(config, settings, state, folder, variables, env_file)
 
 
 def refuse_ignored_prefix(instance: Instance, version: Version) -> None:

@@ -22,10 +22,14 @@ PAGE = 1_000
 _TOGETHER = 16
 
 
-def create(work: Workspace) -> None:
-    """The tables `held` (digest, size) and `listed` (which ranges are done)."""
-    work.connection.execute("CREATE TABLE IF NOT EXISTS held (digest UHUGEINT, size BIGINT)")
-    work.connection.execute("CREATE TABLE IF NOT EXISTS listed (prefix VARCHAR, after VARCHAR, until VARCHAR)")
+#: Where the objects of the scan's own storage are kept.
+HELD = "held"
+
+
+def create(work: Workspace, into: str = HELD) -> None:
+    """The table of that name (digest, size), and `listed_…` (which ranges are done)."""
+    work.connection.execute(f"CREATE TABLE IF NOT EXISTS {into} (digest UHUGEINT, size BIGINT)")
+    work.connection.execute(f"CREATE TABLE IF NOT EXISTS listed_{into} (prefix VARCHAR, after VARCHAR, until VARCHAR)")
 
 
 class StorageListing:
@@ -34,9 +38,16 @@ class StorageListing:
     """
 
     def __init__(
-        self, store: Listing, tables: Sequence[Expected], connections: int, *, everything: bool = False
+        self,
+        store: Listing,
+        tables: Sequence[Expected],
+        connections: int,
+        *,
+        everything: bool = False,
+        into: str = HELD,
     ) -> None:
         self._store = store
+        self._into = into
         self._everything = everything
         self._connections = connections if isinstance(store, RangedListing) else 1
         counts = {prefix: n for table in tables for prefix, n in table.below().items()}
@@ -55,18 +66,19 @@ class StorageListing:
         self.requests = sum(max(1, -(-n // PAGE)) for n in counts.values())
 
     def read(self, work: Workspace, advance: Callable[[int], None]) -> None:
-        """List what is not listed yet into `held`.
+        """List what is not listed yet into that table.
 
         Raises:
             StorageError: the listing could not be completed; what was listed so far is kept.
         """
-        done = work.connection.execute("SELECT prefix, after, until FROM listed").fetchall()
+        done = work.connection.execute(f"SELECT prefix, after, until FROM listed_{self._into}").fetchall()
         left = [part for whole in self.ranges for part in _without(whole, [KeyRange(*row) for row in done])]
         waiting: list[RecordBatch] = []
         for event in self._events(left):
             if isinstance(event, KeyRange):
                 self._keep(work, waiting)
-                work.connection.execute("INSERT INTO listed VALUES (?, ?, ?)", [event.prefix, event.after, event.until])
+                ended = [event.prefix, event.after, event.until]
+                work.connection.execute(f"INSERT INTO listed_{self._into} VALUES (?, ?, ?)", ended)
                 continue
             waiting.append(event)
             advance(event.num_rows)
@@ -77,7 +89,7 @@ class StorageListing:
     def _keep(self, work: Workspace, waiting: list[RecordBatch]) -> None:
         if waiting:
             batch = Table.from_batches(waiting)
-            work.connection.execute("INSERT INTO held SELECT md5_number(key), size FROM batch")
+            work.connection.execute(f"INSERT INTO {self._into} SELECT md5_number(key), size FROM batch")
             if self._everything:
                 work.connection.execute("INSERT INTO objects SELECT key, size, modified FROM batch")
             del batch

@@ -24,7 +24,7 @@ from mastomend.inventory.confirm import candidate_batches, confirm
 from mastomend.inventory.expected import Expected, KindCount, expected
 from mastomend.inventory.findings import FINDINGS, TABLE
 from mastomend.inventory.sample import Sample
-from mastomend.inventory.weigh import weigh
+from mastomend.inventory.weigh import tell_missing, weigh
 from mastomend.inventory.workspace import Workspace
 from mastomend.mastodon.kinds import Kind
 from mastomend.mastodon.selection import EVERYTHING, Selection
@@ -153,6 +153,7 @@ class _Scan:
                 self.want.connections,
                 self.watch.listing,
             )
+            tell_missing(self.inventory.expected, self.inventory.work)
             return
         deep = self._deep_reader()
         try:

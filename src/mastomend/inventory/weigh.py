@@ -18,6 +18,8 @@ from mastomend.storage.ports import MISSING, TELL, BulkLookup, Store
 from mastomend.vocabulary import State
 
 _IN_FLIGHT = 2
+#: What the scan's own storage holds.
+WEIGHED = "weighed"
 
 
 def weigh(
@@ -27,9 +29,10 @@ def weigh(
     progress: Progress,
     connections: int,
     announce: Callable[[int], None] = lambda requests: None,
+    into: str = WEIGHED,
 ) -> None:
-    """The relation `weighed` (kind, id, style, size): a size is -1 where the file is missing, -2 where it cannot be looked at.
-    What is missing is in `findings`, too.
+    """The relation of that name (kind, id, style, size): a size is -1 where the file is missing, -2 where it cannot be looked
+    at. Another storage than the scan's own has another one.
 
     On a disk every file is looked up, elsewhere what is below the kinds' folders is listed over so many connections;
     `announce` hears how many list requests that takes.
@@ -37,34 +40,33 @@ def weigh(
     Raises:
         StorageError: it cannot be completed; what was seen stays in the workspace.
     """
-    work.connection.execute("CREATE TABLE IF NOT EXISTS weighed (kind VARCHAR, id BIGINT, style VARCHAR, size BIGINT)")
+    work.connection.execute(f"CREATE TABLE IF NOT EXISTS {into} (kind VARCHAR, id BIGINT, style VARCHAR, size BIGINT)")
     if isinstance(store, BulkLookup):
         for table in tables:
             progress.start(f"{table.table}: sizes", sum(one.expected for one in table.count().values()))
-            _look_up(table, store, progress.advance)
-        _tell_missing(tables, work)
+            _look_up(table, store, progress.advance, into)
         return
-    held.create(work)
-    listing = held.StorageListing(store, tables, connections)
+    held_there = held.HELD if into == WEIGHED else f"{held.HELD}_{into}"
+    held.create(work, held_there)
+    listing = held.StorageListing(store, tables, connections, into=held_there)
     announce(listing.requests)
     progress.start("listing the storage", listing.expected)
     listing.read(work, progress.advance)
     for table in tables:
-        if not work.did(f"weighed {table.table}"):
-            with work.step(f"weighed {table.table}") as connection:
+        if not work.did(f"{into} {table.table}"):
+            with work.step(f"{into} {table.table}") as connection:
                 connection.execute(
-                    f"INSERT INTO weighed SELECT v.kind, f.id, v.style, coalesce(h.size, {MISSING}) "
+                    f"INSERT INTO {into} SELECT v.kind, f.id, v.style, coalesce(h.size, {MISSING}) "
                     f"FROM ({table.files()}) f JOIN {_names(table)} USING (n) "
-                    "LEFT JOIN (SELECT DISTINCT ON (digest) digest, size FROM held) h ON h.digest = md5_number(f.key)"
+                    f"LEFT JOIN (SELECT DISTINCT ON (digest) digest, size FROM {held_there}) h ON h.digest = md5_number(f.key)"
                 )
-    _tell_missing(tables, work)
 
 
-def _tell_missing(tables: Sequence[Expected], work: Workspace) -> None:
-    """As a check's first look would: whether that is an unmounted disk is judged by it."""
+def tell_missing(tables: Sequence[Expected], work: Workspace) -> None:
+    """What is missing goes to `findings`, as in a check's first look: whether that is an unmounted disk is judged by it."""
     described = " UNION ALL ".join(table.described() for table in tables)
     work.connection.execute("DELETE FROM findings")
-    missing = f"(SELECT kind, id, style FROM weighed WHERE size = {MISSING})"
+    missing = f"(SELECT kind, id, style FROM {WEIGHED} WHERE size = {MISSING})"
     work.connection.execute(
         f"INSERT INTO findings BY NAME SELECT kind, id, style, d.key, {quote(State.MISSING)} AS state, d.is_local, d.domain, "
         f"'' AS file_name, '' AS detail FROM {missing} w JOIN ({described}) d USING (kind, id, style)"
@@ -78,16 +80,16 @@ def _names(table: Expected) -> str:
     return f"(VALUES {named}) AS v(n, kind, style)"
 
 
-def _look_up(table: Expected, store: BulkLookup, advance: Callable[[int], None]) -> None:
+def _look_up(table: Expected, store: BulkLookup, advance: Callable[[int], None], into: str) -> None:
     """Two batches are looked up while a third is made."""
     with table.work.connection.cursor() as reader, ThreadPoolExecutor(_IN_FLIGHT, "weigh") as threads:
         for chunk in table.chunks():
-            step = f"weighed {table.table} {chunk.number}"
+            step = f"{into} {table.table} {chunk.number}"
             if table.work.did(step):
                 continue
             with table.work.step(step) as connection:
                 for batch, sizes in _sizes(table, chunk, store, reader, threads):
-                    _keep(connection, table, batch, sizes)
+                    _keep(connection, table, batch, sizes, into)
                     advance(batch.num_rows)
 
 
@@ -110,9 +112,11 @@ def _sizes(
         yield answered()
 
 
-def _keep(connection: duckdb.DuckDBPyConnection, table: Expected, batch: RecordBatch, sizes: list[int]) -> None:
+def _keep(
+    connection: duckdb.DuckDBPyConnection, table: Expected, batch: RecordBatch, sizes: list[int], into: str
+) -> None:
     found = Table.from_pydict({"n": batch["n"], "id": batch["id"], "size": Array(sizes, type=DataType.int64())})
     connection.execute(
-        f"INSERT INTO weighed SELECT v.kind, f.id, v.style, f.size FROM found f JOIN {_names(table)} USING (n)"
+        f"INSERT INTO {into} SELECT v.kind, f.id, v.style, f.size FROM found f JOIN {_names(table)} USING (n)"
     )
     del found

@@ -16,7 +16,8 @@ _AWS = "amazonaws.com"
 class Price:
     """One provider's prices in US dollars: for a thousand requests, and for a gigabyte (10^9 bytes) kept a month, of which
     `free_gb` cost nothing and `minimum_gb` are paid for anyway; None where the table does not say. What is deleted sooner is
-    paid for as if it had been kept for `minimum_days`. `read_on` is when they were read, `short` what `--price` calls it.
+    paid for as if it had been kept for `minimum_days`. `put` is for writing: as much as for listing where the table does not
+    say. `read_on` is when they were read, `short` what `--price` calls it.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Price:
     minimum_gb: float = 0.0
     minimum_days: int = 0
     short: str = ""
+    put: float | None = None
 
     def month(self, size: int) -> float | None:
         """What so many bytes cost in a month, in US dollars; None if the table does not say."""
@@ -46,9 +48,9 @@ class Price:
             low, high = (middle, high) if (self.month(middle) or 0.0) <= usd else (low, middle - 1)
         return low
 
-    def of(self, *, lists: int, heads: int = 0) -> float:
+    def of(self, *, lists: int, heads: int = 0, puts: int = 0) -> float:
         """What so many requests cost, in US dollars."""
-        return (lists * self.list + heads * self.head) / 1000
+        return (lists * self.list + heads * self.head + puts * (self.list if self.put is None else self.put)) / 1000
 
 
 def parse(document: Mapping[str, Any], where: str) -> list[Price]:
@@ -76,14 +78,23 @@ def _price(entry: Any, where: str) -> Price:
             float(entry.get("minimum_gb", 0)),
             int(entry.get("minimum_days", 0)),
             str(entry.get("short", "")),
+            None if (put := entry.get("put")) is None else float(put),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigurationError(
             f"{where}: {error} is missing or wrong.",
             hint="Each needs name, endpoint, list, head (US dollars for 1,000 requests) and read_on (a date).",
         ) from None
-    numbers = (found.list, found.head, found.gigabyte_month or 0.0, found.free_gb, found.minimum_gb, found.minimum_days)
-    if not isinstance(found.read_on, date) or not all(0 <= n < 1e9 for n in numbers) or not found.endpoint:
+    numbers = [
+        found.list,
+        found.head,
+        found.gigabyte_month,
+        found.free_gb,
+        found.minimum_gb,
+        found.minimum_days,
+        found.put,
+    ]
+    if not isinstance(found.read_on, date) or not all(0 <= (n or 0) < 1e9 for n in numbers) or not found.endpoint:
         raise ConfigurationError(
             f"{where}: read_on must be a date, prices numbers and not negative, endpoint not empty."
         )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from arro3.core import DataType, RecordBatch
 from mastomend.errors import ConfigurationError, MastomendError, ObjectError, StorageError
 from mastomend.mastodon.keys import Key
 from mastomend.mastodon.storage_settings import AzureStorage
+from mastomend.storage.attempts import attempted
 from mastomend.storage.obstacles import Obstacles
 from mastomend.storage.ports import MISSING, UNREADABLE, Requests
 from mastomend.storage.trouble import AZURE, Refusal, code_of, failure
-from mastomend.vocabulary import Content, Serving
+from mastomend.vocabulary import Content, Sending, Serving
 
 _CONCURRENCY = 32
 _IN_MEMORY = 8 * 1024 * 1024
@@ -150,12 +152,24 @@ class AzureObjectStore:
     def clear(self, key: Key) -> None:
         """A cut-off upload leaves nothing under a key and nothing beside it."""
 
-    def put(self, key: Key, data: Content, content_type: str) -> None:
+    def put(self, key: Key, data: Content, content_type: str, *, private: bool = False) -> None:
+        """A blob has no permission of its own (facts §1.1)."""
         attributes: Any = {"Content-Type": content_type}
         try:
             self._obstore.put(self._store, key, data, attributes=attributes, use_multipart=isinstance(data, Path))
         except (self._error, FileNotFoundError) as error:
             raise self._failure(error, key) from None
+
+    def put_each(self, objects: Sequence[Sending]) -> Sequence[ObjectError | None]:
+        return list(
+            self._threads.map(
+                lambda one: attempted(partial(self.put, private=one.private), one.key, one.data, one.content_type),
+                objects,
+            )
+        )
+
+    def read_each(self, keys: Sequence[Key]) -> Sequence[bytes | ObjectError | None]:
+        return list(self._threads.map(lambda key: attempted(self.read, key), keys))
 
     def copy(self, source: Key, target: Key, *, private: bool) -> None:
         try:

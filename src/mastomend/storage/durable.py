@@ -124,3 +124,18 @@ def adopt_owner(descriptor: int, parent: Path) -> None:
     if os.geteuid() == 0:
         owner = parent.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def give_second_name(origin: Path, destination: Path) -> bool:
+    """Give a file a second name where nothing is; False where that cannot be done, and a rename must do.
+
+    Raises:
+        FileExistsError: something is there.
+    """
+    try:
+        os.link(origin, destination, follow_symlinks=False)
+    except OSError as error:
+        if isinstance(error, FileExistsError | FileNotFoundError):
+            raise
+        return False
+    return True

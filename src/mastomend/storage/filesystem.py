@@ -12,6 +12,7 @@ import os
 import stat
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from arro3.core import RecordBatch
@@ -19,12 +20,13 @@ from arro3.core import RecordBatch
 from mastomend.errors import ObjectError, StorageError, UnreadableError, UnwritableError
 from mastomend.mastodon.keys import Key
 from mastomend.storage import in_the_way
+from mastomend.storage.attempts import attempted
 from mastomend.storage.deleting import Deleters
-from mastomend.storage.durable import DurableFolders, look_like, pour, temporary, write_beside
+from mastomend.storage.durable import DurableFolders, give_second_name, look_like, pour, temporary, write_beside
 from mastomend.storage.lookup import LookupPool
 from mastomend.storage.ports import MISSING, UNREADABLE, Requests
 from mastomend.storage.walk import Trouble, walk
-from mastomend.vocabulary import Content, Serving
+from mastomend.vocabulary import Content, Sending, Serving
 
 #: A disk, or what leads to it, that went away; or too few descriptors, which concerns every file.
 _LOST_DISK = frozenset(
@@ -140,6 +142,9 @@ class FilesystemStore:
         except OSError as error:
             raise UnreadableError(f"{key} cannot be read: {error.strerror}.") from None
 
+    def read_each(self, keys: Sequence[Key]) -> Sequence[bytes | ObjectError | None]:
+        return [attempted(self.read, key) for key in keys]
+
     def fetch(self, key: Key, spare: Path) -> Content:
         path = self._path(key)
         if not path.is_file():
@@ -167,7 +172,7 @@ class FilesystemStore:
             sort = UnreadableError if prefix else StorageError
             raise sort(f"{self.root / prefix} cannot be listed: {error.strerror}.") from None
 
-    def put(self, key: Key, data: Content, content_type: str) -> None:
+    def put(self, key: Key, data: Content, content_type: str, *, private: bool = False) -> None:
         def write(descriptor: int) -> None:
             if isinstance(data, Path):
                 pour(data, descriptor)
@@ -176,7 +181,12 @@ class FilesystemStore:
             while view:
                 view = view[os.write(descriptor, view) :]
 
-        self._install(self._path(key), write, self._file_mode)
+        self._install(self._path(key), write, self._file_mode & (0o600 if private else 0o777))
+
+    def put_each(self, objects: Sequence[Sending]) -> Sequence[ObjectError | None]:
+        return [
+            attempted(partial(self.put, private=one.private), one.key, one.data, one.content_type) for one in objects
+        ]
 
     def copy(self, source: Key, target: Key, *, private: bool) -> None:
         """A private copy keeps mode, owner and time, so that it can take the place of what it was made from."""
@@ -197,7 +207,7 @@ class FilesystemStore:
         Each folder that got files is synced once for all of them; those they left need not be.
         """
         replaces = private or replace
-        answers = [self._attempt(self._rename, source, target, private, replaces) for source, target in pairs]
+        answers = [attempted(self._rename, source, target, private, replaces) for source, target in pairs]
         moved = [pair for pair, answer in zip(pairs, answers, strict=True) if answer is None]
         for folder in self._folders_of(key for _, key in moved):
             self._sync(folder)
@@ -207,14 +217,6 @@ class FilesystemStore:
 
     def _folders_of(self, keys: Iterable[Key]) -> Sequence[Path]:
         return list(dict.fromkeys(self._path(key).parent for key in keys))
-
-    def _attempt(self, act: Callable[..., None], *arguments: object) -> ObjectError | None:
-        """Do it; one file's trouble is an answer."""
-        try:
-            act(*arguments)
-        except ObjectError as error:
-            return error
-        return None
 
     def _sync(self, folder: Path) -> None:
         """What was moved may not be durable if this fails: then nobody may say that it was, or that it was not."""
@@ -232,7 +234,7 @@ class FilesystemStore:
             raise ObjectError(f"{origin} is a link.")
         try:
             self._folders.make(destination.parent, private=private)
-            if not replaces and _link(origin, destination):
+            if not replaces and give_second_name(origin, destination):
                 origin.unlink()
             else:
                 origin.rename(destination)
@@ -245,7 +247,7 @@ class FilesystemStore:
             self._unlink(source)
 
     def delete(self, keys: Sequence[Key]) -> Sequence[ObjectError | None]:
-        return self._deleters.each(lambda key: self._attempt(self._remove, key), keys)
+        return self._deleters.each(lambda key: attempted(self._remove, key), keys)
 
     def _remove(self, key: Key) -> None:
         self._unlink(key)
@@ -286,7 +288,7 @@ class FilesystemStore:
             return
         path = self._path(key)
         try:
-            path.chmod(self._file_mode if serving.is_public else 0o600)
+            path.chmod(self._file_mode & (0o777 if serving.is_public else 0o600))
         except OSError as error:
             raise self._failure(error, key) from None
 
@@ -333,18 +335,3 @@ class FilesystemStore:
         way = self.in_the_way(str(what)) if isinstance(what, str) else ""
         made = UnwritableError if error.errno in (errno.EACCES, errno.EPERM) else ObjectError
         return made(f"{what}: {error.strerror}{f' ({way})' if way else ''}.")
-
-
-def _link(origin: Path, destination: Path) -> bool:
-    """Give a file a second name where nothing is; False where that cannot be done, and a rename must do.
-
-    Raises:
-        FileExistsError: something is there.
-    """
-    try:
-        os.link(origin, destination, follow_symlinks=False)
-    except OSError as error:
-        if isinstance(error, FileExistsError | FileNotFoundError):
-            raise
-        return False
-    return True

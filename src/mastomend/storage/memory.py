@@ -13,7 +13,7 @@ from arro3.core import RecordBatch
 from mastomend.errors import ObjectError
 from mastomend.mastodon.keys import Key
 from mastomend.storage.ports import CACHE_CONTROL, MISSING, Requests, batch
-from mastomend.vocabulary import Content, Serving
+from mastomend.vocabulary import Content, Sending, Serving
 
 
 class MemoryStore:
@@ -68,6 +68,9 @@ class MemoryStore:
     def read(self, key: Key) -> bytes | None:
         return self.objects.get(key)
 
+    def read_each(self, keys: Sequence[Key]) -> Sequence[bytes | ObjectError | None]:
+        return [self.read(key) for key in keys]
+
     def fetch(self, key: Key, spare: Path) -> Content:
         if key not in self.objects:
             raise ObjectError(f"{key} does not exist.")
@@ -80,12 +83,17 @@ class MemoryStore:
         below = [key.removeprefix(prefix) for key in self.objects if key.startswith(prefix)]
         return sorted({rest.split("/")[0] for rest in below if "/" in rest})
 
-    def put(self, key: Key, data: Content, content_type: str) -> None:
+    def put(self, key: Key, data: Content, content_type: str, *, private: bool = False) -> None:
         self.objects[key] = data if isinstance(data, bytes) else data.read_bytes()
         self.modified[key] = self._clock()
         self.cache_controls[key] = CACHE_CONTROL
         self.content_types[key] = content_type
-        self.private.discard(key)
+        (self.private.add if private else self.private.discard)(key)
+
+    def put_each(self, objects: Sequence[Sending]) -> Sequence[ObjectError | None]:
+        for one in objects:
+            self.put(one.key, one.data, one.content_type, private=one.private)
+        return [None] * len(objects)
 
     def copy(self, source: Key, target: Key, *, private: bool) -> None:
         if source not in self.objects:

@@ -17,18 +17,20 @@ from typing import Any
 
 from arro3.core import RecordBatch
 
-from mastomend.errors import ConfigurationError, HiddenError, MastomendError, ObjectError
+from mastomend.errors import HiddenError, MastomendError, ObjectError
 from mastomend.mastodon.bucket import bucket_address
 from mastomend.mastodon.keys import Key, is_private
 from mastomend.mastodon.storage_settings import S3Storage
 from mastomend.storage.obstacles import Obstacles
 from mastomend.storage.ports import CACHE_CONTROL, MISSING, UNREADABLE, Requests, batch
+from mastomend.storage.public import ask
 from mastomend.storage.s3_answers import Page
 from mastomend.storage.s3_billed import Billing
 from mastomend.storage.s3_bucket import S3Bucket
 from mastomend.storage.s3_client import Patience, S3Client
-from mastomend.storage.sigv4 import Credentials
-from mastomend.vocabulary import Content, Serving
+from mastomend.storage.s3_credentials import credentials_of
+from mastomend.storage.s3_digests import Sent
+from mastomend.vocabulary import Content, Sending, Serving
 
 _CONCURRENCY = 32
 _IN_MEMORY = 8 * 1024 * 1024
@@ -51,7 +53,7 @@ class S3ObjectStore:
             bucket_address(settings),
             self._name,
             settings.region,
-            _credentials(settings),
+            credentials_of(settings),
             self.requests,
             connections=_CONCURRENCY,
             patience=replace(
@@ -141,6 +143,15 @@ class S3ObjectStore:
     def read(self, key: Key) -> bytes | None:
         return self._client.run(self._bucket.get(key))
 
+    def read_each(self, keys: Sequence[Key]) -> Sequence[bytes | ObjectError | None]:
+        async def read(key: Key) -> bytes | ObjectError | None:
+            try:
+                return await self._bucket.get(key)
+            except ObjectError as error:
+                return error
+
+        return self._client.run(self._client.each(keys, read))
+
     def fetch(self, key: Key, spare: Path) -> Content:
         size = self._client.run(self._bucket.size(key))
         if size is None:
@@ -174,13 +185,29 @@ class S3ObjectStore:
             headers["x-amz-storage-class"] = self._settings.storage_class
         return headers
 
-    def put(self, key: Key, data: Content, content_type: str) -> None:
-        headers = {"Content-Type": content_type, "Cache-Control": CACHE_CONTROL, **self._headers(key, private=False)}
+    def _all_headers(self, key: Key, content_type: str, *, private: bool) -> dict[str, str]:
+        return {"Content-Type": content_type, "Cache-Control": CACHE_CONTROL, **self._headers(key, private=private)}
+
+    def put(self, key: Key, data: Content, content_type: str, *, private: bool = False) -> None:
+        headers = self._all_headers(key, content_type, private=private)
         if isinstance(data, Path) and data.stat().st_size >= self._settings.multipart_threshold:
             self._client.run(self._bucket.put_parts(key, partial(_parts, data), headers))
             return
         body = data if isinstance(data, bytes) else data.read_bytes()
-        self._client.run(self._bucket.put(key, body, headers))
+        self._client.run(self._bucket.put(key, Sent.of(body), headers))
+
+    def put_each(self, objects: Sequence[Sending]) -> Sequence[ObjectError | None]:
+        measured = [(one, Sent.of(one.data)) for one in objects]  # here, where others can work meanwhile
+
+        async def put(what: tuple[Sending, Sent]) -> ObjectError | None:
+            one, sent = what
+            try:
+                await self._bucket.put(one.key, sent, self._all_headers(one.key, one.content_type, private=one.private))
+            except ObjectError as error:
+                return error
+            return None
+
+        return self._client.run(self._client.each(measured, put))
 
     def clear(self, key: Key) -> None:
         """A cut-off upload in parts is invisible, but its parts are kept, and paid for, until somebody ends it."""
@@ -217,6 +244,24 @@ class S3ObjectStore:
 
     def delete(self, keys: Sequence[Key]) -> Sequence[ObjectError | None]:
         return self._client.run(self._bucket.delete_all(keys))
+
+    @property
+    def sets_permission(self) -> bool:
+        """Whether a permission is sent with what is written (`S3_PERMISSION`)."""
+        return self._settings.permission is not None
+
+    def anonymous(self, key: Key) -> int:
+        """The status that somebody without a key gets for that object."""
+        (shown,) = ask([self._client.address.url(key)])
+        return shown.status
+
+    def is_public(self, key: Key) -> bool | None:
+        """Whether the object's permission lets everybody read it; None if the store does not tell."""
+        return self._client.run(self._bucket.is_public(key))
+
+    def creates_once(self, key: Key) -> bool:
+        """Whether an object that is there is not written over where that was asked for."""
+        return self._client.run(self._bucket.creates_once(key, self._headers(key, private=True)))
 
     def serving(self, key: Key) -> Serving | None:
         headers = self._client.run(self._bucket.headers(key))
@@ -271,46 +316,3 @@ def _parts(path: Path) -> list[Callable[[], bytes]]:
             return file.read(part)
 
     return [partial(read, start) for start in range(0, size, part)]
-
-
-def _credentials(settings: S3Storage) -> Callable[[], Any]:
-    """What gives the access key: Mastodon's own, or where there is none, AWS's chain, as its SDK does."""
-    if settings.access_key_id:
-        fixed = Credentials(settings.access_key_id, settings.secret_access_key.reveal())
-
-        async def own() -> Credentials:
-            return fixed
-
-        return own
-
-    chain: list[Any] = []
-
-    def find() -> Credentials:
-        try:
-            import botocore.session
-            from botocore.exceptions import BotoCoreError
-        except ModuleNotFoundError:
-            raise ConfigurationError(
-                f"{settings}: AWS_ACCESS_KEY_ID is not set, and to ask AWS's own chain for keys botocore is needed.",
-                hint="Set the key in .env.production, or install it where Mastomend is: pip install 'mastomend[aws]'.",
-            ) from None
-        try:
-            if not chain:
-                chain.append(botocore.session.get_session().get_credentials())
-            frozen = chain[0].get_frozen_credentials() if chain[0] is not None else None
-        except BotoCoreError as error:
-            raise ConfigurationError(
-                f"{settings}: AWS's credential chain fails ({type(error).__name__}).",
-                hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or check the role of this machine.",
-            ) from None
-        if frozen is None or not frozen.access_key:
-            raise ConfigurationError(
-                f"{settings}: there are no credentials: AWS_ACCESS_KEY_ID is not set, and AWS's own chain has none.",
-                hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in .env.production.",
-            )
-        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
-
-    async def found() -> Credentials:
-        return await asyncio.get_running_loop().run_in_executor(None, find)
-
-    return found

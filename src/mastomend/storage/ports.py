@@ -16,7 +16,7 @@ from arro3.core import Array, DataType, RecordBatch
 
 from mastomend.errors import ObjectError
 from mastomend.mastodon.keys import Key
-from mastomend.vocabulary import Content, Serving
+from mastomend.vocabulary import Content, Sending, Serving
 
 #: In place of a size: there is no such file.
 MISSING = -1
@@ -167,6 +167,14 @@ class Reading(Protocol):
         """
         ...
 
+    def read_each(self, keys: Sequence[Key]) -> Sequence[bytes | ObjectError | None]:
+        """As `read` for many at once: the object, None if there is none, or why it cannot be read.
+
+        Raises:
+            StorageError: the storage as a whole does not answer.
+        """
+        ...
+
     def fetch(self, key: Key, spare: Path) -> Content:
         """The whole object, as a file where it may be large: the stored file itself, or a copy of it at `spare`.
 
@@ -187,11 +195,21 @@ class Reading(Protocol):
 class Writing(Protocol):
     """The changes actions make. Each is complete or has no visible effect under the final key."""
 
-    def put(self, key: Key, data: Content, content_type: str) -> None:
+    def put(self, key: Key, data: Content, content_type: str, *, private: bool = False) -> None:
         """Store an object whole and durably, with the headers, ACL and modes Mastodon gives its files.
+
+        `private` hides it from the public, as Mastodon does with what a suspended account has.
 
         Raises:
             StorageError: nothing is stored under that key then (an older object stays).
+        """
+        ...
+
+    def put_each(self, objects: Sequence[Sending]) -> Sequence[ObjectError | None]:
+        """As `put` for many at once, of different keys. One answer for each: None, or why it was not stored.
+
+        Raises:
+            StorageError: the storage as a whole fails; some may have been stored.
         """
         ...
 

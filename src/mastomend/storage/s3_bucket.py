@@ -6,7 +6,6 @@ What a listing says of how it goes on is not believed: it must go on. An answer 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import hashlib
 import ssl
@@ -30,6 +29,7 @@ from mastomend.storage.s3_answers import (
     text,
 )
 from mastomend.storage.s3_client import ASIDE_S, S3Client, refusal_of
+from mastomend.storage.s3_digests import Digests, Sent
 from mastomend.storage.trouble import failure
 
 _T = TypeVar("_T")
@@ -57,6 +57,8 @@ class S3Bucket:
     def __init__(self, client: S3Client, name: str) -> None:
         self._client = client
         self._name = name
+        self._digests = Digests()
+        self._digests_of_parts = Digests()
 
     async def size(self, key: str) -> int | None:
         """The object's size in bytes, None if there is none.
@@ -89,6 +91,7 @@ class S3Bucket:
         """All of an object, None if there is none."""
 
         def whole(answer: Answer) -> bytes:
+            self._digests.check(answer.headers, hashlib.md5(answer.body, usedforsecurity=False).digest())
             return answer.body
 
         return await self._get(key, whole, None)
@@ -178,9 +181,15 @@ class S3Bucket:
                 return
             token, begin = (None, last) if ignores_tokens or page.token is None else (page.token, None)
 
-    async def put(self, key: str, body: bytes, headers: Mapping[str, str]) -> None:
-        """Store an object whole."""
-        await self._client.request("PUT", key, headers=headers, body=body)
+    async def put(self, key: str, sent: Sent, headers: Mapping[str, str]) -> None:
+        """Store an object whole. What was damaged on the way the store refuses, or its answer shows it: it is sent again."""
+        await self._client.request(
+            "PUT",
+            key,
+            headers={**headers, "Content-MD5": sent.content_md5},
+            body=sent,
+            read=lambda answer: self._digests.check(answer.headers, sent.md5),
+        )
 
     async def copy(self, source: str, target: str, headers: Mapping[str, str]) -> None:
         """Copy inside the bucket. The answer may be 200 and an error all the same."""
@@ -228,8 +237,7 @@ class S3Bucket:
             return {}
         named = "".join(f"<Object><Key>{escape(key)}</Key></Object>" for key in keys)
         body = f'<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{named}</Delete>'.encode()
-        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
-        headers = {"Content-MD5": digest, "Content-Type": "application/xml"}
+        headers = {"Content-MD5": Sent.of(body).content_md5, "Content-Type": "application/xml"}
         answer = await self._client.request(
             "POST", query=[("delete", "")], headers=headers, body=body, heard=(400, 403, 405, 501)
         )
@@ -258,6 +266,14 @@ class S3Bucket:
         except ValueError:
             return None
 
+    async def creates_once(self, key: str, headers: Mapping[str, str]) -> bool:
+        """Whether the second of two writes that shall only create is refused."""
+        await self.put(key, Sent.of(b"1"), headers)
+        sent = {**headers, "If-None-Match": "*"}
+        answer = await self._client.request("PUT", key, headers=sent, body=b"2", heard=(412, 409, 400, 501))
+        assert isinstance(answer, Answer)
+        return answer.status in (412, 409)
+
     async def uploads(self, key: str) -> list[str]:
         """The ids of uploads in parts to that key that were cut off."""
         answer = await self._client.request("GET", query=[("uploads", ""), ("prefix", key)], heard=(403, 405, 501))
@@ -276,6 +292,16 @@ class S3Bucket:
         """End an upload in parts."""
         await self._client.request("DELETE", key, query=[("uploadId", upload)], heard=(404, 403, 405, 501))
 
+    async def _put_part(self, key: str, query: Sequence[tuple[str, str]], part: Callable[[], bytes]) -> str:
+        sent = await asyncio.get_running_loop().run_in_executor(None, lambda: Sent.of(part()))
+
+        def read(answer: Answer) -> str:
+            self._digests_of_parts.check(answer.headers, sent.md5)
+            return answer.headers.get("ETag", "")
+
+        headers = {"Content-MD5": sent.content_md5}
+        return str(await self._client.request("PUT", key, query=query, headers=headers, body=sent, read=read))
+
     async def put_parts(
         self, key: str, parts: Callable[[], Sequence[Callable[[], bytes]]], headers: Mapping[str, str]
     ) -> None:
@@ -288,12 +314,8 @@ class S3Bucket:
         try:
             done = []
             for number, part in enumerate(parts(), 1):
-                query = [("partNumber", str(number)), ("uploadId", upload)]
-                sent = await self._client.request("PUT", key, query=query, body=part())
-                assert isinstance(sent, Answer)
-                done.append(
-                    f"<Part><PartNumber>{number}</PartNumber><ETag>{sent.headers.get('ETag', '')}</ETag></Part>"
-                )
+                etag = await self._put_part(key, [("partNumber", str(number)), ("uploadId", upload)], part)
+                done.append(f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
             body = f"<CompleteMultipartUpload>{''.join(done)}</CompleteMultipartUpload>".encode()
             await self._client.request(
                 "POST", key, query=[("uploadId", upload)], body=body,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import io
 import random
 import ssl
@@ -30,7 +29,8 @@ from mastomend.mastodon.bucket import BucketAddress
 from mastomend.retry_after import retry_after
 from mastomend.storage.ports import Requests
 from mastomend.storage.s3_answers import Answer, parse_page
-from mastomend.storage.sigv4 import EMPTY, Credentials, ToSign, query_string, signed_headers
+from mastomend.storage.s3_digests import Sent
+from mastomend.storage.sigv4 import Credentials, ToSign, query_string, signed_headers
 from mastomend.storage.trouble import Refusal, code_of, failure, unreachable
 
 _T = TypeVar("_T")
@@ -180,7 +180,7 @@ class S3Client:
         key: str = "",
         query: Query = (),
         headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
+        body: bytes | Sent = b"",
         *,
         heard: Sequence[int] = (),
         read: Callable[[Answer], _T] | None = None,
@@ -263,9 +263,11 @@ class S3Client:
         key: str,
         query: Query,
         headers: Mapping[str, str],
-        body: bytes,
+        what: bytes | Sent,
         take: Callable[[aiohttp.ClientResponse], Awaitable[bytes]] | None,
     ) -> Answer:
+        sent_body = what if isinstance(what, Sent) else Sent.plain(what)
+        body, digest = sent_body.body, sent_body.sha256
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=self._connector(),
@@ -276,7 +278,6 @@ class S3Client:
         credentials = await self._credentials()
         asked = query_string(query)
         raw_path = self.address.raw_path(key)
-        digest = hashlib.sha256(body).hexdigest() if body else EMPTY
         to_sign = ToSign(method, self.address.host, raw_path, asked, headers, digest)
         sent = signed_headers(credentials, self.region, to_sign, datetime.now(UTC))
         url = f"{self.address.scheme}://{self.address.host}{raw_path}" + (f"?{asked}" if asked else "")

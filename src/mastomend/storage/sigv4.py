@@ -11,6 +11,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from urllib.parse import quote
 
 EMPTY = hashlib.sha256(b"").hexdigest()
@@ -44,6 +45,15 @@ class ToSign:
     body_sha256: str
 
 
+@lru_cache(maxsize=16)
+def _key(secret: str, day: str, region: str) -> bytes:
+    """What a day's requests are signed with."""
+    key = f"AWS4{secret}".encode()
+    for part in (day, region, "s3", "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
 def signed_headers(credentials: Credentials, region: str, request: ToSign, now: datetime) -> dict[str, str]:
     """All headers of the request, those given among them; `now` in UTC."""
     moment = f"{now:%Y%m%dT%H%M%SZ}"
@@ -60,10 +70,7 @@ def signed_headers(credentials: Credentials, region: str, request: ToSign, now: 
     said = (request.method, request.raw_path, request.query, lines, names, request.body_sha256)
     scope = f"{moment[:8]}/{region}/s3/aws4_request"
     to_sign = "\n".join((_ALGORITHM, moment, scope, hashlib.sha256("\n".join(said).encode()).hexdigest()))
-    key = f"AWS4{credentials.secret}".encode()
-    for part in (moment[:8], region, "s3", "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+    signature = hmac.digest(_key(credentials.secret, moment[:8], region), to_sign.encode(), "sha256").hex()
     authorization = (
         f"{_ALGORITHM} Credential={credentials.key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
     )

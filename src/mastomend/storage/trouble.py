@@ -37,7 +37,8 @@ _RIGHTS = (
 #: These say: later. So does every other 5xx, and 429.
 AGAIN = frozenset(
     {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling", "ThrottlingException",
-     "RequestLimitExceeded", "BandwidthLimitExceeded", "TooManyRequests", "OperationAborted", "BadDigest", "IncompleteBody"}
+     "RequestLimitExceeded", "BandwidthLimitExceeded", "TooManyRequests", "OperationAborted", "BadDigest", "IncompleteBody",
+     "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
 )  # fmt: skip
 
 

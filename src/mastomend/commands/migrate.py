@@ -1,0 +1,140 @@
+"""`migrate`: moves the media to another storage while the server runs, and back. `plan` says what there is to do, `copy` does
+it as often as one likes, `verify` proves it; `finish` switches, `rollback` takes the switch back (`migrate_end`).
+
+No step changes anything where the files come from. What the target holds is the record of what is done: each compares anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from mastomend.actions.run import run
+from mastomend.commands.costs import price
+from mastomend.commands.instance import Instance
+from mastomend.commands.migrate_check import prove
+from mastomend.commands.migrate_report import Estimate, MigrateOptions, MigrateReport, Step
+from mastomend.commands.migration import Compared, at, ends, remember
+from mastomend.commands.parts import ground
+from mastomend.commands.prune import prune
+from mastomend.commands.prune_report import PruneOptions
+from mastomend.commands.transferring import Move, scope, transfer
+from mastomend.errors import ConfigurationError
+from mastomend.ids import new_id
+from mastomend.inventory.crossing import Tally
+from mastomend.inventory.keeping import Policy
+from mastomend.plans.migrate import puts
+from mastomend.progress import Progress, Silent
+from mastomend.storage.abilities import Tried, try_out
+from mastomend.storage.build import build as build_store
+
+
+def migrate(
+    instance: Instance,
+    options: MigrateOptions,
+    progress: Progress = Silent(),
+    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> MigrateReport:
+    """`plan`, `copy` or `verify`.
+
+    Raises:
+        SafetyStop: what is missing looks like an unmounted disk, or another changing run is under way.
+        ConfigurationError, DatabaseError, StorageError: it cannot be compared, or the target cannot be used.
+    """
+    clock = time.monotonic()
+    move = Move(instance, options, ends(instance, options.to, options.origin), progress, (sleep, now))
+    if options.step is Step.VERIFY:
+        report = _verify(move)
+    elif options.apply and options.step is Step.COPY:
+        report = _copy(move)
+    else:
+        report = _plan(move)
+    report.duration_s = time.monotonic() - clock
+    return report
+
+
+def _plan(move: Move) -> MigrateReport:
+    report = move.begun(new_id(move.clocks[1]()))
+    tried = _tried(move, report) if move.options.write_test else None
+    if move.options.skip_cache_older is not None:
+        report.evictable = _evicted(move, apply=False)
+    with move.compared(move.both.source, move.both.target.storage, report) as found:
+        report.estimate = _estimate(move, found, report.evictable, tried)
+    return report
+
+
+def _tried(move: Move, report: MigrateReport) -> Tried:
+    """What the target can do; objects are written there and removed again."""
+    target = move.both.target.storage
+    move.progress.start("trying the target", 0)
+    store = build_store(target)
+    try:
+        store.probe()
+        tried = try_out(store, target.key_prefix)
+    finally:
+        store.close()
+    report.abilities = list(tried.abilities)
+    return tried
+
+
+def _estimate(move: Move, found: Compared, evictable: Tally, tried: Tried | None) -> Estimate:
+    target = move.both.target.storage
+    goes, alike = found.all.to_copy, found.all.alike
+    files, size = max(goes.files - evictable.files, 0), max(goes.bytes - evictable.bytes, 0)
+    rate = price(at(move.instance, target))
+    requests = puts(files, size, target)
+    lists = -(-found.all.expected // 1_000)
+    seconds = None if tried is None else tried.seconds_for(files, size)
+    if move.options.bytes_per_s is not None:
+        seconds = max(seconds or 0.0, size / move.options.bytes_per_s)
+    return Estimate(
+        requests + lists,
+        None if rate is None else rate.of(lists=lists, puts=requests),
+        None if rate is None else rate.month(alike.bytes + size),
+        seconds,
+        rate,
+    )
+
+
+def _evicted(move: Move, *, apply: bool) -> Tally:
+    """Cached attachments that are older go by prune's rules: what people here touched stays, and is moved."""
+    older = move.options.skip_cache_older
+    if older is None:
+        return Tally()
+    policy = Policy(ages={"attachments": int(older.total_seconds())})
+    limit = move.options.max_missing_percent
+    options = PruneOptions(policy, apply=apply, max_missing_percent=limit, list_concurrency=move.options.connections)
+    found = prune(at(move.instance, move.both.source), options, move.progress, *move.clocks)
+    return Tally(found.evicted.records, found.evicted.bytes) if apply else Tally(found.goes.records, found.goes.bytes)
+
+
+def _copy(move: Move) -> MigrateReport:
+    if move.both.is_switched:
+        raise ConfigurationError(
+            f"Mastodon uses {move.both.target.storage} already.",
+            hint=f"Go on with: mastomend migrate finish --to {move.options.to} --apply",
+        )
+    evicted = _evicted(move, apply=True)
+    new = new_id(datetime.now(UTC))
+    with ground(move.instance, new, move.progress.note) as here, run(here, "migrate", scope(move), new) as current:
+        report = move.begun(current.id)
+        report.evicted = evicted
+        tried = _tried(move, report)
+        if tried.lacking:
+            raise ConfigurationError(
+                f"{move.both.target.storage} cannot be used: {'; '.join(one.said for one in tried.lacking)}.",
+                hint=" ".join(dict.fromkeys(one.advice for one in tried.lacking if one.advice)) or "See migrate plan.",
+            )
+        began = time.monotonic()
+        transfer(move, current, here.journal, report, (move.both.source, move.both.target.storage))
+        remember(move.instance, move.both, report.copied, time.monotonic() - began)
+    return report
+
+
+def _verify(move: Move) -> MigrateReport:
+    report = move.begun(new_id(move.clocks[1]()))
+    with move.compared(move.both.source, move.both.target.storage, report) as found:
+        prove(move.instance, move.both, move.options, found, report, move.progress)
+    return report

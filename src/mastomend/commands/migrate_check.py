@@ -1,0 +1,102 @@
+"""Proving a move: everything is there with its size; a part of it, or all, holds the same bytes and reaches the public."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mastomend.commands.instance import Instance
+from mastomend.commands.migrate_report import MigrateOptions, MigrateReport
+from mastomend.commands.migration import Compared, Ends, shown_by
+from mastomend.commands.public import Window, current
+from mastomend.database.reader import MastodonDatabase
+from mastomend.errors import ObjectError
+from mastomend.inventory import crossing
+from mastomend.inventory.crossing import batches
+from mastomend.mastodon.keys import Key, below
+from mastomend.plans.public import Cause
+from mastomend.progress import Progress
+from mastomend.storage.ports import Store
+
+#: So many files are read on both sides, and looked at from outside, where no share is named.
+_READ, _SEEN = 200, 100
+_THREADS = 16
+
+
+def prove(
+    instance: Instance, both: Ends, options: MigrateOptions, found: Compared, report: MigrateReport, progress: Progress
+) -> None:
+    """Fill in what was verified.
+
+    Raises:
+        StorageError, DatabaseError: it cannot be looked at.
+    """
+    sides = found.all
+    report.verified = sides.alike.files
+    if sides.unseen:
+        report.uncertain.append(f"{sides.unseen:,} files may not be looked at on one side")
+    folder = found.scan.folder
+    work = found.scan.inventory.work
+    database = found.scan.database
+    prefixes = (both.source.key_prefix, both.target.storage.key_prefix)
+
+    read = folder / "crossing.parquet"
+    crossing.save_alike(work, read, *_sample(options.deep_share, sides.alike.files, _READ))
+    progress.start("reading on both sides", _number(options.deep_share, sides.alike.files, _READ))
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="verify") as threads:
+        for works in batches(read):
+            keys = [file.key for _, _, file, _ in current(database, works, prefixes[0])]
+            told = threads.map(lambda key: _same(found.source, found.target, key, prefixes), keys)
+            for key, why in zip(keys, told, strict=True):
+                progress.advance(1)
+                if why:
+                    report.tell(key, why)
+                else:
+                    report.read_back += 1
+
+    crossing.save_alike(work, read, *_sample(options.public_share, sides.alike.files, _SEEN))
+    progress.start("as the public sees it", _number(options.public_share, sides.alike.files, _SEEN))
+    _look(instance, both, database, read, report, progress)
+
+
+def _sample(share: float | None, files: int, most: int) -> tuple[float, int | None]:
+    """The share of the files that is taken, and at most how many."""
+    if share is not None:
+        return share, None
+    return min(1.0, 3 * most / max(files, 1)), most
+
+
+def _number(share: float | None, files: int, most: int) -> int:
+    return min(files, most) if share is None else round(files * share)
+
+
+def _same(source: Store, target: Store, key: Key, prefixes: tuple[str, str]) -> str:
+    """Why the copy is not the same; '' where it is, or where it is gone by now on the side it comes from."""
+    there = Key(below(prefixes[1]) + key.removeprefix(below(prefixes[0])))
+    try:
+        one, other = source.digest(key), target.digest(there)
+    except ObjectError as error:
+        return error.message
+    if one is None or one == other:
+        return ""
+    return "its copy is gone again" if other is None else "its copy holds other bytes"
+
+
+def _look(
+    instance: Instance, both: Ends, database: MastodonDatabase, path: Path, report: MigrateReport, progress: Progress
+) -> None:
+    """From outside, as Mastodon's settings will show it."""
+    at_target, variables = shown_by(instance, both)
+    unreachable = 0
+    for seen in Window(at_target, variables, database).look(batches(path)):
+        progress.advance(1)
+        if seen.cause in (Cause.DNS, Cause.UNREACHABLE, Cause.TLS) and not both.is_switched:
+            unreachable += 1  # an address that is not set up before the switch
+        elif seen.cause is None:
+            report.seen += 1
+        else:
+            report.tell(seen.file.key, seen.said)
+    if unreachable:
+        report.uncertain.append(
+            f"{unreachable:,} public addresses do not answer yet: set up the name that the new settings show, then verify again"
+        )

@@ -1,0 +1,112 @@
+"""One pass of a move: both storages compared, and what the second lacks copied, as one journaled plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from mastomend.actions.actions import Place, Transfer
+from mastomend.actions.journal import Journal
+from mastomend.actions.plan import Plan, Rule
+from mastomend.actions.run import Run
+from mastomend.commands.instance import Instance
+from mastomend.commands.migrate_copy import Copier
+from mastomend.commands.migrate_report import MigrateOptions, MigrateReport
+from mastomend.commands.migration import Compared, Ends, compared
+from mastomend.commands.parts import changing_parts
+from mastomend.commands.repair_report import OUTCOMES
+from mastomend.errors import SafetyStop
+from mastomend.inventory import crossing
+from mastomend.inventory.taking_up import identity
+from mastomend.mastodon.keys import Key
+from mastomend.mastodon.storage_settings import Storage
+from mastomend.outcomes import Copied
+from mastomend.progress import Progress
+from mastomend.reasons import Reason
+from mastomend.storage.carrying import Pace
+from mastomend.vocabulary import Done, ObjectAt
+
+Clocks = tuple[Callable[[float], None], Callable[[], datetime]]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What every step needs."""
+
+    instance: Instance
+    options: MigrateOptions
+    both: Ends
+    progress: Progress
+    clocks: Clocks
+
+    def begun(self, run_id: str, scan: str = "") -> MigrateReport:
+        """An empty report of it."""
+        both = self.both
+        return MigrateReport(
+            self.options.step,
+            run_id,
+            self.options.apply,
+            scan,
+            str(both.source),
+            str(both.target.storage),
+            both.is_switched,
+        )
+
+    @contextmanager
+    def compared(self, source: Storage, target: Storage, report: MigrateReport) -> Iterator[Compared]:
+        """Both storages, compared; the report knows it."""
+        options = self.options
+        live = identity(source) == identity(self.instance.configuration.storage)
+        percent = (
+            options.max_missing_percent if live else 100.0
+        )  # what Mastodon does not use any more lacks what is new
+        with compared(self.instance, source, target, options.connections, percent, self.progress, self.clocks) as found:
+            report.scan, report.sides, report.stops = found.scan.begun.scan, found.sides, found.stops
+            yield found
+
+
+def scope(move: Move) -> str:
+    """What makes two runs the same work."""
+    return f"{move.options.step} {move.both.source} to {move.both.target.storage}"
+
+
+def transfer(
+    move: Move,
+    current: Run,
+    journal: Journal,
+    report: MigrateReport,
+    way: tuple[Storage, Storage],
+    *,
+    only_missing: bool = False,
+) -> None:
+    """Copy what the second storage lacks, as one journaled plan. `only_missing`: what is there otherwise stays as it is."""
+    source, target = way
+    with changing_parts(move.instance) as parts, move.compared(source, target, report) as found:
+        if report.stops:
+            raise SafetyStop(
+                f"{' '.join(report.stops)} Nothing was copied.",
+                hint="Mount what is missing. If the files really are gone: --max-missing 100%.",
+            )
+        pace = Pace(move.options.connections, move.options.bytes_per_s)
+        prefixes = (source.key_prefix, target.key_prefix)
+        copier = Copier(found.scan.database, found.source, found.target, prefixes, pace, report, move.progress)
+        copier.path = found.scan.folder / "crossing.parquet"
+        crossing.save(found.scan.inventory.work, copier.path, only_missing=only_missing)
+        goes = found.all.to_copy
+        current.begin(replace(parts.world(), carrier=copier), scan=report.scan, resumed_within_s=0.0)
+        report.run = current.id
+        move.progress.start("copying", goes.files)
+        subject = ObjectAt(Key(str(target)))
+        if goes.files:
+            action = Transfer(Place(str(source)), Place(str(target)), goes.files, goes.bytes)
+            planned = Copied(Reason.COPIED, files=goes.files, bytes=goes.bytes)
+            done = current.change(Plan(subject, planned, (action,), Rule.TRANSFER))
+            told = Copied(Reason.COPIED, files=report.copied.files, bytes=report.copied.bytes)
+            current.close(Done(subject, told if isinstance(done.verdict, Copied) else done.verdict))
+        report.report = move.instance.state / "runs" / current.id / "outcomes.parquet"
+        OUTCOMES.write(report.report, copier.trouble, move.instance.settings.memory_bytes // 4)
+        current.summary = {
+            "copied": report.copied.files, "bytes": report.copied.bytes, "failed": report.failed, "to": str(target),
+        }  # fmt: skip

@@ -1,0 +1,127 @@
+"""Two storages side by side: of every file records expect, what the one holds and what the other does.
+
+`weighed` is the storage the files come from, `arrived` the one they go to (`weigh`). What differs is the work; both listings
+are the record of what is done, so a copy that was cut off needs no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mastomend.inventory.reports import Report
+from mastomend.inventory.workspace import Workspace
+from mastomend.mastodon.columnar import quote
+
+#: What the storage the files go to holds, as a relation of `weigh`.
+ARRIVED = "arrived"
+_BATCH = 500
+_SIZES = "SELECT kind, id, style, w.size AS here, a.size AS there FROM weighed w JOIN arrived a USING (kind, id, style)"
+#: What only the first holds, or holds otherwise.
+_GOES = "here >= 0 AND there <> here AND there <> -2"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """So many files with so many bytes."""
+
+    files: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.files + other.files, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Of one kind: all that is expected, what both hold alike, what only the first holds or holds otherwise (`differing` of
+    those are in the second with another size), what neither shows (`missing`: not there; `unseen`: may not be looked at).
+
+    `only_there` is missing where the files come from, and is where they go to: it was created, or moved, since.
+    """
+
+    expected: int = 0
+    alike: Tally = Tally()
+    to_copy: Tally = Tally()
+    differing: int = 0
+    missing: int = 0
+    unseen: int = 0
+    only_there: int = 0
+
+    def __add__(self, other: Sides) -> Sides:
+        return Sides(
+            self.expected + other.expected,
+            self.alike + other.alike,
+            self.to_copy + other.to_copy,
+            self.differing + other.differing,
+            self.missing + other.missing,
+            self.unseen + other.unseen,
+            self.only_there + other.only_there,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One file to be looked at: its size where it comes from."""
+
+    kind: str
+    id: int
+    style: str
+    size: int
+
+
+WORK = Report(Work, ("kind", "id", "style"))
+
+
+def sides(work: Workspace) -> dict[str, Sides]:
+    """The comparison, by kind."""
+    rows = work.connection.execute(
+        f"""
+        SELECT kind, count(*), count(*) FILTER (here >= 0 AND here = there),
+            coalesce(sum(here) FILTER (here >= 0 AND here = there), 0), count(*) FILTER ({_GOES}),
+            coalesce(sum(here) FILTER ({_GOES}), 0), count(*) FILTER ({_GOES} AND there >= 0),
+            count(*) FILTER (here = -1 AND there = -1), count(*) FILTER (here = -2 OR there = -2),
+            count(*) FILTER (here = -1 AND there >= 0)
+        FROM ({_SIZES}) GROUP BY kind ORDER BY kind
+        """
+    ).fetchall()
+    return {
+        kind: Sides(n[0], Tally(n[1], n[2]), Tally(n[3], n[4]), *n[5:])
+        for kind, n in ((kind, [int(one) for one in numbers]) for kind, *numbers in rows)
+    }
+
+
+def save(work: Workspace, path: Path, *, only_missing: bool, kinds: Sequence[str] = ()) -> None:
+    """What is to be copied, as Parquet (`Work`). `only_missing`: what is there with another size stays as it is."""
+    among = f" AND kind IN ({', '.join(map(quote, kinds))})" if kinds else ""
+    which = "there = -1" if only_missing else "true"
+    _save(work, path, f"({_GOES}) AND {which}{among}")
+
+
+def save_alike(work: Workspace, path: Path, share: float, most: int | None = None) -> None:
+    """That share (0 to 1) of what both hold alike, by chance, at most so many; as Parquet (`Work`)."""
+    chosen = "here >= 0 AND here = there"
+    if share < 1:
+        chosen += f" AND random() < {float(share)}"
+    _save(work, path, chosen, "" if most is None else f" ORDER BY random() LIMIT {int(most)}")
+
+
+def _save(work: Workspace, path: Path, condition: str, rest: str = "") -> None:
+    WORK.create(work.connection, "crossing")
+    work.connection.execute(
+        f"INSERT INTO crossing SELECT kind, id, style, here FROM ({_SIZES}) WHERE {condition}{rest}"
+    )
+    WORK.save(work.connection, "crossing", path)
+
+
+def batches(path: Path) -> Iterator[list[Work]]:
+    """What such a file names, some hundreds at a time."""
+    some: list[Work] = []
+    for one in WORK.load(path):
+        some.append(one)
+        if len(some) == _BATCH:
+            yield some
+            some = []
+    if some:
+        yield some

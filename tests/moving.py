@@ -1,0 +1,47 @@
+"""Storages to move to, as an admin names them, and what is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mastomend.commands.migrate_report import MigrateOptions, Step
+from mastomend.commands.migration import Named
+from mastomend.demo.instance import BucketMedia, Media, SimulatedInstance
+from mastomend.demo.services import S3Server
+
+
+def bucket_variables(server: S3Server, bucket: str, **more: str) -> dict[str, str]:
+    """What goes into `.env.production` for that bucket."""
+    return {
+        "S3_ENABLED": "true",
+        "S3_BUCKET": bucket,
+        "S3_ENDPOINT": server.endpoint,
+        "S3_PROTOCOL": "http",
+        "S3_HOSTNAME": server.endpoint.removeprefix("http://"),
+        "AWS_ACCESS_KEY_ID": server.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": server.secret_access_key,
+        **more,
+    }
+
+
+def named_bucket(folder: Path, server: S3Server, bucket: str, **more: str) -> tuple[Path, Media]:
+    """A file that names a new bucket, and what is in it."""
+    media = BucketMedia(server, bucket)
+    path = folder / f"{bucket}.env"
+    lines = (f"{name}={value}" for name, value in bucket_variables(server, bucket, **more).items())
+    path.write_text("\n".join(lines) + "\n")
+    return path, media
+
+
+def switch(instance: SimulatedInstance, variables: dict[str, str], media: Media) -> None:
+    """What the admin does: the old lines go, the new ones come."""
+    storage = ("S3_", "AWS_", "PAPERCLIP_", "AZURE_")
+    kept = [line for line in instance.env.read_text().splitlines() if not line.startswith(storage)]
+    instance.env.write_text("\n".join([*kept, *(f"{name}={value}" for name, value in variables.items())]) + "\n")
+    instance.media = media
+
+
+def step(name: str, to: Path | Named, **options: Any) -> MigrateOptions:
+    """A step with those options."""
+    return MigrateOptions(Step(name), to, **options)
