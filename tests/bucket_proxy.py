@@ -26,7 +26,8 @@ class Seen:
 
 @dataclass(slots=True)
 class BucketProxy:
-    """Passes requests on to `target`. `fault` may answer instead of it, `rewrite` changes bodies of listings.
+    """Passes requests on to `target`. `fault` may answer instead of it, `rewrite` changes bodies of listings, `turn` those of
+    objects as they go by (the method and the body).
 
     Without a target every request is answered by `fault`, or 404.
     """
@@ -36,6 +37,7 @@ class BucketProxy:
     seen: list[Seen] = field(default_factory=list)
     fault: Callable[[web.Request], web.StreamResponse | float | None] | None = None
     rewrite: Callable[[web.Request, bytes], bytes] | None = None
+    turn: Callable[[str, bytes], bytes] | None = None
 
     @property
     def lists(self) -> int:
@@ -59,6 +61,8 @@ class BucketProxy:
         headers = {name: value for name, value in request.headers.items() if name != "Host"}
         url = URL(f"{self.target}{request.raw_path}", encoded=True)
         body = await request.read()
+        if self.turn and request.method == "PUT":
+            body = self.turn("PUT", body)
         async with (
             aiohttp.ClientSession(auto_decompress=False) as session,
             session.request(
@@ -71,6 +75,8 @@ class BucketProxy:
         ):
             kept = {n: v for n, v in found.headers.items() if n.lower() not in ("transfer-encoding",)}
             content = await found.read()
+            if self.turn and request.method == "GET" and found.status == 200:
+                content = self.turn("GET", content)
             if self.rewrite and "list-type" in request.query:
                 content = self.rewrite(request, content)
                 kept = {n: v for n, v in kept.items() if n.lower() != "content-length"}

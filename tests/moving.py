@@ -27,11 +27,15 @@ def bucket_variables(server: S3Server, bucket: str, **more: str) -> dict[str, st
 
 def named_bucket(folder: Path, server: S3Server, bucket: str, **more: str) -> tuple[Path, Media]:
     """A file that names a new bucket, and what is in it."""
-    media = BucketMedia(server, bucket)
+    return named_file(folder, server, bucket, **more), BucketMedia(server, bucket)
+
+
+def named_file(folder: Path, server: S3Server, bucket: str, **more: str) -> Path:
+    """A file that names a bucket which is there."""
     path = folder / f"{bucket}.env"
     lines = (f"{name}={value}" for name, value in bucket_variables(server, bucket, **more).items())
     path.write_text("\n".join(lines) + "\n")
-    return path, media
+    return path
 
 
 def switch(instance: SimulatedInstance, variables: dict[str, str], media: Media) -> None:

@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import json
+import random
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event, Lock, Thread
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
-from broken import record
+import pytest
+from azurite import ContainerMedia, container
+from broken import Made, record
+from bucket_proxy import bucket_proxy
 from conftest import MakeInstance, opened
-from moving import bucket_variables, named_bucket, step, switch
+from moving import bucket_variables, named_bucket, named_file, step, switch
+from runs import a_run
 from tool import run
+from touches import Town
 
+from mastomend.actions.actions import Place, QuarantineFile
+from mastomend.actions.plan import Plan, Rule
+from mastomend.actions.quarantine import quarantine_key
 from mastomend.commands.check import check
+from mastomend.commands.cleanup import cleanup
+from mastomend.commands.migrate import migrate
 from mastomend.commands.migrate_end import finish, rollback
-from mastomend.demo.instance import SimulatedInstance
+from mastomend.commands.migrate_report import Step
+from mastomend.commands.migration import Named, at, named
+from mastomend.commands.undo import undo
+from mastomend.demo.instance import DiskMedia, Media, SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.demo.services import S3Server
+from mastomend.errors import SafetyStop
+from mastomend.mastodon.keys import Key
 from mastomend.mastodon.kinds import AVATARS, BACKUPS, EMOJIS, HEADERS, MEDIA_FILES, PREVIEW_CARDS
+from mastomend.outcomes import SetAside
+from mastomend.reasons import Reason
+from mastomend.storage.filesystem import FilesystemStore
 from mastomend.storage.ports import CACHE_CONTROL
+from mastomend.vocabulary import RowOf
 
 
 def populated(instance: SimulatedInstance) -> dict[str, str]:
@@ -58,6 +84,15 @@ def populated(instance: SimulatedInstance) -> dict[str, str]:
     keys["film"] = film
     instance.media.write("cache/accounts/avatars/000/000/077/original/nobody.png", b"a stray")
     return keys
+
+
+def stranger(url: str) -> int:
+    """The status somebody without a key gets."""
+    try:
+        with urlopen(url, timeout=30) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
 
 
 def everything_is_there(instance: SimulatedInstance, prefix: str = "") -> None:
@@ -107,3 +142,316 @@ def test_a_disk_is_moved_to_a_bucket_and_back(make_instance: MakeInstance, s3: S
     switch(instance, {"PAPERCLIP_ROOT_PATH": str(instance.folder / "public/system")}, disk)
     everything_is_there(instance)
     assert rollback(opened(instance), step("rollback", to)).all.to_copy.files == 0
+
+
+# --- what may go wrong ------------------------------------------------------------------------------------------------
+
+
+def test_what_a_move_refuses(make_instance: MakeInstance, s3: S3Server, tmp_path: Path) -> None:
+    instance = make_instance()
+    populated(instance)
+    root = instance.folder / "public" / "system"
+    (inside := root / "inside").mkdir()
+    (empty := tmp_path / "empty.env").write_text("LOCAL_DOMAIN=x\n")
+    to, _ = named_bucket(tmp_path, s3, "refused")
+    for words, said in (
+        (["plan", "--to", str(root)], "where its media were before is not known"),
+        (["plan", "--to", str(inside)], "lie one in the other"),
+        (["plan", "--to", str(tmp_path / "nowhere.env")], "does not exist"),
+        (["plan", "--to", str(empty)], "names no storage"),
+        (["plan", "--to", str(to), "--from", str(inside)], "neither --from nor --to"),
+        (["verify", "--to", str(to), "--apply"], "--apply means nothing to migrate verify"),
+        (["plan", "--to", str(to), "--set-aside"], "--set-aside means nothing to migrate plan"),
+        (["finish", "--to", str(to), "--set-aside"], "--set-aside needs --apply"),
+        (["move", "--to", str(to)], "There is no step 'move'"),
+        (["copy", "--to", str(to), "--bwlimit", "fast"], "--bwlimit must be a size"),
+    ):
+        done = run(instance.env, "migrate", *words)
+        assert done.returncode == 2 and said in done.stderr, (words, done.stderr)
+    assert not instance.state.exists() or not (instance.state / "runs").exists()
+
+
+def test_a_disk_that_is_not_mounted_is_no_reason_to_move_nothing(
+    make_instance: MakeInstance, s3: S3Server, tmp_path: Path
+) -> None:
+    instance = make_instance()
+    for n in range(120):
+        record(instance, AVATARS, picture(1), domain="a.example", name=f"u{n}")
+    to, bucket = named_bucket(tmp_path, s3, "unmounted")
+    (instance.folder / "public/system").rename(instance.folder / "public/elsewhere")
+    (instance.folder / "public/system").mkdir()
+    planned = run(instance.env, "migrate", "plan", "--to", str(to))
+    assert planned.returncode == 1 and "With --apply this stops." in planned.stdout
+    done = run(instance.env, "migrate", "copy", "--to", str(to), "--apply")
+    assert done.returncode == 4 and not bucket.keys(), done.stderr
+
+
+def test_what_is_damaged_on_the_wire_is_sent_again_or_told(
+    make_instance: MakeInstance, s3: S3Server, tmp_path: Path
+) -> None:
+    """A proxy turns a byte of some uploads and downloads; what arrives is what was sent all the same."""
+    instance = make_instance()
+    for n in range(60):
+        record(instance, AVATARS, picture(n), domain="a.example", name=f"u{n}")
+    _, bucket = named_bucket(tmp_path, s3, "damaged")
+    with bucket_proxy(s3.endpoint) as proxy:
+        through = S3Server(proxy.endpoint, s3.access_key_id, s3.secret_access_key)
+        to = named_file(tmp_path, through, "damaged")
+        chance = random.Random(7)
+        turned: Counter[str] = Counter()
+
+        def turn(method: str, body: bytes) -> bytes:
+            if len(body) < 100 or body.lstrip().startswith(b"<") or chance.random() > 0.2:
+                return body
+            turned[method] += 1
+            return body[:50] + bytes([body[50] ^ 1]) + body[51:]
+
+        proxy.turn = turn
+        copied = migrate(opened(instance), step("copy", to, apply=True))
+        assert (copied.copied.files, copied.failed) == (len(instance.files), 0) and turned["PUT"] > 3
+        assert all(bucket.read(key) == data for key, data in instance.files.items())
+        elsewhere = tmp_path / "back"
+        elsewhere.mkdir()
+        switch(instance, bucket_variables(through, "damaged"), bucket)
+        back = migrate(opened(instance), step("copy", elsewhere, apply=True))
+    assert (back.copied.files, back.failed) == (len(instance.files), 0) and turned["GET"] > 3
+    assert all((elsewhere / key).read_bytes() == data for key, data in instance.files.items())
+
+
+def test_a_file_that_differs_is_found_by_reading_both(
+    make_instance: MakeInstance, s3: S3Server, tmp_path: Path
+) -> None:
+    instance = make_instance()
+    keys = populated(instance)
+    to, bucket = named_bucket(tmp_path, s3, "differs")
+    migrate(opened(instance), step("copy", to, apply=True))
+    data = instance.files[keys["film"]]
+    bucket.write(keys["film"], data[:-1] + b"?")
+    bucket.write(keys["a.example"], b"short")
+    found = migrate(opened(instance), step("verify", to, deep_share=1.0))
+    assert [(one.key, one.why) for one in found.problems if "bytes" in one.why] == [
+        (keys["film"], "its copy holds other bytes")
+    ]
+    assert (found.all.to_copy.files, found.verified) == (1, len(instance.files) - 1)
+    again = migrate(opened(instance), step("copy", to, apply=True))
+    assert again.copied.files == 1 and bucket.read(keys["a.example"]) == instance.files[keys["a.example"]]
+
+
+def test_private_stays_private_and_public_is_public(
+    make_instance: MakeInstance, moto: S3Server, tmp_path: Path
+) -> None:
+    """moto gives strangers what permissions allow."""
+    instance = make_instance()
+    keys = populated(instance)
+    to, bucket = named_bucket(tmp_path, moto, "permissions")
+    plan = migrate(opened(instance), step("plan", to, write_test=True))
+    assert {one.name: one.works for one in plan.abilities}["permission"] is True, plan.abilities
+    assert not bucket.keys(), "what was tried is gone again"
+    migrate(opened(instance), step("copy", to, apply=True))
+    client = moto.client()
+    private = {keys["hidden"], keys["hidden"].replace("/original/", "/small/"), keys["backup"]}
+    for key in instance.files:
+        status = stranger(f"{moto.endpoint}/permissions/{key}")
+        assert (status == 200) == (key not in private), key
+    whole = migrate(opened(instance), step("verify", to, public_share=1.0, deep_share=1.0))
+    assert (whole.wrong, whole.uncertain, whole.seen, whole.read_back) == (
+        0,
+        [],
+        len(instance.files),
+        len(instance.files),
+    )
+    client.put_object_acl(Bucket="permissions", Key=keys["local"], ACL="private")
+    client.put_object_acl(Bucket="permissions", Key=keys["hidden"], ACL="public-read")
+    client.put_object(Bucket="permissions", Key=keys["a.example"], Body=instance.files[keys["a.example"]],
+                      ContentType="text/html", ACL="public-read")  # fmt: skip
+    found = {one.key: one.why for one in migrate(opened(instance), step("verify", to, public_share=1.0)).problems}
+    assert found.keys() == {keys["local"], keys["hidden"], keys["a.example"]}
+    assert (
+        "403" in found[keys["local"]]
+        and "suspended" in found[keys["hidden"]]
+        and "web page" in found[keys["a.example"]]
+    )
+
+
+def test_what_a_store_drops_is_told(make_instance: MakeInstance, s3: S3Server, tmp_path: Path) -> None:
+    """SeaweedFS takes a permission and drops it."""
+    instance = make_instance()
+    to, _ = named_bucket(tmp_path, s3, "drops")
+    told = run(instance.env, "migrate", "plan", "--to", str(to), "--write-test")
+    assert "the permission is taken and dropped; strangers get 403" in told.stdout, told.stdout
+    assert "yes create once" in told.stdout and "yes delete" in told.stdout
+
+
+def test_old_files_are_set_aside_only_when_all_is_proven(
+    make_instance: MakeInstance, moto: S3Server, tmp_path: Path
+) -> None:
+    instance = make_instance()
+    keys = populated(instance)
+    to, bucket = named_bucket(tmp_path, moto, "aside")
+    migrate(opened(instance), step("copy", to, apply=True))
+    disk = instance.media
+    switch(instance, bucket_variables(moto, "aside"), bucket)
+    bucket.write(keys["film"], b"x" * len(instance.files[keys["film"]]))
+    with pytest.raises(SafetyStop, match="Not all is proven"):
+        finish(lambda: opened(instance), step("finish", to, apply=True, set_aside=True, deep_share=1.0))
+    assert disk.keys() > set(instance.files)
+    moto.client().put_object(Bucket="aside", Key=keys["film"], Body=instance.files[keys["film"]], ACL="public-read",
+                             ContentType="video/mp4")  # fmt: skip
+    done = finish(lambda: opened(instance), step("finish", to, apply=True, set_aside=True, deep_share=1.0))
+    assert done.quarantined.files == len(instance.files)
+    left = {key for key in disk.keys() if not key.startswith(".mastomend/")}
+    assert left == {"cache/accounts/avatars/000/000/077/original/nobody.png"}, (
+        "what no record expects stays where it was"
+    )
+    everything_is_there(instance)
+    told = undo(opened(instance), done.run, apply=True)
+    assert told.reverted > 5 and told.conflicts == 0
+    assert all(disk.read(key) == data for key, data in instance.files.items())
+
+
+def test_what_was_set_aside_is_purged_later(make_instance: MakeInstance, moto: S3Server, tmp_path: Path) -> None:
+    """But for what the new storage has lost meanwhile."""
+    instance = make_instance()
+    keys = populated(instance)
+    to, bucket = named_bucket(tmp_path, moto, "purged")
+    migrate(opened(instance), step("copy", to, apply=True))
+    disk = instance.media
+    switch(instance, bucket_variables(moto, "purged"), bucket)
+    finish(lambda: opened(instance), step("finish", to, apply=True, set_aside=True))
+    bucket.delete(keys["film"])
+    later = datetime.now(UTC) + timedelta(days=40)
+    done = cleanup(opened(instance), timedelta(days=30), apply=True, now=later)
+    assert done.files == len(instance.files) - 1 and len(done.left) == 1 and "undo brings it back" in done.left[0]
+    left = {key for key in disk.keys() if key.startswith(".mastomend/")}
+    assert len(left) == 1 and next(iter(left)).endswith(keys["film"].rpartition("/")[2])
+
+
+def test_a_file_the_new_storage_lost_is_not_set_aside(
+    make_instance: MakeInstance, moto: S3Server, tmp_path: Path
+) -> None:
+    """Looked at again right before: of the row's file as of the moment, not of the comparison."""
+    instance = make_instance()
+    made = record(instance, AVATARS, picture(1), name="own")
+    to, bucket = named_bucket(tmp_path, moto, "lost")
+    migrate(opened(instance), step("copy", to, apply=True))
+    disk = instance.media
+    switch(instance, bucket_variables(moto, "lost"), bucket)
+    old = Place(f"file://{instance.folder}/public/system")
+    store = FilesystemStore(str(instance.folder / "public/system"))
+    aside = QuarantineFile(
+        Key(made.key), quarantine_key("run", Key(made.key), ""), place=old, size=len(made.data), proven=Key(made.key)
+    )
+    bucket.delete(made.key)
+    with a_run(instance, places={old: store}) as (running, _, _):
+        done = running.change(Plan(RowOf(AVATARS.name, made.id), SetAside(Reason.MOVED), (aside,), Rule.SET_ASIDE))
+        assert "is not in the storage Mastodon uses" in done.verdict.detail
+    assert disk.read(made.key) == made.data
+
+
+def test_older_cached_attachments_go_instead(make_instance: MakeInstance, s3: S3Server, tmp_path: Path) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    post = town.post()
+    for _ in range(3):
+        town.media(post)
+    to, bucket = named_bucket(tmp_path, s3, "younger")
+    later = datetime(2027, 6, 1, tzinfo=UTC)
+    options = step("copy", to, skip_cache_older=timedelta(days=30), max_missing_percent=100)
+    plan = migrate(opened(instance), replace(options, step=Step.PLAN), now=lambda: later)
+    assert plan.evictable.files == 3 and plan.estimate is not None
+    done = migrate(opened(instance), replace(options, apply=True), now=lambda: later)
+    assert done.evicted.files == 3 and not [key for key in bucket.keys() if "media_attachments" in key]
+    assert check(opened(instance)).is_whole
+
+
+# --- a server that goes on --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Busy:
+    """People who upload, replace and delete all the time, as Mastodon does: a file before its row, the row before its file."""
+
+    instance: SimulatedInstance
+    made: list[Made] = field(default_factory=list)
+    ended: Event = field(default_factory=Event)
+    paused: Lock = field(default_factory=Lock)
+
+    def live(self) -> None:
+        chance, number = random.Random(3), 0
+        while not self.ended.wait(0.02):
+            with self.paused:
+                number += 1
+                match chance.choice(["upload", "upload", "replace", "delete"]):
+                    case "delete" if len(self.made) > 20:
+                        gone = self.made.pop(chance.randrange(len(self.made)))
+                        self.instance.db.execute("DELETE FROM accounts WHERE id = %s", [gone.id])
+                        self._forget(gone.key)
+                    case "replace" if self.made:
+                        one = chance.randrange(len(self.made))
+                        self.made[one] = self._replaced(self.made[one], number)
+                    case _:
+                        self.made.append(
+                            record(self.instance, AVATARS, picture(number), domain="a.example", name=f"living{number}")
+                        )
+
+    def _replaced(self, one: Made, number: int) -> Made:
+        """Another picture, by another name."""
+        data = picture(number + 10_000)
+        name = f"{number:016x}.png"
+        key = one.key.rpartition("/")[0] + f"/{name}"
+        self.instance.media.write(key, data)
+        self.instance.files[key] = data
+        self.instance.db.execute(
+            "UPDATE accounts SET avatar_file_name = %s, avatar_file_size = %s, avatar_content_type = 'image/png' "
+            "WHERE id = %s", [name, len(data), one.id],
+        )  # fmt: skip
+        self._forget(one.key)
+        return replace(one, keys=(key,), data=data)
+
+    def _forget(self, key: str) -> None:
+        del self.instance.files[key]
+        self.instance.media.delete(key)
+
+
+def test_a_server_that_goes_on_is_moved_from_store_to_store(
+    make_instance: MakeInstance, s3: S3Server, swift: S3Server, azure: str, tmp_path: Path
+) -> None:
+    """A disk, SeaweedFS, Swift's s3api, Azure, a disk: nothing is lost, and each step of the way `check` is content."""
+    instance = make_instance()
+    populated(instance)
+    (last := tmp_path / "last").mkdir()
+    blobs = container(azure, "moved")
+    stops: list[tuple[Named, Media]] = []
+    for server, bucket in ((s3, "chain"), (swift, "chain")):
+        path, media = named_bucket(tmp_path, server, bucket)
+        stops.append((named(path), media))
+    stops.append((Named(blobs, {"AZURE_ENABLED": "true"}, tmp_path / "azure"), ContainerMedia(blobs)))
+    stops.append((named(last), DiskMedia(last)))
+    town = Busy(instance)
+    living = Thread(target=town.live)
+    living.start()
+    try:
+        here = opened(instance)
+        source = Named(here.configuration.storage, {}, tmp_path)
+        for to, media in stops:
+            copied = migrate(here, step("copy", to, apply=True))
+            assert (copied.failed, copied.wrong) == (0, 0), copied.problems
+            assert copied.copied.files > 10
+            again = migrate(here, step("copy", to, apply=True))
+            assert again.all.alike.files >= 12, "what nobody touched is not copied again"
+            with town.paused:  # the switch, and the restart
+                instance.media = media
+                here = at(here, to.storage)
+            done = finish(lambda now=here: now, step("finish", to, origin=source, apply=True))  # type: ignore[misc]
+            assert (done.failed, done.still_missing) == (0, 0), [
+                one for one in done.problems if "public" not in one.why
+            ]
+            with town.paused:
+                for key, data in instance.files.items():
+                    assert media.read(key) == data, f"{to}: {key}"
+            assert check(here).broken == 0, to
+            source = to
+    finally:
+        town.ended.set()
+        living.join()
+    assert check(here).is_whole

@@ -33,7 +33,7 @@ from mastomend.actions.quarantine import quarantine_prefix, waits_for
 from mastomend.actions.trouble import Conflict, is_everybody_s
 from mastomend.actions.world import ChangingStore, World
 from mastomend.errors import UnreadableError
-from mastomend.mastodon.keys import Key
+from mastomend.mastodon.keys import Key, below
 from mastomend.storage.ports import MISSING, UNREADABLE
 from mastomend.vocabulary import Foreign, Nobody, Owned, Ownership
 
@@ -200,14 +200,19 @@ def _proofs(actions: Sequence[QuarantineFile]) -> list[Key]:
     return [action.proven for action in actions if action.proven is not None]
 
 
-def _missed(world: World, store: ChangingStore, waiting: Sequence[Key]) -> dict[Key, Key]:
-    """Of files in the quarantine, by their keys there, those a record expects where they were, and finds nothing."""
-    known = [(there, was) for there in waiting if (was := waits_for(there, world.key_prefix)) is not None]
+def _missed(world: World, waiting: Sequence[Key], key_prefix: str) -> dict[Key, Key]:
+    """Of files in a quarantine, by their keys there, those a record expects in the instance's storage, and finds nothing."""
+    base, ours = below(key_prefix), below(world.key_prefix)
+    known = [
+        (there, Key(ours + was.removeprefix(base)))
+        for there in waiting
+        if (was := waits_for(there, key_prefix)) is not None
+    ]
     if not known:
         return {}
     owners = world.owners.of([was for _, was in known])
     owned = [pair for pair, owner in zip(known, owners, strict=True) if isinstance(owner, Owned)]
-    sizes = store.sizes([was for _, was in owned])
+    sizes = world.store().sizes([was for _, was in owned])
     return {there: was for (there, was), size in zip(owned, sizes, strict=True) if size == MISSING}
 
 
@@ -245,10 +250,11 @@ def _delete(world: World, store: ChangingStore, actions: Sequence[Delete]) -> li
     """Of what waits in the quarantine it is asked whether somebody misses it; of anything else whose it is, and whether it is
     what was seen.
     """
-    ours = quarantine_prefix(world.key_prefix)
+    key_prefix = world.key_prefix if actions[0].place == MEDIA else ""  # a directory the media were in has none
+    ours = quarantine_prefix(key_prefix)
     others = [action.key for action in actions if not action.key.startswith(ours)]
     waiting = [action.key for action in actions if action.key.startswith(ours) and not action.even_if_missed]
-    missed = _missed(world, store, waiting)
+    missed = _missed(world, waiting, key_prefix)
     owners: dict[Key, Ownership] = dict(zip(others, world.owners.of(others), strict=True)) if others else {}
     sizes = dict(zip(others, store.sizes(others), strict=True)) if others else {}
 

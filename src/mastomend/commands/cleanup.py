@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from mastomend.actions.actions import MEDIA
 from mastomend.actions.plan import Plan
 from mastomend.actions.quarantine import quarantine_prefix
 from mastomend.actions.run import Ground, preview, run
 from mastomend.commands.instance import Instance
+from mastomend.commands.moves import directories_before
 from mastomend.commands.parts import Parts, changing_parts, ground
 from mastomend.ids import moment_of, new_id
 from mastomend.inventory.workspace import is_under_way
@@ -92,10 +94,13 @@ def cleanup(
 def _plans(instance: Instance, parts: Parts, here: Ground, before: datetime, kept: Kept) -> Iterator[Plan]:
     runs = here.journal.runs()
     old = no_longer_needed([(one.id, one.undoes, one.finished_at) for one in runs], before)
-    prefix = quarantine_prefix(instance.key_prefix)
-    objects = ((one.key, one.size) for some in parts.store.list(prefix) for one in held(some))
     undos = {one.id for one in runs if one.undoes}
-    return purge(objects, old, {one.id for one in runs}, kept, instance.key_prefix, undos)
+    for place, key_prefix in [(MEDIA, instance.key_prefix), *((place, "") for place in directories_before(instance))]:
+        if place not in parts.places:
+            continue
+        listed = parts.places[place].list(quarantine_prefix(key_prefix))
+        objects = ((one.key, one.size) for some in listed for one in held(some))
+        yield from purge(objects, old, {one.id for one in runs}, kept, key_prefix, undos, place)
 
 
 def _old(folder: Path, before: datetime) -> list[Path]:

@@ -15,7 +15,8 @@ from mastomend.commands.costs import price
 from mastomend.commands.instance import Instance
 from mastomend.commands.migrate_check import prove
 from mastomend.commands.migrate_report import Estimate, MigrateOptions, MigrateReport, Step
-from mastomend.commands.migration import Compared, at, ends, remember
+from mastomend.commands.migration import Compared, at, ends
+from mastomend.commands.moves import remember
 from mastomend.commands.parts import ground
 from mastomend.commands.prune import prune
 from mastomend.commands.prune_report import PruneOptions
@@ -129,7 +130,7 @@ def _copy(move: Move) -> MigrateReport:
             )
         began = time.monotonic()
         transfer(move, current, here.journal, report, (move.both.source, move.both.target.storage))
-        remember(move.instance, move.both, report.copied, time.monotonic() - began)
+        remember(move.instance, move.both.source, move.both.target.storage, report.copied, time.monotonic() - began)
     return report
 
 

@@ -59,6 +59,20 @@ def prove(
     _look(instance, both, database, read, report, progress)
 
 
+def lacking(both: Ends, found: Compared) -> int:
+    """How many files the target lacks and the source has, looked at once more: people go on deleting and replacing."""
+    path = found.scan.folder / "crossing.parquet"
+    crossing.save(found.scan.inventory.work, path, only_missing=True)
+    number = 0
+    here, there = below(both.source.key_prefix), below(both.target.storage.key_prefix)
+    for works in batches(path):
+        keys = [file.key for _, _, file, _ in current(found.scan.database, works, both.source.key_prefix)]
+        held = found.source.sizes(keys)
+        arrived = found.target.sizes([there + key.removeprefix(here) for key in keys])
+        number += sum(size >= 0 > other for size, other in zip(held, arrived, strict=True))
+    return number
+
+
 def _sample(share: float | None, files: int, most: int) -> tuple[float, int | None]:
     """The share of the files that is taken, and at most how many."""
     if share is not None:

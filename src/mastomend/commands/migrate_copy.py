@@ -77,14 +77,16 @@ class Copier:
             self.progress.advance(left)
 
     def _look_again(self, failed: list[tuple[Work, Delivery]]) -> None:
-        """What has gone with its row, or was replaced, needs no copy."""
+        """What has gone with its row needs no copy, nor what was replaced by a file that is where it belongs."""
         for start in range(0, len(failed), 500):
             some = failed[start : start + 500]
             still = {(work.kind, work.id, work.style): (row, file) for _, row, file, work in
                      current(self.database, [work for work, _ in some], self.prefixes[0])}  # fmt: skip
-            for work, delivery in some:
+            arrived = self.target.sizes([delivery.parcel.target for _, delivery in some])
+            for (work, delivery), size in zip(some, arrived, strict=True):
                 found = still.get((work.kind, work.id, work.style))
-                if found is None or found[1].key != delivery.parcel.source:
+                came_otherwise = size >= 0 and size != work.size
+                if found is None or found[1].key != delivery.parcel.source or came_otherwise:
                     self.report.skipped += 1
                     continue
                 row, why = found[0], str(delivery.trouble)

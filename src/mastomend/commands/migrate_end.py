@@ -18,7 +18,7 @@ from mastomend.actions.plan import Plan, Rule
 from mastomend.actions.quarantine import quarantine_key
 from mastomend.actions.run import run
 from mastomend.commands.instance import Instance
-from mastomend.commands.migrate_check import prove
+from mastomend.commands.migrate_check import lacking, prove
 from mastomend.commands.migrate_report import MigrateOptions, MigrateReport, Step
 from mastomend.commands.migration import compared, ends
 from mastomend.commands.parts import changing_parts, ground
@@ -71,8 +71,8 @@ def finish(
             transfer(move, current, here.journal, report, (both.source, both.target.storage), only_missing=True)
         with move.compared(both.source, both.target.storage, after := replace(report)) as found:
             prove(instance, both, options, found, report, progress)
+            report.still_missing = lacking(both, found)
         report.verified = after.all.alike.files + after.all.only_there
-        report.still_missing = after.all.to_copy.files - after.all.differing
         if options.set_aside:
             _set_aside(move, report)
     report.duration_s = time.monotonic() - clock
@@ -101,8 +101,7 @@ def _set_aside(move: Move, report: MigrateReport) -> None:
         path = found.scan.folder / "crossing.parquet"
         crossing.save_alike(found.scan.inventory.work, path, 1.0)
         place = Place(str(source))
-        world = parts.world()
-        current.begin(replace(world, places={**world.places, place: found.source}), scan=found.scan.begun.scan)
+        current.begin(parts.world(), scan=found.scan.begun.scan)
         move.progress.start("setting aside", found.all.alike.files)
         for done in current.execute(_aside(move, found.scan.database, path, place, current.id)):
             move.progress.advance(1)

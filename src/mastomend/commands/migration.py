@@ -8,7 +8,6 @@ come from; afterwards it is the target, and where they came from is what was wri
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from mastomend.commands.instance import Instance, storage_variables
 from mastomend.commands.losses import losses
+from mastomend.commands.moves import remembered
 from mastomend.commands.past import kept_ledger
 from mastomend.commands.scanning import Look, Scan, scanning
 from mastomend.errors import ConfigurationError
@@ -26,7 +26,6 @@ from mastomend.inventory.weigh import weigh
 from mastomend.mastodon.storage_settings import FilesystemStorage, Storage, storage
 from mastomend.plans.migrate import is_of_storage, nested
 from mastomend.progress import Progress
-from mastomend.state_files import private_folder, replace_text
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
 
@@ -103,35 +102,6 @@ def ends(instance: Instance, to: Path | Named, origin: Path | Named | None) -> E
             hint="Name it: --from DIRECTORY, or --from FILE with the old variables.",
         )
     return Ends(FilesystemStorage(root), target, is_switched=True)
-
-
-def _memory(instance: Instance) -> Path:
-    return instance.state / "migrations.json"
-
-
-def remembered(instance: Instance, target: Storage) -> str | None:
-    """The directory the media of that target came from, if it was one."""
-    try:
-        known_moves = json.loads(_memory(instance).read_text(encoding="utf-8"))
-        root = known_moves.get(str(target), {}).get("root")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return root if isinstance(root, str) else None
-
-
-def remember(instance: Instance, both: Ends, copied: crossing.Tally, seconds: float) -> None:
-    """Write down where the media came from (of a bucket only its name), and how fast they went."""
-    path = _memory(instance)
-    try:
-        moves = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        moves = {}
-    root = both.source.root if isinstance(both.source, FilesystemStorage) else None
-    moves = moves if isinstance(moves, dict) else {}
-    pace = {"files": copied.files, "bytes": copied.bytes, "seconds": round(seconds, 1)}
-    moves[str(both.target.storage)] = {"from": str(both.source), "root": root, "pace": pace}
-    private_folder(instance.state)
-    replace_text(path, json.dumps(moves, indent=2), 0o600)
 
 
 def at(instance: Instance, place: Storage) -> Instance:

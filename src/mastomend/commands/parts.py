@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mastomend.actions.actions import MEDIA
 from mastomend.actions.journal import Journal
 from mastomend.actions.ledger import Ledger
 from mastomend.actions.run import Ground
 from mastomend.actions.world import World
 from mastomend.commands.instance import Instance, refuse_ignored_prefix, storage_variables
+from mastomend.commands.places import Places
 from mastomend.database.changes import GuardedRows
 from mastomend.database.connection import writing_pool
 from mastomend.database.locks import DatabaseLocks
@@ -53,6 +53,7 @@ class Parts:
     rows: GuardedRows
     sidekiq: Sidekiq
     caches: Caches
+    places: Places
 
     def means(self, *, caches_answer: bool) -> Means:
         """What restoring works with."""
@@ -73,7 +74,7 @@ class Parts:
         """What actions change, and who is asked before they do."""
         prefix = self.instance.key_prefix
         owners = DatabaseOwners(self.database, prefix)
-        return World({MEDIA: self.store}, self.rows, owners, self.sidekiq, self.caches, prefix, self._posts())
+        return World(self.places, self.rows, owners, self.sidekiq, self.caches, prefix, self._posts())
 
     def _posts(self) -> ArchivedPosts:
         instance, database = self.instance, self.database
@@ -98,7 +99,7 @@ def changing_parts(instance: Instance) -> Iterator[Parts]:
     settings = instance.configuration.database
     with MastodonDatabase(settings, timeout_s=instance.settings.statement_timeout_s) as database:
         store = build_store(instance.configuration.storage)
-        pool = writing_pool(settings)
+        pool, places = writing_pool(settings), Places(store)
         try:
             refuse_ignored_prefix(instance, database.version)
             store.probe()
@@ -107,9 +108,11 @@ def changing_parts(instance: Instance) -> Iterator[Parts]:
                 redis_group(instance.variables, prefix, application, before_4_3=database.version.number < (4, 3))
                 for prefix in ("SIDEKIQ_", "CACHE_")
             )
-            yield Parts(instance, database, store, GuardedRows(pool), Sidekiq(jobs), Caches(cache, application))
+            caches = Caches(cache, application)
+            yield Parts(instance, database, store, GuardedRows(pool), Sidekiq(jobs), caches, places)
         finally:
             pool.close()
+            places.close()
             store.close()
 
 

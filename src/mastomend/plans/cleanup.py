@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from mastomend.actions.actions import Delete
+from mastomend.actions.actions import MEDIA, Delete, Place
 from mastomend.actions.plan import Plan, Rule
 from mastomend.actions.quarantine import quarantined_by
 from mastomend.mastodon.keys import Key
@@ -52,8 +52,9 @@ def purge(
     kept: Kept,
     key_prefix: str,
     undos: Collection[str] = (),
+    place: Place = MEDIA,
 ) -> Iterator[Plan]:
-    """A plan for each file (key, size) of an `old` run; `kept` counts the others.
+    """A plan for each file (key, size) of an `old` run in that storage; `kept` counts the others.
 
     What an undo took away is what a row misses by then: it was asked for, so it goes all the same.
     """
@@ -62,7 +63,7 @@ def purge(
         if run in old:
             subject = ObjectAt(Key(key))
             verdict = Purged(Reason.EXPIRED, files=1, bytes=size)
-            yield Plan(subject, verdict, (Delete(subject.key, size, even_if_missed=run in undos),), Rule.PURGE)
+            yield Plan(subject, verdict, (Delete(subject.key, size, place, even_if_missed=run in undos),), Rule.PURGE)
         elif run in known:
             kept.files += 1
         else:

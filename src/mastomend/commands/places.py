@@ -1,0 +1,47 @@
+"""The storages a journal may speak of: the instance's own, and directories its media once were in.
+
+A directory needs no key, so its name is enough to reach it again; a bucket that is not the instance's any more is not at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mastomend.actions.actions import MEDIA, Place
+from mastomend.storage.filesystem import FilesystemStore
+from mastomend.storage.ports import Store
+
+_SCHEME = "file://"
+
+
+class Places(Mapping[Place, Store]):
+    """Storages by name; directories are reached when they are first asked for. Close it: it closes all but `media`."""
+
+    def __init__(self, media: Store) -> None:
+        self._known: dict[Place, Store] = {MEDIA: media}
+
+    def __getitem__(self, place: Place) -> Store:
+        if place not in self:
+            raise KeyError(place)
+        if place not in self._known:
+            self._known[place] = FilesystemStore(place.removeprefix(_SCHEME))
+        return self._known[place]
+
+    def __contains__(self, place: object) -> bool:
+        if place in self._known:
+            return True
+        name = str(place)
+        return name.startswith(f"{_SCHEME}/") and Path(name.removeprefix(_SCHEME)).is_dir()
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def close(self) -> None:
+        """Give back what was reached besides `media`."""
+        for place, store in self._known.items():
+            if place != MEDIA:
+                store.close()
