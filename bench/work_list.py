@@ -19,8 +19,7 @@ from pathlib import Path
 import duckdb
 from measure import report, run
 
-from mastomend.commands.repair import memory_for_records
-from mastomend.commands.repair_report import OUTCOMES
+from mastomend.commands.repair_report import OUTCOMES, memory_for_records
 from mastomend.inventory.work_list import work_list
 from mastomend.inventory.workspace import MEBIBYTE
 from mastomend.outcomes import Outcome, OutcomeRow

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     UNTOUCHED = "untouched"
     COPIED = "copied"
     MOVED = "moved"
+    SERVED = "served"
     # left for now: it may pass by itself
     IN_FLIGHT = "in_flight"
     ROW_CHANGED = "row_changed"
@@ -91,6 +92,7 @@ class Reason(StrEnum):
     OWN_DOMAIN = "own_domain"
     NOTHING_FETCHES = "nothing_fetches"
     UNREADABLE = "unreadable"
+    UNSERVABLE = "unservable"
     UNWRITABLE = "unwritable"
     IN_THE_WAY = "in_the_way"
     CONFLICT = "conflict"
@@ -117,6 +119,7 @@ _WORDS = {
     Reason.UNTOUCHED: "nobody here has touched that post",
     Reason.COPIED: "copied to the other storage",
     Reason.MOVED: "the storage Mastodon uses now has it, too",
+    Reason.SERVED: "it is handed out as Mastodon does",
     Reason.IN_FLIGHT: "somebody was changing it at that moment",
     Reason.ROW_CHANGED: "it changed while it was worked on",
     Reason.VERIFY_FAILED: "it was still broken afterwards",
@@ -163,6 +166,7 @@ _WORDS = {
     Reason.NOT_ALLOWED: "that server is not on the allow-list",
     Reason.OWN_DOMAIN: "the row claims to be remote but names this server",
     Reason.NOTHING_FETCHES: "nothing in Mastodon would ever fetch it again",
+    Reason.UNSERVABLE: "the storage has it as it should be, and the public does not get it",
     Reason.UNREADABLE: "this user may not look at it",
     Reason.UNWRITABLE: "this user may not write where it belongs",
     Reason.IN_THE_WAY: "something is in its place",
@@ -173,6 +177,7 @@ _WORDS = {
 }
 
 _ADVICE = {
+    Reason.UNSERVABLE: "Look at the web server, the CDN or the bucket's policy: docs/how-to/s3-and-cdn.md.",
     Reason.IN_FLIGHT: "run it again later",
     Reason.ROW_CHANGED: "run it again later",
     Reason.VERIFY_FAILED: "run it again; if it stays, look at the disk or the bucket",

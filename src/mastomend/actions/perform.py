@@ -7,6 +7,7 @@ moves or deletes a file asks first, in one question for all of them, whom it bel
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, assert_never
 
 from mastomend.actions.actions import (
@@ -39,6 +40,7 @@ from mastomend.vocabulary import Foreign, Nobody, Owned, Ownership
 
 #: What an action that was not done has for an answer.
 Answer = Exception | None
+_THREADS = 16
 _Moving = TypeVar("_Moving", QuarantineFile, RestoreFile, Delete)
 
 
@@ -67,17 +69,20 @@ def _alike(world: World, actions: Sequence[Action], now: float) -> Sequence[Answ
         case Delete(place=place):
             return _delete(world, world.store(place), _all(actions, Delete))
         case DeletePost():
-            return [
-                None if said is None else Conflict(said) for said in world.archive().delete(_all(actions, DeletePost))
-            ]
+            return _conflicts(world.archive().delete(_all(actions, DeletePost)))
         case RestorePost():
-            return [
-                None if said is None else Conflict(said) for said in world.archive().restore(_all(actions, RestorePost))
-            ]
+            return _conflicts(world.archive().restore(_all(actions, RestorePost)))
         case SetColumns():
-            return [None if said is None else Conflict(said) for said in world.rows.set(_all(actions, SetColumns))]
+            return _conflicts(world.rows.set(_all(actions, SetColumns)))
+        case SetServing():  # some requests each, and nothing that could be asked together
+            with ThreadPoolExecutor(_THREADS, "serve") as threads:
+                return list(threads.map(lambda action: _attempt(_one, world, action, now), actions))
         case _:
             return [_attempt(_one, world, action, now) for action in actions]
+
+
+def _conflicts(said: Sequence[str | None]) -> list[Answer]:
+    return [None if one is None else Conflict(one) for one in said]
 
 
 _T = TypeVar("_T")
@@ -273,9 +278,6 @@ def _delete(world: World, store: ChangingStore, actions: Sequence[Delete]) -> li
         return True
 
     return _sorted_out(actions, judge, lambda left: store.delete([a.key for a in left]))
-
-
-# --- looking ------------------------------------------------------------------------------------------------------
 
 
 def holds(world: World, action: Action) -> bool:

@@ -18,9 +18,11 @@ from mastomend.cli.options import (
     Kinds,
     Local,
     MaxMissing,
+    PublicShare,
     Remote,
     Statuses,
     missing_limit,
+    public_look,
 )
 from mastomend.cli.textfile import Textfile, of_check, usable
 from mastomend.errors import ConfigurationError
@@ -36,6 +38,8 @@ Examples:
   mastomend check --new --json        # for cron: is anything newly broken?
   mastomend check --deep=10           # also decode a tenth of all files;
                                       # the next run takes the next tenth
+  mastomend check --public            # some hundred files as the public
+                                      # gets them: type, permission, CDN
   mastomend check --listing inventory/2026-11-20T01-00Z/manifest.json
 """
 
@@ -47,6 +51,7 @@ def check_command(
         str | None,
         typer.Option(metavar="[=PERCENT]", help="Also decode files; with a percentage, a sample of them."),
     ] = None,
+    public: PublicShare = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Which sample --deep takes. Default: the one after the last.")
     ] = None,
@@ -98,6 +103,7 @@ def check_command(
         resume=not fresh,
         selection=chosen.selection(instance),
         but_kinds=chosen.but_kinds,
+        public=public_look(public),
     )
     with cli_context.watched(ctx, json=json) as observer:
         report = check(instance, options, observer)
@@ -107,7 +113,7 @@ def check_command(
     if json:
         emit_json(document(report), code)
     elif not (new and given.quiet and code == 0):  # cron mails whatever is printed
-        words = ["repair", *map(shlex.quote, chosen.words)]
+        words = ["repair", *map(shlex.quote, chosen.words)] + ([] if public is None else [f"--public={public}"])
         limit = [f"--max-missing {shlex.quote(max_missing)}"] if max_missing is not None else []
         commands = [" ".join([*words, *rest]) for rest in (limit, [WITHOUT_LIMIT])]
         commands.append(f"show {report.scan}")
@@ -144,6 +150,13 @@ def document(report: CheckReport) -> dict[str, Any]:
         "cost": cost_document(report),
         "findings": report.findings,
         "deep_read": report.deep_read,
+        "public": None
+        if report.public is None
+        else {
+            "asked": report.public.asked,
+            "unservable": report.hidden,
+            "causes": {cause.value: n for cause, n in report.public.causes.items()},
+        },
         "obstacles": [{"reason": reason, "files": n} for reason, n in report.obstacles],
         "unsettled": report.unsettled,
         "resumed": report.resumed,

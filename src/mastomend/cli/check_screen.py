@@ -5,6 +5,7 @@ from __future__ import annotations
 from mastomend.cli.output import NONE, clock, count, escape, own_lines, result, show_table
 from mastomend.commands.check_report import CheckReport
 from mastomend.outcomes import Outcome
+from mastomend.plans.public import in_short, is_ours
 from mastomend.vocabulary import State
 
 
@@ -28,6 +29,7 @@ def show(report: CheckReport, next_command: str, without_limit: str, findings: s
         for reason, n in report.obstacles:
             result.print(f"  {n:,}: {escape(reason)}")
         result.print("Repair leaves them alone until they can be seen.")
+    _show_public(report, next_command)
     if report.unsettled:
         result.print(
             f"[bold red]{count(report.unsettled, 'record')} kept changing during the scan[/]: somebody holds a transaction "
@@ -36,6 +38,24 @@ def show(report: CheckReport, next_command: str, without_limit: str, findings: s
     if not report.is_whole:
         result.print(f"What it is: [command]{escape(findings)}[/]")
     _show_next(report, next_command, without_limit)
+
+
+def _show_public(report: CheckReport, next_command: str) -> None:
+    """What was seen from outside."""
+    if report.public is None:
+        return
+    asked = count(report.public.asked, "file")
+    if not report.hidden:
+        result.print(f"{asked} asked for as the public: all of them are shown.")
+        return
+    result.print(f"[bold red]{report.hidden:,} of {asked} do not reach the public as they should:[/]")
+    ours = False
+    for cause, n in sorted(report.public.causes.items(), key=lambda one: -one[1]):
+        mendable = is_ours(cause, in_bucket=not report.storage.startswith("file://"))
+        ours |= mendable
+        result.print(f"  {n:,}: {escape(in_short(cause))}{' (repair can set that)' if mendable else ''}")
+    if ours and not report.new:
+        result.print(f"Next: [command]{escape(next_command)}[/]")
 
 
 def _show_table(report: CheckReport) -> None:

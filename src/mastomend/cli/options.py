@@ -13,6 +13,7 @@ from mastomend.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from mastomend.commands.instance import Instance
+    from mastomend.inventory.whole import PublicLook
     from mastomend.mastodon.selection import Selection
 
 Kinds = Annotated[
@@ -51,6 +52,14 @@ Exclude = Annotated[
     list[str] | None,
     typer.Option("--exclude", metavar="KIND|DOMAIN", help="All but that kind, or that server. May be repeated."),
 ]
+PublicShare = Annotated[
+    str | None,
+    typer.Option(
+        "--public",
+        metavar="[=PERCENT]",
+        help="Also ask for files as the public does: a few hundred, or that percentage.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Take up at most so many records.")]
 
 
@@ -63,6 +72,27 @@ def missing_limit(given: str | None) -> float | None:
     from mastomend.commands.settings import parse_percent
 
     return None if given is None else parse_percent(given, "--max-missing")
+
+
+#: So many files, where no percentage is given.
+_SOME = 300
+
+
+def public_look(given: str | None) -> PublicLook | None:
+    """What `--public` means; None: it was not given.
+
+    Raises:
+        ConfigurationError: it is no percentage.
+    """
+    from mastomend.cli.words import ALONE
+    from mastomend.commands.settings import parse_percent
+    from mastomend.inventory.whole import PublicLook
+
+    if given is None:
+        return None
+    if given == ALONE["--public"]:
+        return PublicLook(most=_SOME)
+    return PublicLook(parse_percent(given, "--public") / 100)
 
 
 def is_applied(apply: bool, dry_run: bool) -> bool:

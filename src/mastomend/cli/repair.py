@@ -22,10 +22,12 @@ from mastomend.cli.options import (
     Limit,
     Local,
     MaxMissing,
+    PublicShare,
     Remote,
     Statuses,
     is_applied,
     missing_limit,
+    public_look,
 )
 from mastomend.cli.textfile import Textfile, of_repair, usable
 from mastomend.outcomes import OF_RECORDS, Engine
@@ -88,6 +90,7 @@ def repair_command(
         bool, typer.Option("--deferred", help="Only what was deferred before and is due; for a timer.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Also what its origin said no to a short while ago.")] = False,
+    public: PublicShare = None,
     domains: Domains = None,
     accounts: Accounts = None,
     statuses: Statuses = None,
@@ -122,6 +125,7 @@ def repair_command(
         chosen.selection(instance),
         limit,
         again,
+        public_look(public),
     )
     with cli_context.watched(ctx, json=json) as observer:
         report = repair(instance, options, observer)
@@ -131,7 +135,8 @@ def repair_command(
     if json:
         emit_json(document(report), code)
     else:
-        show(report, options, _next(given, chosen.words, options, report, max_missing))
+        selected = [*chosen.words, *([] if public is None else [f"--public={public}"])]
+        show(report, options, _next(given, selected, options, report, max_missing))
     return code
 
 

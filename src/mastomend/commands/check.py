@@ -20,10 +20,12 @@ from mastomend.commands.instance import Instance
 from mastomend.commands.losses import losses, sampled
 from mastomend.commands.names import FEW, who
 from mastomend.commands.scanning import Look, Scan, scanning
+from mastomend.commands.unservable import look
 from mastomend.errors import ConfigurationError
 from mastomend.inventory import known
 from mastomend.inventory.sample import Sample
 from mastomend.inventory.scan import Inventory
+from mastomend.inventory.whole import PublicLook
 from mastomend.mastodon.selection import EVERYTHING, Selection
 from mastomend.progress import Progress, Silent
 
@@ -34,7 +36,7 @@ class CheckOptions:
 
     `list_concurrency` is how many connections list a bucket at once; `listing` names files that say what is held.
     `resume` allows to go on with a check that was cut off: what it saw then is not looked at again. `command` is the one this
-    check belongs to: what was cut off is gone on with by that one only.
+    check belongs to: what was cut off is gone on with by that one only. `public`: also ask for files as the public would.
     """
 
     kinds: tuple[str, ...] = ()
@@ -46,6 +48,7 @@ class CheckOptions:
     command: str = "check"
     selection: Selection = EVERYTHING
     but_kinds: tuple[str, ...] = ()
+    public: PublicLook | None = None
 
 
 def check(
@@ -63,7 +66,7 @@ def check(
     clock = time.monotonic()
     if journal_path(instance.state).exists():  # hours later would be late to say that it cannot be read
         Journal(instance.state).close()
-    look = Look(
+    seen = Look(
         options.command,
         options.kinds,
         options.but_kinds,
@@ -73,7 +76,7 @@ def check(
         options.list_concurrency,
         resume=options.resume,
     )
-    with scanning(instance, look, progress, sleep, now) as made:
+    with scanning(instance, seen, progress, sleep, now) as made:
         inventory, report = made.inventory, _report(instance, made)
         inventory.save_findings(report.findings)
         _sum_up(report, inventory, instance)
@@ -85,6 +88,9 @@ def check(
         report.mass_loss = losses(inventory, store, report.storage, prefix, share, holds_anything=made.holds_anything)
         if options.selection != EVERYTHING and not report.mass_loss:
             report.mass_loss = sampled(made.database, store, made.chosen, prefix, share)
+        if options.public is not None:
+            report.take_public(look(instance, made, options.public, progress))
+            inventory.save_findings(report.findings)
     if options.selection != EVERYTHING and not any(kind.records for kind in report.kinds):
         report.findings.unlink(missing_ok=True)  # else it would be the latest, and look sound
         raise ConfigurationError(f"No record with a file is selected by {options.selection}: nothing was looked at.")

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mastomend.commands.costs import Cost
+from mastomend.commands.unservable import PublicReport
 from mastomend.inventory.scan import Inventory
 from mastomend.mastodon.kinds import Kind
 from mastomend.mastodon.versions import Version
@@ -20,7 +21,8 @@ from mastomend.vocabulary import State
 class KindReport:
     """One kind's numbers. Files: `expected`, `present` (whatever their state) and one count per state.
 
-    Files that could not be looked at (`unseen`) are neither present nor broken.
+    Files that could not be looked at (`unseen`) are neither present nor broken. `hidden` ones are whole and do not reach the
+    public; as `unseen` ones they are `unservable`.
     """
 
     kind: str
@@ -29,6 +31,7 @@ class KindReport:
     records_broken_local: int = 0
     expected: int = 0
     states: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
+    hidden: int = 0
 
     @property
     def present(self) -> int:
@@ -38,7 +41,7 @@ class KindReport:
     @property
     def unseen(self) -> int:
         """Files that could not be looked at."""
-        return self.states[State.UNSERVABLE]
+        return self.states[State.UNSERVABLE] - self.hidden
 
 
 @dataclass(slots=True)
@@ -73,6 +76,14 @@ class CheckReport:
     fresh_names: list[str] = field(default_factory=list)
     known: Counter[Outcome] = field(default_factory=Counter)
     next_try: datetime | None = None
+    public: PublicReport | None = None
+
+    def take_public(self, found: PublicReport) -> None:
+        """Take what was seen from outside."""
+        self.public = found
+        for kind in self.kinds:
+            kind.hidden = found.by_kind.get(kind.kind, 0)
+            kind.states[State.UNSERVABLE] += kind.hidden
 
     def count(self, inventory: Inventory, kind: Kind) -> None:
         """Take one kind's numbers."""
@@ -93,6 +104,11 @@ class CheckReport:
         return sum(kind.unseen for kind in self.kinds)
 
     @property
+    def hidden(self) -> int:
+        """Whole files that do not reach the public, of those that were asked for."""
+        return sum(kind.hidden for kind in self.kinds)
+
+    @property
     def new(self) -> int:
         """Broken records the ledger knows nothing of."""
         return self.broken - self.known.total()
@@ -100,9 +116,9 @@ class CheckReport:
     @property
     def is_alarming(self) -> bool:
         """Whether there is damage no repair knows of yet, or something that could not be seen."""
-        return bool(self.new or self.unseen or self.unsettled or self.mass_loss)
+        return bool(self.new or self.unseen or self.hidden or self.unsettled or self.mass_loss)
 
     @property
     def is_whole(self) -> bool:
         """Whether everything was seen and nothing is broken."""
-        return not (self.broken or self.unseen or self.unsettled or self.mass_loss)
+        return not (self.broken or self.unseen or self.hidden or self.unsettled or self.mass_loss)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,8 +23,16 @@ from mastomend.commands.losses import refuse
 from mastomend.commands.names import who
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.commands.past import kept_findings, kept_ledger, refuse_empty
-from mastomend.commands.repair_report import OUTCOMES, RepairOptions, RepairReport, intended
+from mastomend.commands.repair_report import (
+    OUTCOMES,
+    RepairOptions,
+    RepairReport,
+    intended,
+    memory_for_records,
+    take_up,
+)
 from mastomend.commands.restoration import NO_REDIS, client_of, drive, resting, restoration
+from mastomend.commands.unservable import handed_out
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.inventory.work_list import WorkList, work_list
@@ -36,6 +45,7 @@ from mastomend.remote.client import GuardedClient
 from mastomend.restore.case import Broken
 from mastomend.restore.closing import Closing, forget_whole
 from mastomend.restore.desk import Desk, workers_for
+from mastomend.vocabulary import Done
 
 
 def repair(
@@ -76,7 +86,7 @@ def _dry_run(
         report.report = instance.state / "runs" / report.run / "outcomes.parquet"
         kinds = [kind.name for kind in work.kinds]
         records = stack.enter_context(work_list(report.report.parent, budget, findings, kinds))
-        _take_up(records, options, ledger, report, now(), decided=0)
+        take_up(records, options, ledger, report, now(), decided=0)
 
         def rows() -> Iterator[OutcomeRow]:
             for batch in _batches(records, work.kinds):
@@ -84,6 +94,10 @@ def _dry_run(
                     if (row := intended(item, work.chain)) is not None:
                         report.count(row)
                         yield row
+            for plan in handed_out(findings, parts, kinds, options.public):
+                row = replace(Done(plan.subject, plan.verdict).row(), outcome=None)
+                report.count(row)
+                yield row
 
         OUTCOMES.write(report.report, rows(), budget)
         report.resting = work.chain.rested
@@ -116,7 +130,7 @@ def _apply(
                 forget_whole(records, ledger, parts.database)
             number = len(records)
             records.leave_out(journal.decided(report.run))
-            _take_up(records, options, ledger, report, now(), decided=number - len(records))
+            take_up(records, options, ledger, report, now(), decided=number - len(records))
             progress.start("repair", len(records))
             own = client or client_of(instance, parts.database, progress)
             desk = Desk(own, instance.settings.politeness, workers_for(parts.store))
@@ -129,6 +143,8 @@ def _apply(
             if work.mastodon is not None:
                 work.mastodon.watch()
             report.resting = work.chain.rested
+            for _ in current.execute(handed_out(findings, parts, [kind.name for kind in work.kinds], options.public)):
+                progress.advance(1)
         for done in journal.outcomes(report.run):
             report.count(done.row())
         if report.outcomes[Outcome.REFRESHED] and not work.caches_answer:
@@ -137,23 +153,6 @@ def _apply(
         OUTCOMES.write(report.report, (done.row() for done in journal.outcomes(report.run)), budget)
     current.summary = {"outcomes": {o.value: n for o, n in report.outcomes.items()}, "bytes": report.bytes}
     return report
-
-
-def _take_up(
-    records: WorkList,
-    options: RepairOptions,
-    ledger: Ledger | None,
-    report: RepairReport,
-    now: datetime,
-    *,
-    decided: int,
-) -> None:
-    """Leave in the list what is to be tried now: never tried ones first where there is a limit; `decided` count as taken."""
-    if options.deferred:
-        records.keep(() if ledger is None else ledger.due(now))
-    if options.limit is not None:
-        tried = () if ledger is None else ledger.records(handed_over=False)
-        report.not_taken = records.limit(max(0, options.limit - decided), tried)
 
 
 def _findings(instance: Instance, options: RepairOptions, progress: Progress) -> tuple[str, Path, list[str]]:
@@ -187,12 +186,8 @@ def _check_options(options: RepairOptions) -> CheckOptions:
         max_missing_percent=options.max_missing_percent,
         resume=False,
         command="repair",
+        public=options.public,
     )
-
-
-def memory_for_records(budget: int) -> int:
-    """What part of the memory budget the list of broken records, and later the report, may have: pictures need the rest."""
-    return budget // 4
 
 
 def _batches(records: WorkList, kinds: Sequence[Kind]) -> Iterator[list[Broken]]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
+from mastomend.actions.ledger import Ledger
 from mastomend.commands.names import FEW
 from mastomend.inventory.reports import Report
+from mastomend.inventory.whole import PublicLook
+from mastomend.inventory.work_list import WorkList
 from mastomend.mastodon.selection import EVERYTHING, Selection
 from mastomend.outcomes import Engine, Outcome, OutcomeRow, Source
 from mastomend.plans.repair import subject
+from mastomend.reasons import Reason
 from mastomend.restore.case import Case
 from mastomend.restore.chain import Chain, Intended
 from mastomend.restore.sources.mastodon import HandOverLimits
@@ -25,7 +30,8 @@ class RepairOptions:
 
     `scan` takes an earlier check's findings instead of making a new check. `backups` are other storages to copy from:
     directories, or files with Mastodon's storage variables. `engine` says who fetches. `deferred` takes up only what was
-    deferred before and is due; `again` also what rests, because its origin has said no a short while ago.
+    deferred before and is due; `again` also what rests, because its origin has said no a short while ago. `public` also looks
+    from outside, and sets how files are handed out.
     """
 
     kinds: tuple[str, ...] = ()
@@ -40,6 +46,7 @@ class RepairOptions:
     selection: Selection = EVERYTHING
     limit: int | None = None
     again: bool = False
+    public: PublicLook | None = None
 
     @property
     def scope(self) -> str:
@@ -88,7 +95,7 @@ class RepairReport:
         self.reasons[outcome.outcome, outcome.reason] += 1
         if outcome.outcome in (Outcome.RESTORED, Outcome.REFRESHED):
             self.sources.update([outcome.source] if outcome.source else [])
-        elif outcome.is_local:
+        elif outcome.is_local and outcome.reason != Reason.UNSERVABLE:
             self.lost_local += 1
             self.own += [(outcome.kind, outcome.id)] if len(self.own) < FEW else []
         self.bytes += outcome.bytes
@@ -120,3 +127,25 @@ def intended(item: Done | Case, chain: Chain) -> OutcomeRow | None:
     return OutcomeRow(
         about.kind, about.id, about.is_local, about.domain, about.remote_url, None, source, "", intended.said
     )
+
+
+def take_up(
+    records: WorkList,
+    options: RepairOptions,
+    ledger: Ledger | None,
+    report: RepairReport,
+    now: datetime,
+    *,
+    decided: int,
+) -> None:
+    """Leave in the list what is to be tried now: never tried ones first where there is a limit; `decided` count as taken."""
+    if options.deferred:
+        records.keep(() if ledger is None else ledger.due(now))
+    if options.limit is not None:
+        tried = () if ledger is None else ledger.records(handed_over=False)
+        report.not_taken = records.limit(max(0, options.limit - decided), tried)
+
+
+def memory_for_records(budget: int) -> int:
+    """What part of the memory budget the list of broken records, and later the report, may have: pictures need the rest."""
+    return budget // 4

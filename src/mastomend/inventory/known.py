@@ -13,6 +13,8 @@ from mastomend.outcomes import Outcome
 from mastomend.vocabulary import State, Tree
 
 _FEW = 20
+#: What the storage does not show, not what it shows and the public does not get (`commands.unservable`).
+_NOT_FROM_OUTSIDE = "NOT (state = 'unservable' AND actual_bytes IS NOT NULL)"
 
 
 def join_ledger(inventory: Inventory, entries: Iterable[Table]) -> Counter[Outcome]:
@@ -33,7 +35,7 @@ def join_ledger(inventory: Inventory, entries: Iterable[Table]) -> Counter[Outco
 def top_domains(inventory: Inventory) -> list[tuple[str, int]]:
     """The five origins with the most broken records."""
     return inventory.work.connection.execute(
-        "SELECT domain, count(DISTINCT (kind, id)) AS n FROM findings WHERE domain IS NOT NULL "
+        f"SELECT domain, count(DISTINCT (kind, id)) AS n FROM findings WHERE domain IS NOT NULL AND {_NOT_FROM_OUTSIDE} "
         "GROUP BY domain ORDER BY n DESC, domain LIMIT 5"
     ).fetchall()
 
@@ -59,7 +61,8 @@ def fresh(inventory: Inventory, most: int) -> list[tuple[str, int]]:
 def obstacles(inventory: Inventory) -> list[tuple[str, int]]:
     """What keeps files from being looked at, with the number of files behind each; the greatest."""
     return inventory.work.connection.execute(
-        "SELECT detail, count(*) AS n FROM findings WHERE state = ? GROUP BY detail ORDER BY n DESC, detail LIMIT ?",
+        f"SELECT detail, count(*) AS n FROM findings WHERE state = ? AND {_NOT_FROM_OUTSIDE} "
+        "GROUP BY detail ORDER BY n DESC, detail LIMIT ?",
         [State.UNSERVABLE.value, _FEW],
     ).fetchall()
 

@@ -87,8 +87,8 @@ _WORDS = {
     Cause.PERMISSION: "the public may not read it (403): its permission, or the bucket's policy; on a disk its mode or owner",
     Cause.EXPOSED: "the account is suspended, and everybody can see it all the same",
     Cause.NOT_FOUND: "its public address answers 404 though the storage has it: a wrong host in S3_ALIAS_HOST or S3_HOSTNAME, "
-    "or a web server that looks elsewhere",
-    Cause.NEGATIVE_CACHE: "the CDN remembers that it was missing once: purge its cache",
+    "or a web server that looks elsewhere, or may not enter a folder above it",
+    Cause.NEGATIVE_CACHE: "the CDN remembers that it was missing once (purge its cache)",
     Cause.TYPE: "it is handed out as {type}, not as what it is",
     Cause.WEB_PAGE: "its public address answers with a web page instead of the file",
     Cause.REDIRECTS: "its public address leads in circles",
@@ -107,6 +107,11 @@ def words(found: Cause, answer: Answer, url: str) -> str:
     return f"{said} ({url})"
 
 
+def in_short(found: Cause) -> str:
+    """The cause without what is peculiar to one file."""
+    return _WORDS[found].format(type="another type", status="an error").partition(":")[0]
+
+
 def is_ours(found: Cause, *, in_bucket: bool) -> bool:
-    """Whether changing how the file is handed out can mend it."""
-    return found in (Cause.PERMISSION, Cause.EXPOSED) or (found is Cause.TYPE and in_bucket)
+    """Whether changing how the file is handed out may mend it: a page instead of a file may be its own wrong type."""
+    return found in (Cause.PERMISSION, Cause.EXPOSED) or (found in (Cause.TYPE, Cause.WEB_PAGE) and in_bucket)

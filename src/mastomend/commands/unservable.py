@@ -1,0 +1,147 @@
+"""Files that are in the storage and do not reach the public: a look from outside as part of a check, and the change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from mastomend.actions.actions import SetServing
+from mastomend.actions.plan import Plan, Rule
+from mastomend.commands.instance import Instance
+from mastomend.commands.parts import Parts
+from mastomend.commands.public import Seen, Window, current, is_hidden
+from mastomend.commands.scanning import Scan
+from mastomend.database.reader import MastodonDatabase
+from mastomend.errors import ObjectError
+from mastomend.images.decode import sniff
+from mastomend.inventory.crossing import Work
+from mastomend.inventory.findings import FINDINGS, TABLE
+from mastomend.inventory.whole import PublicLook, whole_files
+from mastomend.mastodon.keys import ORIGINAL
+from mastomend.mastodon.kinds import PREVIEW_CARDS
+from mastomend.mastodon.storage_settings import FilesystemStorage
+from mastomend.outcomes import Refused, Restored
+from mastomend.plans.public import Cause, is_ours
+from mastomend.progress import Progress
+from mastomend.reasons import Reason
+from mastomend.storage.ports import CACHE_CONTROL, Store
+from mastomend.vocabulary import Finding, RowOf, Serving, State
+
+_BATCH, _THREADS = 200, 16
+
+
+@dataclass(slots=True)
+class PublicReport:
+    """How many files were asked for, and how many of each cause do not reach the public (by kind)."""
+
+    asked: int
+    causes: dict[Cause, int]
+    by_kind: dict[str, int]
+
+
+def look(instance: Instance, made: Scan, wanted: PublicLook, progress: Progress) -> PublicReport:
+    """Ask for whole files as the public would; what does not come is a finding of the scan (`unservable`).
+
+    Raises:
+        DatabaseError, StorageError: the rows or the files cannot be looked at.
+    """
+    report = PublicReport(0, {}, {})
+    window = Window(instance, instance.variables, made.database)
+    files = whole_files(made.inventory, wanted)
+    progress.start("as the public sees it", len(files))
+    for start in range(0, len(files), _BATCH):
+        works = _sized(made, files[start : start + _BATCH], instance.key_prefix)
+        seen = list(window.look([works]))
+        sizes = {(work.kind, work.id, work.style): work.size for work in works}
+        found = [_finding(one, sizes[one.kind.name, one.row.record.id, one.file.style]) for one in seen if one.cause]
+        FINDINGS.append(made.inventory.work.connection, TABLE, found)
+        report.asked += len(seen)
+        for one in seen:
+            if one.cause is not None:
+                report.causes[one.cause] = report.causes.get(one.cause, 0) + 1
+                report.by_kind[one.kind.name] = report.by_kind.get(one.kind.name, 0) + 1
+        progress.advance(_BATCH)
+    return report
+
+
+def _sized(made: Scan, files: list[Work], key_prefix: str) -> list[Work]:
+    """With what the storage holds; what is gone by now is left out."""
+    some = list(current(made.database, files, key_prefix))
+    sizes = made.store.sizes([file.key for _, _, file, _ in some])
+    return [
+        Work(work.kind, work.id, work.style, size)
+        for (_, _, _, work), size in zip(some, sizes, strict=True)
+        if size > 0
+    ]
+
+
+def _finding(seen: Seen, size: int) -> Finding:
+    """The cause stands first in `detail`, for programs; the size tells that it was seen in the storage."""
+    record = seen.row.record
+    return Finding(
+        seen.kind.name, record.id, seen.file.style, seen.file.key, State.UNSERVABLE, record.is_local, seen.row.domain,
+        seen.row.remote_url, record.file_name, record.content_type, seen.file.size, size, f"{seen.cause}: {seen.said}",
+    )  # fmt: skip
+
+
+def handed_out(findings: Path, parts: Parts, kinds: list[str], wanted: PublicLook | None) -> Iterator[Plan]:
+    """Plans that hand files out as Mastodon would, for those where that can help; none if nobody looked from outside."""
+    if wanted is None:
+        return
+    instance, database, store = parts.instance, parts.database, parts.store
+    in_bucket = not isinstance(instance.configuration.storage, FilesystemStorage)
+    some: list[Finding] = []
+    rows = FINDINGS.load(
+        findings, "state = 'unservable' AND actual_bytes IS NOT NULL AND list_contains(?, kind)", [kinds]
+    )
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="serving") as threads:
+        for finding in rows:
+            if _is_ours(finding, in_bucket=in_bucket):
+                some.append(finding)
+            if len(some) == _BATCH:
+                yield from _plans(some, database, store, instance, threads)
+                some = []
+        yield from _plans(some, database, store, instance, threads)
+
+
+def _is_ours(finding: Finding, *, in_bucket: bool) -> bool:
+    name = finding.detail.partition(":")[0]
+    return name in {cause.value for cause in Cause} and is_ours(Cause(name), in_bucket=in_bucket)
+
+
+def _plans(
+    some: list[Finding], database: MastodonDatabase, store: Store, instance: Instance, threads: ThreadPoolExecutor
+) -> Iterator[Plan]:
+    said = {(f.kind, f.id, f.style): f.detail for f in some}
+    works = [Work(f.kind, f.id, f.style, f.actual_bytes or 0) for f in some]
+    files = list(current(database, works, instance.key_prefix))
+
+    def serving(number: int) -> tuple[Serving, Serving] | str:
+        kind, row, file, _ = files[number]
+        try:
+            before = store.serving(file.key)
+            if before is None:
+                return "it is gone"
+            claimed = row.record.content_type if file.style == ORIGINAL else None
+            shown = not is_hidden(kind, row, file.key, instance.key_prefix)
+            if before.content_type is None:  # a disk: types and headers are the web server's
+                return before, Serving(shown)
+            data = store.read(file.key) if claimed is None or kind is PREVIEW_CARDS else None
+            content_type = sniff(data or b"") or claimed or before.content_type
+            return before, Serving(None if before.is_public is None else shown, content_type, CACHE_CONTROL)
+        except ObjectError as error:
+            return error.message
+
+    for (kind, row, file, work), found in zip(files, threads.map(serving, range(len(files))), strict=True):
+        subject = RowOf(kind.name, row.record.id, row.record.is_local, row.domain, row.remote_url)
+        if isinstance(found, str):
+            yield Plan(subject, Refused(Reason.UNREADABLE, found), (), Rule.MEND)
+        elif found[0] == found[1]:
+            why = said[work.kind, work.id, work.style].partition(": ")[2]
+            told = f"it is handed out as Mastodon would; what stands before it is not the storage's: {why}"
+            yield Plan(subject, Refused(Reason.UNSERVABLE, told), (), Rule.MEND)
+        else:
+            action = SetServing(file.key, *found)
+            yield Plan(subject, Restored(Reason.SERVED, files=1), (action,), Rule.MEND)
