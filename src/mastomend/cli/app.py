@@ -17,7 +17,21 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mastomend import __version__
-from mastomend.cli import check, cleanup, demo, guard, history, migrate, orphans, prune, repair, show, systemd, usage
+from mastomend.cli import (
+    check,
+    cleanup,
+    demo,
+    doctor,
+    guard,
+    history,
+    migrate,
+    orphans,
+    prune,
+    repair,
+    show,
+    systemd,
+    usage,
+)
 from mastomend.cli.context import GlobalOptions
 from mastomend.cli.help import Command, Group
 from mastomend.cli.output import (
@@ -90,6 +104,7 @@ for _name, _command, _examples in (
     ("orphans", orphans.orphans_command, orphans.EXAMPLES),
     ("prune", prune.prune_command, prune.EXAMPLES),
     ("guard", guard.guard_command, guard.EXAMPLES),
+    ("doctor", doctor.doctor_command, doctor.EXAMPLES),
     ("migrate", migrate.migrate_command, migrate.EXAMPLES),
     ("history", history.history_command, history.HISTORY_EXAMPLES),
     ("undo", history.undo_command, history.UNDO_EXAMPLES),

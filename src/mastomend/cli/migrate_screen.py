@@ -27,7 +27,8 @@ class Commands:
 def show(report: MigrateReport, commands: Commands, named: str) -> None:
     """What there is, what was done, what is wrong, and the one command to run next."""
     result.print(f"From {escape(report.source)} to {escape(report.target)}.")
-    _show_sides(report)
+    if not (report.applied and report.step is Step.COPY):
+        _show_sides(report)
     for reason in report.stops:
         result.print(f"[bold red]{escape(reason)}[/]")
     _show_abilities(report)

@@ -93,6 +93,8 @@ def named(instance: Instance, entries: Sequence[Entry], progress: Progress = Sil
 def _past(journal: Journal, instance: Instance, run: JournaledRun, later: JournaledRun | None) -> PastRun:
     done = journal.actions_done(run.id)
     outcomes = journal.outcome_counts(run.id)
+    if outcomes[Outcome.COPIED]:  # one plan for all of its files
+        outcomes[Outcome.COPIED] = int(run.summary.get("copied") or outcomes[Outcome.COPIED])
     has_report = (instance.state / "runs" / run.id / "outcomes.parquet").exists()
     moved = done["quarantine"] + done["restore"] + done["preserve"]
     written, half_done = done["put"] + done["copy"], len(journal.open_plans(run.id))

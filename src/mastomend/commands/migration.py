@@ -8,6 +8,7 @@ come from; afterwards it is the target, and where they came from is what was wri
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -161,4 +162,14 @@ def compared(
         stops = losses(
             made.inventory, made.store, str(source), source.key_prefix, percent, holds_anything=made.holds_anything
         )
-        yield Compared(made, made.store, there, crossing.sides(made.inventory.work), stops)
+        sides = crossing.sides(made.inventory.work)
+        yield Compared(made, made.store, there, sides, stops + _no_room(target, sides))
+
+
+def _no_room(target: Storage, sides: dict[str, crossing.Sides]) -> list[str]:
+    """Why a disk cannot take it."""
+    if not isinstance(target, FilesystemStorage):
+        return []
+    needed = sum(one.to_copy.bytes for one in sides.values())
+    free = shutil.disk_usage(target.root).free
+    return [f"{target} has {free / 1e9:.1f} GB free; {needed / 1e9:.1f} GB are to be copied."] if needed > free else []
