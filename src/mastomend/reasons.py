@@ -177,7 +177,7 @@ _WORDS = {
 }
 
 _ADVICE = {
-    Reason.UNSERVABLE: "Look at the web server, the CDN or the bucket's policy: docs/how-to/s3-and-cdn.md.",
+    Reason.UNSERVABLE: "look at the web server, the CDN or the bucket's policy: a bucket and a CDN",
     Reason.IN_FLIGHT: "run it again later",
     Reason.ROW_CHANGED: "run it again later",
     Reason.VERIFY_FAILED: "run it again; if it stays, look at the disk or the bucket",

@@ -18,10 +18,12 @@ from mastomend.actions.ledger import Entry
 from mastomend.cli.app import app
 from mastomend.cli.check import document as check_document
 from mastomend.cli.cleanup import document as cleanup_document
+from mastomend.cli.doctor import document as doctor_document
 from mastomend.cli.guard import document as guard_document
 from mastomend.cli.history import document as history_document
 from mastomend.cli.history import lost_document, undo_document
 from mastomend.cli.manual import page as manual_page
+from mastomend.cli.migrate import document as migrate_document
 from mastomend.cli.orphans import document as orphans_document
 from mastomend.cli.prune import document as prune_document
 from mastomend.cli.repair import document as repair_document
@@ -30,14 +32,18 @@ from mastomend.cli.usage import document as usage_document
 from mastomend.commands.check_report import CheckReport, KindReport
 from mastomend.commands.cleanup import CleanupReport
 from mastomend.commands.costs import Cost
+from mastomend.commands.doctor_report import DoctorReport
 from mastomend.commands.guard_report import GuardReport
 from mastomend.commands.history import PastRun
+from mastomend.commands.migrate_report import Estimate, MigrateReport, Step
 from mastomend.commands.orphans_report import OrphansReport
 from mastomend.commands.prune_report import PruneReport
 from mastomend.commands.repair_report import RepairReport
 from mastomend.commands.show import Shown
 from mastomend.commands.undo import UndoReport
+from mastomend.commands.unservable import PublicReport
 from mastomend.commands.usage_report import Disk, Growth, UsageReport
+from mastomend.inventory.crossing import Sides
 from mastomend.inventory.evictions import Group, Kept, Sum
 from mastomend.inventory.keeping import Policy, default_terms
 from mastomend.inventory.strays import Sighted
@@ -113,6 +119,7 @@ def test_every_json_field_is_documented() -> None:
     version = Version("4.5", "1")
     report = CheckReport("s", datetime.now(UTC), "d", version, "file:///", [KindReport("k")], Requests(), Path("f"))
     report.cost = Cost(1, None)
+    report.take_public(PublicReport(1, {}, {}))
     check = check_document(report)
     run = JournaledRun("r", "repair", "all", None, "t", None, {}, None)
     now = datetime.now(UTC)
@@ -127,6 +134,12 @@ def test_every_json_field_is_documented() -> None:
     judged.ages, judged.groups = [Kept(1, Sum(), Sum())], [Group("headers", "stranger", 1, 2, Sum(), Sum())]
     pruned = prune_document(judged)
     guarded = guard_document(GuardReport(True, 1, 1))
+    moving = MigrateReport(Step.PLAN, "r", False, "s", "a", "b", False, {"accounts/avatars": Sides()})
+    moving.estimate = Estimate(1, None, None, None, None)
+    moved = migrate_document(moving)
+    looked = DoctorReport("d")
+    looked.good("a", "b", "c")
+    doctored = doctor_document(looked)
     documents = {
         "check": [
             check,
@@ -135,6 +148,7 @@ def test_every_json_field_is_documented() -> None:
             check["kinds"][0]["files"],
             check["totals"],
             check["cost"],
+            check["public"],
         ],
         "repair": [
             repair_document(RepairReport("r", True, "s")),
@@ -164,6 +178,15 @@ def test_every_json_field_is_documented() -> None:
         ],
         "prune": [pruned, pruned["cached"], pruned["by_kind"]["headers"], pruned["ages"][0], pruned["groups"][0]],
         "guard": [guarded, guarded["disk"]],
+        "migrate": [
+            moved,
+            moved["kinds"][0],
+            moved["estimate"],
+            moved["to_copy"],
+            {"key": 0, "why": 0},
+            {"name": 0, "works": 0},
+        ],
+        "doctor": [doctored, doctored["lines"][0]],
         "cleanup": [
             cleanup_document(CleanupReport("c", True)),
             cleanup_document(CleanupReport("c", True))["quarantine"],

@@ -81,7 +81,7 @@ def test_each_trouble_is_a_line_and_hides_no_other(make_instance: MakeInstance, 
     media = BucketMedia(s3, "troubles")
     switch(instance, bucket_variables(s3, "troubles"), media)
     found = looked(instance)
-    assert found["Redis: Mastodon's"][0] == "bad" and found["database: version"][0] == "good"
+    assert found["Redis: application"][0] == "bad" and found["database: version"][0] == "good"
     set_line(instance, "REDIS_PORT", str(redis_port))
     assert looked(instance)["Sidekiq: workers"] == (
         "bad",
@@ -100,7 +100,7 @@ def test_each_trouble_is_a_line_and_hides_no_other(make_instance: MakeInstance, 
         set_line(instance, name, value)
         found = looked(instance)
         assert (found[line][0], said in found[line][1]) == ("bad", True), (name, found)
-        assert found["Redis: Mastodon's"][0] == "good", "the others were looked at all the same"
+        assert found["Redis: application"][0] == "good", "the others were looked at all the same"
         instance.env.write_text(kept)
 
 

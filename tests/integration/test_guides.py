@@ -15,14 +15,16 @@ from pathlib import Path
 import pytest
 from broken import record
 from conftest import MakeInstance
+from moving import bucket_variables, switch
 
 from mastomend.demo.fediverse import Fediverse
-from mastomend.demo.instance import SimulatedInstance
+from mastomend.demo.instance import BucketMedia, SimulatedInstance
+from mastomend.demo.services import S3Server
 from mastomend.mastodon.kinds import EMOJIS, HEADERS, MEDIA_FILES
 
 DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 #: Guides about what this test does not have: an inventory of a bucket, Mastodon's own workers (each tested elsewhere).
-NOT_HERE = {"listing-files.md", "many-machines.md", "docker.md", "from-a-backup.md"}
+NOT_HERE = {"listing-files.md", "many-machines.md", "docker.md", "from-a-backup.md", "move-to-a-bucket.md"}
 STAND_INS = {
     "sudo": 'while [ "${1#-}" != "$1" ]; do shift; [ "$1" = mastodon ] && shift; done\nexec "$@"',
     "systemctl": 'echo "systemctl $*" >> "$CALLED"',
@@ -113,6 +115,31 @@ def test_a_guide_is_followed(name: str, server: SimulatedInstance, tmp_path: Pat
             assert "Traceback" not in done.stderr and "Usage:" not in done.stderr, line
             ran += 1
     assert ran >= 1
+
+
+def test_the_move_is_followed_to_its_end(server: SimulatedInstance, moto: S3Server, tmp_path: Path) -> None:
+    """To a bucket that gives strangers what is public; the admin changes the lines where the guide says so."""
+    bucket = BucketMedia(moto, "guide")
+    variables = bucket_variables(moto, "guide")
+    (named := tmp_path / "b2.env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    disk = server.media
+    environment = surroundings(server, tmp_path)
+    said: list[str] = []
+    for block in blocks(DOCS / "move-to-a-bucket.md", "sh"):
+        for line in lines(block.replace("/home/mastodon/b2.env", str(named)), server, tmp_path):
+            if line.startswith("systemctl"):
+                switch(server, variables, bucket)
+            done = subprocess.run(
+                ["bash", "-c", line], cwd=server.folder, env=environment, capture_output=True, text=True, timeout=120,
+                check=False,
+            )  # fmt: skip
+            assert done.returncode in (0, 1) and "Traceback" not in done.stderr, (line, done.stdout, done.stderr)
+            said.append(done.stdout)
+    whole = {key: data for key, data in server.files.items() if disk.read(key) or bucket.read(key)}
+    assert len(whole) > 8 and all(bucket.read(key) == data for key, data in whole.items())
+    assert any("old files set aside" in one for one in said), said
+    assert all(disk.read(key) == data for key, data in whole.items()), "the way back has copied them again"
+    assert "systemctl restart mastodon-web" in (tmp_path / "called").read_text()
 
 
 def test_the_guides_lead_to_what_they_say(server: SimulatedInstance, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from mastomend.cli.options import (
     Statuses,
     missing_limit,
     public_look,
+    public_words,
 )
 from mastomend.cli.textfile import Textfile, of_check, usable
 from mastomend.errors import ConfigurationError
@@ -113,7 +114,7 @@ def check_command(
     if json:
         emit_json(document(report), code)
     elif not (new and given.quiet and code == 0):  # cron mails whatever is printed
-        words = ["repair", *map(shlex.quote, chosen.words)] + ([] if public is None else [f"--public={public}"])
+        words = ["repair", *map(shlex.quote, chosen.words), *public_words(public)]
         limit = [f"--max-missing {shlex.quote(max_missing)}"] if max_missing is not None else []
         commands = [" ".join([*words, *rest]) for rest in (limit, [WITHOUT_LIMIT])]
         commands.append(f"show {report.scan}")

@@ -46,7 +46,8 @@ def _show_public(report: CheckReport, next_command: str) -> None:
         return
     asked = count(report.public.asked, "file")
     if not report.hidden:
-        result.print(f"{asked} asked for as the public: all of them are shown.")
+        said = "it comes as it should" if report.public.asked == 1 else "all of them come as they should"
+        result.print(f"{asked} asked for as the public: {said}.")
         return
     result.print(f"[bold red]{report.hidden:,} of {asked} do not reach the public as they should:[/]")
     ours = False

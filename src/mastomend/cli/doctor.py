@@ -28,7 +28,7 @@ def doctor_command(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Look at settings, rights, storage, public addresses and workers: what works, and what to do."""
+    """Say what works, and what to do where it does not."""
     from mastomend.cli.doctor_screen import show
     from mastomend.cli.output import command_line, emit_json
     from mastomend.commands.doctor import doctor

@@ -87,7 +87,7 @@ def migrate_command(
     ] = 32,
     json: Json = False,
 ) -> int:
-    """Move the media to another storage while the server runs, and prove it."""
+    """Move the media to another storage, and prove it."""
     from mastomend.cli.migrate_screen import Commands, show
     from mastomend.cli.output import command_line, emit_json
     from mastomend.commands.migrate_report import MigrateOptions

@@ -95,6 +95,15 @@ def public_look(given: str | None) -> PublicLook | None:
     return PublicLook(parse_percent(given, "--public") / 100)
 
 
+def public_words(given: str | None) -> list[str]:
+    """The same on a command line."""
+    from mastomend.cli.words import ALONE
+
+    if given is None:
+        return []
+    return ["--public" if given == ALONE["--public"] else f"--public={given}"]
+
+
 def is_applied(apply: bool, dry_run: bool) -> bool:
     """Whether anything is to be changed.
 

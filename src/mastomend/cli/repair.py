@@ -28,6 +28,7 @@ from mastomend.cli.options import (
     is_applied,
     missing_limit,
     public_look,
+    public_words,
 )
 from mastomend.cli.textfile import Textfile, of_repair, usable
 from mastomend.outcomes import OF_RECORDS, Engine
@@ -135,7 +136,7 @@ def repair_command(
     if json:
         emit_json(document(report), code)
     else:
-        selected = [*chosen.words, *([] if public is None else [f"--public={public}"])]
+        selected = [*chosen.words, *public_words(public)]
         show(report, options, _next(given, selected, options, report, max_missing))
     return code
 

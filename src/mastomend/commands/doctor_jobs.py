@@ -24,8 +24,8 @@ def look_at_redis(
     jobs, cache = (
         redis_group(instance.variables, prefix, application, before_4_3=before_4_3) for prefix in ("SIDEKIQ_", "CACHE_")
     )
-    for name, settings in (("Mastodon's", application), ("the cache's", cache)):
-        with told(report, "Redis", name), speaking(f"Redis ({name})"):
+    for name, settings in (("application", application), ("cache", cache)):
+        with told(report, "Redis", name), speaking("Redis"):
             connect(settings).ping()
             report.good("Redis", name, "it answers")
     with told(report, "Sidekiq", "workers"):

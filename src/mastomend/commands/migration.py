@@ -112,7 +112,8 @@ def at(instance: Instance, place: Storage) -> Instance:
 
 def shown_by(instance: Instance, both: Ends) -> tuple[Instance, dict[str, str]]:
     """The instance and the variables as they are, or will be, when its media are in the target: what public addresses need."""
-    kept = {name: value for name, value in instance.variables.items() if not is_of_storage(name)}
+    stays = ("PAPERCLIP_ROOT_URL",) if isinstance(both.target.storage, FilesystemStorage) else ()
+    kept = {name: value for name, value in instance.variables.items() if name in stays or not is_of_storage(name)}
     return at(instance, both.target.storage), kept | both.target.variables
 
 
