@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,9 +19,11 @@ from broken import Made, record
 from bucket_proxy import bucket_proxy
 from conftest import MakeInstance, opened
 from moving import bucket_variables, named_bucket, named_file, step, switch
+from redis import Redis
 from runs import a_run
 from tool import run
 from touches import Town
+from web_server import nginx, readable
 
 from mastomend.actions.actions import Place, QuarantineFile
 from mastomend.actions.plan import Plan, Rule
@@ -362,6 +365,66 @@ def test_older_cached_attachments_go_instead(make_instance: MakeInstance, s3: S3
     done = migrate(opened(instance), replace(options, apply=True), now=lambda: later)
     assert done.evicted.files == 3 and not [key for key in bucket.keys() if "media_attachments" in key]
     assert check(opened(instance)).is_whole
+
+
+# --- what the public gets ---------------------------------------------------------------------------------------------
+
+
+def test_the_lines_for_nginx_do_what_they_say(make_instance: MakeInstance, moto: S3Server, tmp_path: Path) -> None:
+    """The alias serves from the bucket, then from the old disk; old addresses lead to the new ones."""
+    instance = make_instance()
+    made = [record(instance, AVATARS, picture(n), domain="a.example", name=f"u{n}") for n in range(2)]
+    to, bucket = named_bucket(tmp_path, moto, "fronted", S3_ALIAS_HOST="files.example.social", S3_PROTOCOL="https")
+    migrate(opened(instance), step("copy", to, apply=True))
+    told = finish(lambda: opened(instance), step("finish", to))
+    bucket.delete(made[1].key)
+    alias, _, redirect = told.nginx.partition("\n\n# ")
+    assert "server_name files.example.social;" in alias and redirect.startswith("example.social: addresses from before")
+    inner = alias[alias.index("    location / {") :].rstrip().removesuffix("}")
+    readable(instance.folder / "public")
+    with nginx(inner, tmp_path / "alias") as address:
+        for one in made:
+            with urlopen(f"{address}/{one.key}", timeout=30) as answer:
+                assert answer.read() == one.data
+        assert stranger(f"{address}/accounts/avatars/000/000/001/original/nothing.png") == 404
+    moved = "https://files.example.social"
+    inner = redirect.partition("\n")[2].replace(moved, moto.endpoint + "/fronted")
+    with (
+        nginx(inner, tmp_path / "old") as address,
+        urlopen(f"{address}/system/{made[0].key}", timeout=30) as answer,
+    ):
+        assert answer.read() == made[0].data and answer.url.endswith(f"/fronted/{made[0].key}")
+    assert "handle_response @missing" in told.caddy and f"root * {instance.folder}/public/system" in told.caddy
+
+
+def test_the_switch_is_waited_for(make_instance: MakeInstance, moto: S3Server, redis_port: int, tmp_path: Path) -> None:
+    """Until the settings name the target and Sidekiq's processes are younger than they are."""
+    instance = make_instance()
+    instance.env.write_text(instance.env.read_text().replace("REDIS_PORT=1", f"REDIS_PORT={redis_port}"))
+    made = record(instance, AVATARS, picture(1), name="own")
+    to, bucket = named_bucket(tmp_path, moto, "waited")
+    migrate(opened(instance), step("copy", to, apply=True))
+    jobs = Redis(port=redis_port)
+
+    def started(at: float) -> None:
+        jobs.sadd("processes", "host:1:a")
+        jobs.hset("host:1:a", "info", json.dumps({"started_at": at}))
+
+    started(time.time() - 1_000)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            switch(instance, bucket_variables(moto, "waited"), bucket)
+        if len(slept) == 4:
+            started(time.time() + 5)
+
+    done = finish(lambda: opened(instance), step("finish", to, apply=True, wait_s=600.0), sleep=sleep)
+    assert len(slept) >= 4 and done.is_switched and not done.uncertain and done.verified == 1
+    started(time.time() - 1_000)
+    again = finish(lambda: opened(instance), step("finish", to, apply=True))
+    assert "restart mastodon-sidekiq" in again.uncertain[0] and bucket.read(made.key) == made.data
 
 
 # --- a server that goes on --------------------------------------------------------------------------------------------

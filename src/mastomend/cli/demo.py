@@ -11,18 +11,26 @@ import typer
 from mastomend.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from mastomend.cli.migrate_screen import Commands
+    from mastomend.commands.migrate_report import MigrateReport
+    from mastomend.demo.moving_story import MoveEvent
     from mastomend.demo.story import Event, Running
 
 EXAMPLES = """
 Examples:
   mastomend demo                      # on a local disk, ends by itself
   mastomend demo --storage s3         # the same with a bucket
+  mastomend demo --story migrate      # from a disk into a bucket, and back
   mastomend demo --keep-running       # leaves the servers up until Ctrl-C,
                                       # to try commands on
 """
 
 
 def demo_command(
+    story: Annotated[
+        str,
+        typer.Option("--story", metavar="repair|migrate", help="Which story: broken and mended, or moved to a bucket."),
+    ] = "repair",
     storage: Annotated[str, typer.Option(metavar="disk|s3", help="Where its media are.")] = "disk",
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the demo lives.")] = Path("mastomend-demo"),
     keep_running: Annotated[bool, typer.Option("--keep-running", help="Stay up until Ctrl-C.")] = False,
@@ -30,13 +38,18 @@ def demo_command(
     """Make a whole small instance here, break it, check it, mend it."""
     from mastomend.cli.output import escape, result
     from mastomend.cli.progress import progress
-    from mastomend.demo.story import Running, story
+    from mastomend.demo.moving_story import moving_story
+    from mastomend.demo.story import Running
+    from mastomend.demo.story import story as repairing_story
 
+    if story not in ("repair", "migrate"):
+        raise ConfigurationError(f"--story must be repair or migrate, not {story!r}.")
     if storage not in ("disk", "s3"):
         raise ConfigurationError(f"--storage must be disk or s3, not {storage!r}.")
     started = time.monotonic()
     with progress() as observer:
-        for event in story(folder, storage, observer):
+        events = moving_story(folder, observer) if story == "migrate" else repairing_story(folder, storage, observer)
+        for event in events:
             observer.put_away()
             _show(event)
             if isinstance(event, Running) and keep_running:
@@ -50,10 +63,11 @@ def demo_command(
     return 0
 
 
-def _show(event: Event) -> None:
-    from mastomend.cli import check_screen, repair_screen
+def _show(event: Event | MoveEvent) -> None:
+    from mastomend.cli import check_screen, migrate_screen, repair_screen
     from mastomend.cli.output import WITHOUT_LIMIT, command_line, escape, result
     from mastomend.commands.repair_report import RepairOptions
+    from mastomend.demo.moving_story import Moved
     from mastomend.demo.story import Checked, Repaired, Running, Told
 
     match event:
@@ -75,10 +89,18 @@ def _show(event: Event) -> None:
             )
             commands = repair_screen.Commands(*(command_line(env, env.parent / "state", word) for word in followers))
             repair_screen.show(report, RepairOptions(apply=True), commands)
+        case Moved(report=report, env=env, to=to):
+            migrate_screen.show(report, _next_steps(report, env, to), str(to))
         case Running():
             pass
         case _:
             assert_never(event)
+
+
+def _next_steps(report: MigrateReport, env: Path, to: Path) -> Commands:
+    from mastomend.cli.migrate_screen import commands
+
+    return commands((env, env.parent / "state"), ["--to", str(to)], [], report)
 
 
 def _stay(event: Running) -> None:

@@ -88,8 +88,8 @@ def migrate_command(
     json: Json = False,
 ) -> int:
     """Move the media to another storage, and prove it."""
-    from mastomend.cli.migrate_screen import Commands, show
-    from mastomend.cli.output import command_line, emit_json
+    from mastomend.cli.migrate_screen import commands, show
+    from mastomend.cli.output import emit_json
     from mastomend.commands.migrate_report import MigrateOptions
     from mastomend.commands.settings import parse_age, parse_size
 
@@ -117,7 +117,6 @@ def migrate_command(
     if json:
         emit_json(document(report), code)
         return code
-    given = cli_context.options(ctx)
     where = ["--to", shlex.quote(os.fspath(to))]
     where += ["--from", shlex.quote(os.fspath(origin))] if origin is not None else []
     kept = [f"--max-missing {shlex.quote(max_missing)}"] if max_missing is not None else []
@@ -125,21 +124,8 @@ def migrate_command(
     skip = skip_cache_older_than
     kept += [f"--skip-cache-older-than {shlex.quote(skip)}"] if skip is not None else []
 
-    def command(name: str, *rest: str) -> str:
-        return command_line(given.env, given.state, " ".join(["migrate", name, *where, *rest]))
-
-    commands = Commands(
-        command("copy", *kept, "--apply"),
-        command("verify"),
-        command("finish"),
-        command("finish", "--apply"),
-        command("finish", "--apply", "--set-aside"),
-        command("rollback", "--apply"),
-        command_line(given.env, given.state, "check"),
-        command_line(given.env, given.state, f"undo {report.run} --apply"),
-        command_line(given.env, given.state, f"show {report.run}"),
-    )
-    show(report, commands, os.fspath(to))
+    given = cli_context.options(ctx)
+    show(report, commands((given.env, given.state), where, kept, report), os.fspath(to))
     return code
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from mastomend.cli.output import NONE, count, escape, result, show_table, size
+from mastomend.cli.output import NONE, command_line, count, escape, result, show_table, size
 from mastomend.commands.migrate_report import SHOWN, MigrateReport, Step
 from mastomend.plans.prices import dollars
 
@@ -24,9 +25,34 @@ class Commands:
     show: str
 
 
+def commands(
+    given: tuple[Path | None, Path | None], where: list[str], kept: list[str], report: MigrateReport
+) -> Commands:
+    """The commands with what was given: the settings and the state directory, both ends, and what a copy keeps to."""
+
+    def step(name: str, *rest: str) -> str:
+        return command_line(*given, " ".join(["migrate", name, *where, *rest]))
+
+    return Commands(
+        step("copy", *kept, "--apply"),
+        step("verify"),
+        step("finish"),
+        step("finish", "--apply"),
+        step("finish", "--apply", "--set-aside"),
+        step("rollback", "--apply"),
+        command_line(*given, "check"),
+        command_line(*given, f"undo {report.run} --apply"),
+        command_line(*given, f"show {report.run}"),
+    )
+
+
 def show(report: MigrateReport, commands: Commands, named: str) -> None:
     """What there is, what was done, what is wrong, and the one command to run next."""
-    result.print(f"From {escape(report.source)} to {escape(report.target)}.")
+    ends = (report.source, report.target)
+    if report.step is Step.ROLLBACK:
+        result.print(f"Back from {escape(ends[1])} to {escape(ends[0])}.")
+    else:
+        result.print(f"From {escape(ends[0])} to {escape(ends[1])}.")
     if not (report.applied and report.step is Step.COPY):
         _show_sides(report)
     for reason in report.stops:
@@ -67,6 +93,8 @@ def _is(n: int) -> str:
 
 def _show_abilities(report: MigrateReport) -> None:
     for one in report.abilities:
+        if one.works and report.step is not Step.PLAN:
+            continue
         mark = {True: "[green]yes[/]", False: "[red]no[/] " if one.is_needed else "[yellow]no[/] ", None: "?  "}[
             one.works
         ]
@@ -187,8 +215,11 @@ def _show_finish(report: MigrateReport, commands: Commands, named: str) -> None:
         elif not (report.wrong or report.still_missing or report.uncertain):
             result.print(f"[green]The move is done.[/] See for yourself: [command]{escape(commands.check)}[/]")
             result.print(f"Old files on the disk, once you trust it: [command]{escape(commands.set_aside)}[/]")
-        else:
+        elif report.wrong or report.still_missing:
             result.print(f"Next, when that is mended: [command]{escape(commands.finish_now)}[/]")
+        else:
+            result.print("All that could be looked at is there.")
+            result.print(f"Once that is certain, too: [command]{escape(commands.finish_now)}[/]")
         result.print(f"Back to the old storage: [command]{escape(commands.rollback)}[/]")
         return
     if report.is_switched:

@@ -91,14 +91,14 @@ def story(folder: Path, storage: str, progress: Progress) -> Iterator[Event]:
     """
     folder = folder.absolute()
     with ExitStack() as stack:
-        stack.enter_context(_prepared(folder))
+        stack.enter_context(prepared(folder))
         yield Told("A small server", "Starting PostgreSQL, the storage and fourteen other servers of the fediverse.")
         socket_dir = stack.enter_context(postgres(folder / "postgres"))
         s3 = stack.enter_context(s3_server(folder / "s3")) if storage == "s3" else None
         network = stack.enter_context(fediverse())
         simulated = stack.enter_context(simulated_instance(folder, socket_dir, "4.5", s3=s3))
         instance = open_instance(simulated.env, folder / "state", {})
-        _populate(simulated, network)
+        populate(simulated, network)
         yield Told(
             "Life is good",
             f"{len(simulated.files):,} files: avatars, headers, emoji and pictures from {len(network.origins)} servers, "
@@ -121,7 +121,7 @@ def story(folder: Path, storage: str, progress: Progress) -> Iterator[Event]:
 
 
 @contextmanager
-def _prepared(folder: Path) -> Iterator[None]:
+def prepared(folder: Path) -> Iterator[None]:
     """The folder, made anew; nobody else makes it anew while its demo runs."""
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
         raise ConfigurationError(f"{folder} is not empty and was not made by a demo.", hint="Use --folder DIR.")
@@ -139,7 +139,8 @@ def _prepared(folder: Path) -> Iterator[None]:
         yield
 
 
-def _populate(simulated: SimulatedInstance, network: Fediverse) -> None:
+def populate(simulated: SimulatedInstance, network: Fediverse) -> None:
+    """People here and on fourteen servers, with their pictures."""
     chance = random.Random(2023)
     seed = 0
     simulated.insert("accounts", id=-99, username="mastodon.internal", uri="", private_key=_new_key())
