@@ -52,5 +52,5 @@ def test_a_copy_that_is_killed_ten_times(make_instance: MakeInstance, s3: S3Serv
     twice = sum(after.values()) - len(instance.files)
     assert twice <= 10 * CONNECTIONS and sum(uploads.values()) <= before + 10 * CONNECTIONS
     assert all(bucket.read(key) == data for key, data in instance.files.items())
-    assert bucket.keys() - set(instance.files) == {key for key in bucket.keys() if key.startswith(".mastomend/probe-")}
+    assert bucket.keys() - set(instance.files) == {key for key in bucket.keys() if key.startswith(".mastomend/probe/")}
     assert next(one.state for one in history(opened(instance))) == "finished"

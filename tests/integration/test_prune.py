@@ -414,6 +414,8 @@ def test_two_prunings_at_once_and_a_limit(make_instance: MakeInstance) -> None:
     town = Town.of(instance)
     for _ in range(12):
         town.media(town.post())
+    planned = pruned(instance, Policy({"attachments": DAY}), limit=5)
+    assert planned.taken.records == 5 < planned.goes.records
     done = pruned(instance, Policy({"attachments": DAY}), apply=True, limit=5)
     assert done.evicted.records == 5 and len(cached(instance)) == 7
     stopped: list[BaseException] = []

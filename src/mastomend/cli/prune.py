@@ -225,7 +225,7 @@ def amount(one: Sum) -> dict[str, int]:
 
 def document(report: PruneReport) -> dict[str, Any]:
     """`prune --json`, as product.md promises it."""
-    went = report.evicted if report.applied else report.goes
+    went = report.evicted if report.applied else report.taken
     return {
         "command": "prune",
         "run": report.run,

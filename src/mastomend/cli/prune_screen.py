@@ -116,6 +116,8 @@ def _show_goes(report: PruneReport) -> None:
         if goes.records:
             what, left = count(goes.records, "record"), size(whole.bytes - goes.bytes)
             result.print(f"[bold]{what} of {unit} would go[/], {size(goes.bytes)}; {left} would be left.")
+    if report.limited is not None and report.limited.records < report.goes.records:
+        result.print(f"Of them this run takes {count(report.limited.records, 'record')}, {size(report.limited.bytes)}.")
     if report.over:
         if report.stays.bytes:
             result.print(f"[bold red]{size(report.over)} too much would be left[/]: what is kept does not fit in.")

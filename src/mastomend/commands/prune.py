@@ -97,7 +97,7 @@ def _planned(instance: Instance, options: PruneOptions, progress: Progress, cloc
         report.groups, report.ages = evictions.groups(work), evictions.by_days(work, units, moment)
         report.over = _over(report)
         report.report = made.folder / "evictions.parquet"
-        evictions.save(work, report.report, options.limit)
+        report.limited = evictions.save(work, report.report, options.limit)
     if not options.apply:
         _say_barred(instance, units, progress)
     return report
@@ -173,7 +173,7 @@ def _apply(
         current.begin(parts.world(), scan=report.scan, resumed_within_s=0.0)
         report.run = current.id
         caches_answer = parts.caches.reachable()
-        progress.start("prune", report.goes.records)
+        progress.start("prune", report.taken.records)
         fresh = Letting(parts, report.policy, instance.key_prefix, clocks[1], forgets=caches_answer)
         for plans in fresh.ahead(batches(report.report)):
             for _ in current.execute(plans):

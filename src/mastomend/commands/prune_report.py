@@ -65,6 +65,7 @@ class PruneReport:
     to_free: int = 0
     looks: int | None = None
     stops: list[str] = field(default_factory=list)
+    limited: Sum | None = None
     evicted: Sum = field(default_factory=Sum)
     files: int = 0
     left_alone: int = 0
@@ -82,6 +83,11 @@ class PruneReport:
     def goes(self) -> Sum:
         """What is to go."""
         return sum((one for _, _, one in self.by_unit.values()), Sum())
+
+    @property
+    def taken(self) -> Sum:
+        """What of it this run takes: the limit may leave some for the next."""
+        return self.goes if self.limited is None else self.limited
 
     @property
     def stays(self) -> Sum:

@@ -32,8 +32,8 @@ class Eviction:
 EVICTIONS = Report(Eviction, ("number",))
 
 
-def save(work: Workspace, path: Path, limit: int | None) -> None:
-    """What goes, in its order, as Parquet (`Eviction`); at most so many."""
+def save(work: Workspace, path: Path, limit: int | None) -> Sum | None:
+    """What goes, in its order, as Parquet (`Eviction`); at most so many. How much that is, if there is a limit."""
     EVICTIONS.create(work.connection, "evictions")
     work.connection.execute(
         f"""
@@ -42,6 +42,9 @@ def save(work: Workspace, path: Path, limit: int | None) -> None:
         """
     )
     EVICTIONS.save(work.connection, "evictions", path)
+    if limit is None:
+        return None
+    return _sum(work.connection.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM evictions").fetchall()[0])
 
 
 @dataclass(frozen=True, slots=True)

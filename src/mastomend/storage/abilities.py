@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from mastomend.errors import MastomendError
 from mastomend.mastodon.keys import Key
 from mastomend.storage.objects import S3ObjectStore
-from mastomend.storage.ports import CACHE_CONTROL, MISSING, Store
+from mastomend.storage.ports import CACHE_CONTROL, MISSING, Store, held
 from mastomend.vocabulary import Sending
 
 #: So many bytes tell the bandwidth.
 _TRIED = 4 * 1024 * 1024
 _SMALL = 64
+#: A try takes seconds.
+_DEAD_S = 3600.0
 #: What a stranger is answered who gets it.
 _GIVEN = (200, 206)
 _PICTURE = bytes.fromhex(
@@ -62,13 +64,15 @@ class Tried:
 
 
 def try_out(store: Store, key_prefix: str) -> Tried:
-    """Write, read, change, delete a few objects below `.mastomend/probe-…/`.
+    """Write, read, change, delete a few objects below `.mastomend/probe/`.
 
     Raises:
         StorageError, ConfigurationError: the storage as a whole does not answer.
     """
     folder = f"{key_prefix}/" if key_prefix else ""
-    folder = f"{folder}.mastomend/probe-{secrets.token_hex(6)}/"
+    folder = f"{folder}.mastomend/probe/"
+    _sweep(store, folder)
+    folder = f"{folder}{secrets.token_hex(6)}/"
     keys = [Key(f"{folder}{name}") for name in ("public.png", "private.png", "large.bin")]
     found: list[Ability] = []
     speed = rate = None
@@ -97,6 +101,15 @@ def try_out(store: Store, key_prefix: str) -> Tried:
         gone = _removed(store, [*keys, Key(f"{folder}condition")])
     found.append(gone)
     return Tried(tuple(found), speed, rate)
+
+
+def _sweep(store: Store, folder: str) -> None:
+    """What a try left that was killed."""
+    before = (time.time() - _DEAD_S) * 1_000_000
+    with contextlib.suppress(MastomendError):
+        old = [one.key for some in store.list(folder) for one in held(some) if one.modified and one.modified < before]
+        if old:
+            store.delete([Key(key) for key in old])
 
 
 def _read_back(store: Store, keys: list[Key], body: bytes) -> list[Ability]:

@@ -1,0 +1,77 @@
+"""A move of very many files: how long `plan` takes, and a second pass that finds nothing to do.
+
+    python bench/migrate.py [--files 1000000]
+
+Half as many attachments as files, each with an original and a small picture, on a disk; the target is another disk that has all
+of them. Every step is a whole process: rows are read, every file is looked up on both sides, both are joined. Peers in the same
+run: rclone's dry run, which lists both trees, and a bare loop in Python that asks for both sizes of each file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from check_s3 import program
+from measure import report, run
+from prune import prepare
+
+from mastomend.demo.services import postgres
+
+
+def bare(source: Path, target: Path) -> float:
+    """Files a second of a loop that looks both up."""
+    started, number = time.perf_counter(), 0
+    for folder, _, files in os.walk(source):
+        other = str(target) + folder[len(str(source)) :]
+        for name in files:
+            assert os.stat(f"{folder}/{name}").st_size == os.stat(f"{other}/{name}").st_size
+            number += 1
+    return number / (time.perf_counter() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=1_000_000)
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mm-bench-", dir="/var/tmp")))
+        socket_dir = stack.enter_context(postgres(folder / "postgres"))
+        env = prepare(folder, socket_dir, arguments.files // 2)
+        source, target = folder / "system", folder / "target"
+        target.mkdir()
+        command = [sys.executable, "-m", "mastomend", "--env", str(env), "--state", str(folder / "state"), "migrate"]
+        ends = ["--to", str(target), "--json"]
+        planned = run([*command, "plan", *ends])
+        assert json.loads(planned.out)["to_copy"]["files"] == arguments.files
+        # links, so that a million files are not written once more: what is compared is the same
+        shutil.copytree(source, target, dirs_exist_ok=True, copy_function=os.link)
+        passed = run([*command, "copy", *ends, "--apply"])
+        told = json.loads(passed.out)
+        assert (told["copied"], told["to_copy"]["files"]) == (0, 0), told
+        started = time.perf_counter()
+        subprocess.run([program("rclone"), "copy", "--dry-run", "--size-only", str(source), str(target)], check=True,
+                       stderr=subprocess.DEVNULL)  # fmt: skip
+        peer = time.perf_counter() - started
+        loop = bare(source, target)
+    rows: list[dict[str, object]] = [
+        {"what": "plan", "seconds": round(planned.seconds, 1), "files/s": round(arguments.files / planned.seconds),
+         "peak MB": round(planned.peak / 1e6)},
+        {"what": "second pass, nothing to do", "seconds": round(passed.seconds, 1),
+         "files/s": round(arguments.files / passed.seconds), "peak MB": round(passed.peak / 1e6)},
+        {"what": "rclone's dry run", "seconds": round(peer, 1), "files/s": round(arguments.files / peer), "peak MB": ""},
+        {"what": "a bare loop", "seconds": round(arguments.files / loop, 1), "files/s": round(loop), "peak MB": ""},
+    ]  # fmt: skip
+    report("migrate", rows, **vars(arguments))
+
+
+if __name__ == "__main__":
+    main()
