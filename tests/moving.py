@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from mastomend.commands.migrate_report import MigrateOptions, Step
 from mastomend.commands.migration import Named
@@ -49,3 +51,12 @@ def switch(instance: SimulatedInstance, variables: dict[str, str], media: Media)
 def step(name: str, to: Path | Named, **options: Any) -> MigrateOptions:
     """A step with those options."""
     return MigrateOptions(Step(name), to, **options)
+
+
+def stranger(url: str) -> int:
+    """The status somebody without a key gets."""
+    try:
+        with urlopen(url, timeout=30) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code

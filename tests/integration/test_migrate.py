@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Lock, Thread
-from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -18,16 +17,17 @@ from azurite import ContainerMedia, container
 from broken import Made, record
 from bucket_proxy import bucket_proxy
 from conftest import MakeInstance, opened
-from moving import bucket_variables, named_bucket, named_file, step, switch
+from moving import bucket_variables, named_bucket, named_file, step, stranger, switch
 from redis import Redis
 from runs import a_run
-from tool import run
+from tool import SECRET, run
 from touches import Town
 from web_server import nginx, readable
 
 from mastomend.actions.actions import Place, QuarantineFile
 from mastomend.actions.plan import Plan, Rule
 from mastomend.actions.quarantine import quarantine_key
+from mastomend.cli.migrate import exit_code
 from mastomend.commands.check import check
 from mastomend.commands.cleanup import cleanup
 from mastomend.commands.migrate import migrate
@@ -38,7 +38,7 @@ from mastomend.commands.undo import undo
 from mastomend.demo.instance import DiskMedia, Media, SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.demo.services import S3Server
-from mastomend.errors import SafetyStop
+from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.mastodon.keys import Key
 from mastomend.mastodon.kinds import AVATARS, BACKUPS, EMOJIS, HEADERS, MEDIA_FILES, PREVIEW_CARDS
 from mastomend.outcomes import SetAside
@@ -89,15 +89,6 @@ def populated(instance: SimulatedInstance) -> dict[str, str]:
     return keys
 
 
-def stranger(url: str) -> int:
-    """The status somebody without a key gets."""
-    try:
-        with urlopen(url, timeout=30) as answer:
-            return int(answer.status)
-    except HTTPError as error:
-        return error.code
-
-
 def everything_is_there(instance: SimulatedInstance, prefix: str = "") -> None:
     for key, data in instance.files.items():
         assert instance.media.read(f"{prefix}{key}") == data, key
@@ -128,7 +119,7 @@ def test_a_disk_is_moved_to_a_bucket_and_back(make_instance: MakeInstance, s3: S
     lines = run(instance.env, "migrate", "finish", "--to", str(to))
     assert lines.returncode == 1 and "remove PAPERCLIP_ROOT_PATH" in lines.stdout
     assert f"S3_ENDPOINT={s3.endpoint}" in lines.stdout and s3.secret_access_key not in lines.stdout
-    assert f"AWS_SECRET_ACCESS_KEY=(as in {to})" in lines.stdout
+    assert f"AWS_SECRET_ACCESS_KEY: the line of {to}" in lines.stdout
 
     late = record(instance, AVATARS, picture(31), domain="a.example", name="late")  # before the switch
     switch(instance, bucket_variables(s3, "moved-to"), bucket)
@@ -295,12 +286,15 @@ def test_old_files_are_set_aside_only_when_all_is_proven(
     disk = instance.media
     switch(instance, bucket_variables(moto, "aside"), bucket)
     bucket.write(keys["film"], b"x" * len(instance.files[keys["film"]]))
-    with pytest.raises(SafetyStop, match="Not all is proven"):
-        finish(lambda: opened(instance), step("finish", to, apply=True, set_aside=True, deep_share=1.0))
+    options = step("finish", to, apply=True, set_aside=True, restarted=True, deep_share=1.0)
+    refused = finish(lambda: opened(instance), options)
+    assert refused.blocked and refused.quarantined.files == 0 and exit_code(refused) == 4
     assert disk.keys() > set(instance.files)
     moto.client().put_object(Bucket="aside", Key=keys["film"], Body=instance.files[keys["film"]], ACL="public-read",
                              ContentType="video/mp4")  # fmt: skip
-    done = finish(lambda: opened(instance), step("finish", to, apply=True, set_aside=True, deep_share=1.0))
+    unknown = finish(lambda: opened(instance), replace(options, restarted=False))
+    assert unknown.blocked and "not known" in unknown.uncertain[0], "no Redis says whether Mastodon was restarted"
+    done = finish(lambda: opened(instance), options)
     assert done.quarantined.files == len(instance.files)
     left = {key for key in disk.keys() if not key.startswith(".mastomend/")}
     assert left == {"cache/accounts/avatars/000/000/077/original/nobody.png"}, (
@@ -320,7 +314,7 @@ def test_what_was_set_aside_is_purged_later(make_instance: MakeInstance, moto: S
     migrate(opened(instance), step("copy", to, apply=True))
     disk = instance.media
     switch(instance, bucket_variables(moto, "purged"), bucket)
-    finish(lambda: opened(instance), step("finish", to, apply=True, set_aside=True))
+    finish(lambda: opened(instance), step("finish", to, apply=True, set_aside=True, restarted=True))
     bucket.delete(keys["film"])
     later = datetime.now(UTC) + timedelta(days=40)
     done = cleanup(opened(instance), timedelta(days=30), apply=True, now=later)
@@ -365,6 +359,156 @@ def test_older_cached_attachments_go_instead(make_instance: MakeInstance, s3: S3
     done = migrate(opened(instance), replace(options, apply=True), now=lambda: later)
     assert done.evicted.files == 3 and not [key for key in bucket.keys() if "media_attachments" in key]
     assert check(opened(instance)).is_whole
+
+
+# --- what somebody tried to break -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["target_is_a_link", "root_is_a_link", "cache_is_a_link", "from_is_to"])
+def test_one_directory_by_two_names_is_never_emptied(make_instance: MakeInstance, tmp_path: Path, how: str) -> None:
+    instance = make_instance()
+    keys = populated(instance)
+    root = instance.folder / "public/system"
+    other = tmp_path / "other"
+    match how:
+        case "target_is_a_link" | "from_is_to":
+            other.symlink_to(root)
+        case "root_is_a_link":
+            root.rename(other)
+            root.symlink_to(other)
+        case "cache_is_a_link":
+            other.mkdir()
+            (other / "cache").symlink_to(root / "cache")
+    here = opened(instance)
+    if how == "cache_is_a_link":
+        migrate(here, step("copy", other, apply=True))
+        new = at(here, named(other).storage)
+        instance.media = DiskMedia(other)
+        finish(lambda: new, step("finish", other, apply=True, set_aside=True, restarted=True, public_share=0.0))
+    else:
+        with pytest.raises(ConfigurationError):
+            migrate(here, step("copy", other, apply=True))
+        with pytest.raises(ConfigurationError):
+            origin = root if how == "from_is_to" else None
+            finish(lambda: here, step("finish", other, origin=origin, apply=True, set_aside=True, restarted=True))
+    assert keys and all(instance.media.read(key) == data for key, data in instance.files.items())
+
+
+def test_the_way_back_never_writes_over_what_is_there(
+    make_instance: MakeInstance, moto: S3Server, tmp_path: Path
+) -> None:
+    """Nor does a copy write what is damaged over what is whole."""
+    instance = make_instance()
+    keys = populated(instance)
+    to, bucket = named_bucket(tmp_path, moto, "overwritten")
+    migrate(opened(instance), step("copy", to, apply=True))
+    disk = instance.media
+    disk.write(keys["film"], b"cut off")
+    again = migrate(opened(instance), step("copy", to, apply=True))
+    assert bucket.read(keys["film"]) == instance.files[keys["film"]] and again.problems[0].key == keys["film"]
+    disk.write(keys["film"], instance.files[keys["film"]])
+    switch(instance, bucket_variables(moto, "overwritten"), bucket)
+    bucket.write(keys["film"], b"half")
+    bucket.write(keys["local"], b"")
+    done = finish(lambda: opened(instance), step("finish", to, apply=True, set_aside=True, restarted=True))
+    assert done.blocked and {one.key for one in done.problems} >= {keys["film"], keys["local"]} and exit_code(done) == 4
+    back = rollback(opened(instance), step("rollback", to, apply=True))
+    assert back.copied.files == 0 and all(disk.read(key) == data for key, data in instance.files.items())
+
+
+def test_an_old_disk_that_shows_nothing_is_no_proof(
+    make_instance: MakeInstance, moto: S3Server, tmp_path: Path
+) -> None:
+    instance = make_instance()
+    populated(instance)
+    to, bucket = named_bucket(tmp_path, moto, "nothing")
+    migrate(opened(instance), step("copy", to, apply=True))
+    record(instance, AVATARS, picture(70), name="late")
+    switch(instance, bucket_variables(moto, "nothing"), bucket)
+    (instance.folder / "public/system").rename(instance.folder / "public/elsewhere")
+    (instance.folder / "public/system").mkdir()
+    with pytest.raises(SafetyStop, match="holds none of"):
+        finish(lambda: opened(instance), step("finish", to, apply=True))
+    (tmp_path / "wrong").mkdir()
+    with pytest.raises(SafetyStop, match="holds none of"):
+        finish(lambda: opened(instance), step("finish", to, origin=tmp_path / "wrong", apply=True))
+
+
+def test_who_was_suspended_after_the_copy_is_hidden(
+    make_instance: MakeInstance, moto: S3Server, tmp_path: Path
+) -> None:
+    instance = make_instance()
+    keys = populated(instance)
+    to, _ = named_bucket(tmp_path, moto, "suspended")
+    migrate(opened(instance), step("copy", to, apply=True))
+    key = keys["a.example media"]
+    assert stranger(f"{moto.endpoint}/suspended/{key}") == 200
+    instance.db.execute("UPDATE accounts SET suspended_at = now() WHERE username = 'u0'")
+    again = migrate(opened(instance), step("copy", to, apply=True))
+    assert again.copied.files == 0 and stranger(f"{moto.endpoint}/suspended/{key}") == 403
+    assert stranger(f"{moto.endpoint}/suspended/{keys['local media']}") == 200
+
+
+def test_backups_on_a_disk_keep_their_mode(make_instance: MakeInstance, tmp_path: Path) -> None:
+    """Mastodon leads people to them by a plain address there; what a suspended account has it hides."""
+    instance = make_instance()
+    keys = populated(instance)
+    (other := tmp_path / "other").mkdir()
+    migrate(opened(instance), step("copy", other, apply=True))
+    assert (other / keys["backup"]).stat().st_mode & 0o777 == 0o644
+    assert (other / keys["hidden"]).stat().st_mode & 0o777 == 0o600
+
+
+def test_one_bucket_is_one_bucket_however_it_is_spelled(
+    make_instance: MakeInstance, moto: S3Server, tmp_path: Path
+) -> None:
+    instance = make_instance()
+    populated(instance)
+    to, bucket = named_bucket(tmp_path, moto, "spelled")
+    migrate(opened(instance), step("copy", to, apply=True))
+    switch(instance, bucket_variables(moto, "spelled", S3_READ_TIMEOUT="30", S3_PERMISSION="private") | {
+        "S3_ENDPOINT": f"{moto.endpoint}/"}, bucket)  # fmt: skip
+    assert finish(lambda: opened(instance), step("finish", to)).is_switched
+
+
+def test_what_names_nothing_and_what_is_secret(make_instance: MakeInstance, moto: S3Server, tmp_path: Path) -> None:
+    instance = make_instance()
+    populated(instance)
+    (wrong := tmp_path / "yes.env").write_text("S3_ENABLED=yes\nS3_BUCKET=x\n")
+    for words, said in ((["--to", ""], "--to names nothing"), (["--to", str(wrong)], "must be exactly true"),
+                        (["--to", str(tmp_path / "newdir")], f"mkdir {tmp_path}/newdir")):  # fmt: skip
+        done = run(instance.env, "migrate", "plan", *words)
+        assert done.returncode == 2 and said in done.stderr, done.stderr
+    to, _ = named_bucket(tmp_path, moto, "secrets", AWS_SESSION_TOKEN=SECRET, S3_SSE_CUSTOMER_KEY=SECRET)
+    migrate(opened(instance), step("copy", to, apply=True))
+    told = run(instance.env, "migrate", "finish", "--to", str(to))
+    assert "AWS_SESSION_TOKEN: the line of" in told.stdout and SECRET not in told.stdout
+    assert SECRET not in run(instance.env, "migrate", "finish", "--to", str(to), "--json").stdout
+
+
+def test_nothing_is_let_go_before_the_target_is_tried(
+    make_instance: MakeInstance, s3: S3Server, tmp_path: Path
+) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    town.media(town.post())
+    before = instance.media.keys()
+    to = named_file(tmp_path, s3, "there-is-no-such-bucket")
+    options = step("copy", to, apply=True, skip_cache_older=timedelta(days=30), max_missing_percent=100)
+    with pytest.raises(ConfigurationError, match="no-such-bucket"):
+        migrate(opened(instance), options, now=lambda: datetime(2027, 6, 1, tzinfo=UTC))
+    assert instance.media.keys() == before
+
+
+def test_an_empty_file_is_told_and_holds_nobody_up(make_instance: MakeInstance, moto: S3Server, tmp_path: Path) -> None:
+    instance = make_instance()
+    keys = populated(instance)
+    instance.media.write(keys["a.example"], b"")
+    to, bucket = named_bucket(tmp_path, moto, "empty")
+    migrate(opened(instance), step("copy", to, apply=True))
+    told = migrate(opened(instance), step("verify", to, public_share=1.0, deep_share=1.0))
+    assert (told.wrong, told.all.empty, exit_code(told)) == (0, 1, 0)
+    assert bucket.read(keys["a.example"]) == b""
 
 
 # --- what the public gets ---------------------------------------------------------------------------------------------

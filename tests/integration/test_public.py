@@ -10,7 +10,7 @@ from aiohttp import web
 from broken import record
 from bucket_proxy import bucket_proxy
 from conftest import MakeInstance, opened
-from moving import bucket_variables, switch
+from moving import bucket_variables, stranger, switch
 from tool import run
 from web_server import nginx, readable
 
@@ -82,6 +82,26 @@ def test_causes_are_told_apart_and_what_is_ours_is_mended(make_instance: MakeIns
     assert looked(instance)[1] == {}
     taken = undo(opened(instance), done.run, apply=True)
     assert (taken.reverted, taken.conflicts) == (5, 0) and looked(instance)[1] == wanted
+
+
+def test_what_is_set_again_keeps_what_else_it_had(make_instance: MakeInstance, moto: S3Server) -> None:
+    """And where S3_PERMISSION makes nothing public, nothing is made public, nor said to be."""
+    instance = make_instance()
+    in_bucket(instance, moto, "keeps")
+    key = record(instance, AVATARS, picture(1), domain="a.example", name="u").key
+    moto.client().put_object(
+        Bucket="keeps", Key=key, Body=instance.files[key], ContentType="text/html", Metadata={"made-by": "somebody"},
+        ContentDisposition="inline", StorageClass="STANDARD_IA", ACL="public-read",
+    )  # fmt: skip
+    assert repair(opened(instance), RepairOptions(public=ALL, apply=True)).outcomes == {"restored": 1}
+    now = moto.client().head_object(Bucket="keeps", Key=key)
+    assert (now["ContentType"], now["Metadata"], now["ContentDisposition"], now["StorageClass"]) == (
+        "image/png", {"made-by": "somebody"}, "inline", "STANDARD_IA",
+    )  # fmt: skip
+    instance.env.write_text(instance.env.read_text() + "S3_PERMISSION=private\n")
+    moto.client().put_object_acl(Bucket="keeps", Key=key, ACL="private")
+    told = repair(opened(instance), RepairOptions(public=ALL, apply=True))
+    assert told.outcomes == {"refused": 1} and stranger(f"{moto.endpoint}/keeps/{key}") == 403
 
 
 def test_what_stands_before_the_storage_is_told_and_left(make_instance: MakeInstance, moto: S3Server) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, assert_never
 
+from mastomend.actions import proof
 from mastomend.actions.actions import (
     MEDIA,
     Action,
@@ -171,20 +172,12 @@ def _quarantine(world: World, store: ChangingStore, actions: Sequence[Quarantine
     owners = world.owners.of([action.proven or action.key for action in actions])
     sizes = store.sizes([action.key for action in actions])
     waiting = store.sizes([action.quarantine for action in actions])
-    elsewhere = dict(zip(named, world.store().sizes(named), strict=True)) if (named := _proofs(actions)) else {}
+    barred = proof.barred(world, actions, owners, sizes)
     taken: set[Key] = set()
 
     def judge(action: QuarantineFile, i: int) -> Answer | bool:
-        match owners[i]:
-            case Owned() if action.proven is not None and action.place != MEDIA:
-                if elsewhere[action.proven] != max(sizes[i], 0):
-                    return Conflict(f"{action.proven} is not in the storage Mastodon uses, or is another file")
-            case Owned(is_local=True):
-                return Conflict(f"{action.key} belongs to a local record")
-            case Owned() if not action.even_if_expected:
-                return Conflict(f"{action.key} is expected by a record")
-            case Foreign():
-                return Conflict(f"{action.key} is no key of Mastodon's")
+        if barred[i]:
+            return Conflict(barred[i])
         if sizes[i] == MISSING and action.size is not None and waiting[i] == MISSING:
             return Conflict(f"{action.key} is gone")  # it was seen, and somebody else removed it
         if sizes[i] == MISSING:
@@ -199,10 +192,6 @@ def _quarantine(world: World, store: ChangingStore, actions: Sequence[Quarantine
         return True
 
     return _sorted_out(actions, judge, lambda left: _moved_aside(world, store, left))
-
-
-def _proofs(actions: Sequence[QuarantineFile]) -> list[Key]:
-    return [action.proven for action in actions if action.proven is not None]
 
 
 def _missed(world: World, waiting: Sequence[Key], key_prefix: str) -> dict[Key, Key]:
@@ -224,6 +213,7 @@ def _missed(world: World, waiting: Sequence[Key], key_prefix: str) -> dict[Key, 
 def _moved_aside(world: World, store: ChangingStore, left: Sequence[QuarantineFile]) -> list[Answer]:
     """Move them, then ask once more: what somebody has come to expect meanwhile goes back at once."""
     answers: list[Answer] = list(store.move([(a.key, a.quarantine) for a in left], private=True))
+    proof.put_back(world, store, left, answers)
     asked = [i for i, a in enumerate(left) if answers[i] is None and not a.even_if_expected and a.place == MEDIA]
     owners = world.owners.of([left[i].key for i in asked]) if asked else []
     back = [i for i, owner in zip(asked, owners, strict=True) if isinstance(owner, Owned)]

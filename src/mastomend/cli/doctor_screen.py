@@ -32,6 +32,7 @@ def show(report: DoctorReport, check: str, *, quiet: bool) -> None:
         result.print(
             f"[bold red]{count(bad, 'thing')} {'does' if bad == 1 else 'do'} not work.[/] ({report.duration_s:.1f} s)"
         )
+        result.print("Next: what stands behind the arrows; then doctor again.")
     else:
         rest = f" {count(advised, 'piece')} of advice." if advised else ""
         result.print(f"[green]All that was looked at works.[/]{rest} Next: [command]{escape(check)}[/]")

@@ -56,7 +56,8 @@ def show_lost(entries: Sequence[Entry], names: Mapping[tuple[str, int], str], fr
 
 def _show(past: PastRun) -> None:
     run = past.run
-    what = f"undo of {run.undoes}" if run.undoes else run.command
+    step = f" {run.scope.partition(' ')[0]}" if run.command == "migrate" else ""
+    what = f"undo of {run.undoes}" if run.undoes else f"{run.command}{step}"
     result.print(f"[bold]{escape(run.id)}[/]  {escape(what)}  {local(run.started_at)}  {past.state}")
     if past.taken_back:
         how = "overtaken" if run.undoes else "taken back"

@@ -73,8 +73,12 @@ def migrate_command(
         bool, typer.Option("--write-test", help="With plan: try the target with objects that are removed again.")
     ] = False,
     wait: Annotated[
-        str | None, typer.Option(metavar="AGE", help="With finish --apply: wait so long for the switch: 1h.")
-    ] = None,
+        int, typer.Option(metavar="MINUTES", min=0, help="With finish --apply: wait so long for the switch.")
+    ] = 0,
+    restarted: Annotated[
+        bool,
+        typer.Option("--restarted", help="With finish --apply: you have seen Mastodon restart with the new settings."),
+    ] = False,
     set_aside: Annotated[
         bool,
         typer.Option(
@@ -94,6 +98,8 @@ def migrate_command(
     from mastomend.commands.settings import parse_age, parse_size
 
     applied = is_applied(apply, dry_run)
+    if os.fspath(to) in ("", "."):
+        raise ConfigurationError("--to names nothing.", hint="Name a file, or a directory by its path.")
     found = _step(step)
     options = MigrateOptions(
         found,
@@ -106,7 +112,8 @@ def migrate_command(
         _share(deep, "--deep"),
         None if skip_cache_older_than is None else parse_age(skip_cache_older_than, "--skip-cache-older-than"),
         set_aside,
-        0.0 if wait is None else parse_age(wait, "--wait").total_seconds(),
+        restarted,
+        60.0 * wait,
         write_test,
         missing_limit(max_missing),
     )
@@ -151,6 +158,7 @@ def _refuse_out_of_place(options: MigrateOptions) -> None:
     belongs = {
         "--set-aside": (options.set_aside, (Step.FINISH,)),
         "--wait": (bool(options.wait_s), (Step.FINISH,)),
+        "--restarted": (options.restarted, (Step.FINISH,)),
         "--write-test": (options.write_test, (Step.PLAN,)),
         "--skip-cache-older-than": (options.skip_cache_older is not None, (Step.PLAN, Step.COPY)),
         "--public": (options.public_share is not None, (Step.VERIFY, Step.FINISH)),
@@ -189,9 +197,11 @@ def _run(ctx: typer.Context, options: MigrateOptions, observer: Any) -> MigrateR
 
 
 def exit_code(report: MigrateReport) -> int:
-    """1 if something is wrong, or is left to be done by that step."""
+    """1 if something is wrong, or is left to be done by that step; 4 if old files were to be set aside and are not proven."""
     from mastomend.commands.migrate_report import Step
 
+    if report.blocked:
+        return 4
     if (
         report.stops
         or report.wrong
@@ -203,7 +213,8 @@ def exit_code(report: MigrateReport) -> int:
         case Step.VERIFY:
             return 1 if report.all.to_copy.files or report.all.unseen or report.uncertain else 0
         case Step.FINISH:
-            return 1 if report.still_missing or not report.is_switched or report.uncertain or not report.applied else 0
+            undone = report.still_missing or report.all.missing or report.uncertain
+            return 1 if undone or not report.is_switched or not report.applied else 0
         case _:
             return 1 if report.all.unseen or (not report.applied and report.all.to_copy.files) else 0
 
@@ -230,11 +241,14 @@ def document(report: MigrateReport) -> dict[str, Any]:
         "failed": report.failed,
         "verified": report.verified,
         "read_back": report.read_back,
+        "asked": report.asked,
         "seen_by_public": report.seen,
         "wrong": report.wrong,
         "problems": [{"key": one.key, "why": one.why} for one in report.problems],
+        "causes": dict(report.causes),
         "uncertain": report.uncertain,
         "missing": whole.missing,
+        "empty": whole.empty,
         "unseen": whole.unseen,
         "still_missing": report.still_missing,
         "evicted": {"records": report.evicted.files, "bytes": report.evicted.bytes},
@@ -251,6 +265,9 @@ def document(report: MigrateReport) -> dict[str, Any]:
             "provider": None if estimate.price is None else estimate.price.name,
         },
         "abilities": [{"name": one.name, "works": one.works, "said": one.said} for one in report.abilities],
+        "pruned_by": report.pruned_by or None,
+        "waiting": report.waiting or None,
+        "blocked": report.blocked,
         "lines": report.lines,
         "stops": report.stops,
         "report": report.report,

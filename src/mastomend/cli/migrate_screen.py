@@ -9,6 +9,9 @@ from mastomend.cli.output import NONE, command_line, count, escape, result, show
 from mastomend.commands.migrate_report import SHOWN, MigrateReport, Step
 from mastomend.plans.prices import dollars
 
+#: So many problems are told one by one.
+_FEW = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Commands:
@@ -23,6 +26,8 @@ class Commands:
     check: str
     undo: str
     show: str
+    vouched: str = ""
+    unquarantine: str = ""
 
 
 def commands(
@@ -43,6 +48,8 @@ def commands(
         command_line(*given, "check"),
         command_line(*given, f"undo {report.run} --apply"),
         command_line(*given, f"show {report.run}"),
+        step("finish", "--apply", "--set-aside", "--restarted"),
+        command_line(*given, f"undo {report.waiting} --apply"),
     )
 
 
@@ -78,6 +85,9 @@ def _show_sides(report: MigrateReport) -> None:
     if rows:
         show_table(["kind", "expected", "there", "to copy", "bytes", "not seen"], rows)
     whole = report.all
+    if whole.empty:
+        verb = _is(whole.empty)
+        result.print(f"{count(whole.empty, 'file')} {verb} empty where the media are, and {verb} moved as such.")
     if whole.missing:
         result.print(
             f"{count(whole.missing, 'file')} {_is(whole.missing)} missing where the media are: a move does not mend that; "
@@ -137,7 +147,10 @@ def _time(seconds: float) -> str:
 
 def _show_copied(report: MigrateReport) -> None:
     if report.evicted.files:
-        result.print(f"{count(report.evicted.files, 'cached attachment')} let go, {size(report.evicted.bytes)}.")
+        went = f"{count(report.evicted.files, 'cached attachment')} let go[/], {size(report.evicted.bytes)}"
+        result.print(
+            f"[bold]{went}: deleted where they were; Mastodon fetches them again when somebody looks (run {report.pruned_by})."
+        )
     result.print(
         f"[bold]{count(report.copied.files, 'file')} copied[/], {size(report.copied.bytes)}; "
         f"{count(report.all.alike.files, 'file')} had been there. ({report.duration_s:.1f} s)"
@@ -147,11 +160,15 @@ def _show_copied(report: MigrateReport) -> None:
 
 
 def _show_problems(report: MigrateReport, commands: Commands) -> None:
-    for one in report.problems:
+    few = report.problems if report.wrong <= _FEW else report.problems[: _FEW - 2]
+    if report.wrong > _FEW:
+        for cause, n in report.causes.most_common(SHOWN):
+            result.print(f"[red]{count(n, 'file')}[/]: {escape(cause)}")
+        result.print("Such as:")
+    for one in few:
         result.print(f"[red]{escape(one.key)}[/]: {escape(one.why)}")
-    if report.wrong > SHOWN:
-        more = f" All: {commands.show}" if report.failed else ""
-        result.print(f"… and {report.wrong - len(report.problems):,} more.{escape(more)}")
+    if report.failed:
+        result.print(f"All that were not copied: [command]{escape(commands.show)}[/]")
     for said in report.uncertain:
         result.print(f"[yellow]{escape(said)}.[/]")
 
@@ -165,16 +182,16 @@ def _show_copy(report: MigrateReport, commands: Commands, named: str) -> None:
     if report.failed:
         result.print(f"Next: [command]{escape(commands.copy)}[/]")
         return
-    result.print(
-        "Nothing was changed where they came from. What comes in from now on the same command copies, in seconds."
-    )
+    if not report.evicted.files:
+        result.print("Nothing was changed where they came from.")
+    result.print("What comes in from now on the same command copies, in seconds.")
     result.print(f"Next: [command]{escape(commands.verify)}[/]")
 
 
 def _show_proof(report: MigrateReport, commands: Commands) -> None:
     result.print(
         f"{count(report.verified, 'file')} there with the same size; of {report.read_back:,} of them all bytes were compared, "
-        f"{report.seen:,} were asked for as the public."
+        f"{report.asked:,} were asked for as the public: {report.seen:,} came as they should."
     )
     _show_problems(report, commands)
 
@@ -185,11 +202,25 @@ def _show_verify(report: MigrateReport, commands: Commands, named: str) -> None:
     if left:
         result.print(f"{count(left, 'file')} still to be copied. Next: [command]{escape(commands.copy)}[/]")
     elif report.wrong:
-        result.print(f"[bold red]{count(report.wrong, 'file')} not as it should be.[/] Mend that, then verify again.")
+        result.print(f"[bold red]{count(report.wrong, 'file')} not as it should be.[/]")
+        result.print("What it means, and what helps: docs/how-to/move-to-a-bucket.md. Then verify again.")
+        result.print(f"Next: [command]{escape(commands.verify)}[/]")
     elif report.uncertain or report.all.unseen:
         result.print(f"Not all of it is proven. Next: [command]{escape(commands.finish)}[/]")
     else:
         result.print(f"[green]All of it is there.[/] Next: [command]{escape(commands.finish)}[/]")
+
+
+def _in_words(line: str, named: str) -> str:
+    """What is to be done with a line; what is secret only its file has."""
+    if line.startswith("-"):
+        return f"remove {line[1:]}"
+    return line if "=" in line else f"{line}: the line of {named}"
+
+
+def _raw(line: str) -> None:
+    """A line that is to be copied, in one piece whatever the terminal's width."""
+    result.file.write(f"{line}\n")
 
 
 def _show_lines(report: MigrateReport, named: str) -> None:
@@ -198,43 +229,60 @@ def _show_lines(report: MigrateReport, named: str) -> None:
         return
     result.print("In .env.production:")
     for line in report.lines:
-        said = f"remove {line[1:]}" if line.startswith("-") else line
-        result.print(f"  [command]{escape(said)}[/]")
+        _raw(f"  {_in_words(line, named)}")
     result.print("Then restart Mastodon: systemctl restart mastodon-web mastodon-sidekiq mastodon-streaming")
+
+
+def _show_end(report: MigrateReport, commands: Commands) -> None:
+    """After the switch: what the last pass found."""
+    _show_copied(report)
+    _show_proof(report, commands)
+    if report.still_missing:
+        result.print(f"[bold red]{count(report.still_missing, 'file')} could not be copied.[/]")
+    if report.quarantined.files:
+        result.print(f"{count(report.quarantined.files, 'old file')} set aside, {size(report.quarantined.bytes)}.")
+        result.print(f"cleanup removes them for good. To take this back: [command]{escape(commands.undo)}[/]")
+    elif report.blocked:
+        result.print("[bold red]Nothing was set aside: not all is proven.[/] Mend what is said above.")
+        if report.uncertain and not (report.wrong or report.still_missing or report.failed):
+            result.print(f"If Mastodon was restarted: [command]{escape(commands.vouched)}[/]")
+        result.print(f"Next: [command]{escape(commands.finish_now)}[/]")
+    elif report.wrong or report.still_missing or report.all.missing:
+        result.print(f"Next, when that is mended: [command]{escape(commands.finish_now)}[/]")
+    elif report.uncertain:
+        result.print("All that could be looked at is there.")
+        result.print(f"If Mastodon was restarted, the move is done. Next: [command]{escape(commands.check)}[/]")
+    else:
+        result.print(f"[green]The move is done.[/] See for yourself: [command]{escape(commands.check)}[/]")
+        result.print(f"Old files on the disk, once you trust it: [command]{escape(commands.set_aside)}[/]")
+    result.print(f"Back to the old storage: [command]{escape(commands.rollback)}[/]")
 
 
 def _show_finish(report: MigrateReport, commands: Commands, named: str) -> None:
     if report.is_switched and report.applied:
-        _show_copied(report)
-        _show_proof(report, commands)
-        if report.still_missing:
-            result.print(f"[bold red]{count(report.still_missing, 'file')} could not be copied.[/]")
-        if report.quarantined.files:
-            result.print(f"{count(report.quarantined.files, 'old file')} set aside, {size(report.quarantined.bytes)}.")
-            result.print(f"cleanup removes them for good. To take this back: [command]{escape(commands.undo)}[/]")
-        elif not (report.wrong or report.still_missing or report.uncertain):
-            result.print(f"[green]The move is done.[/] See for yourself: [command]{escape(commands.check)}[/]")
-            result.print(f"Old files on the disk, once you trust it: [command]{escape(commands.set_aside)}[/]")
-        elif report.wrong or report.still_missing:
-            result.print(f"Next, when that is mended: [command]{escape(commands.finish_now)}[/]")
-        else:
-            result.print("All that could be looked at is there.")
-            result.print(f"Once that is certain, too: [command]{escape(commands.finish_now)}[/]")
-        result.print(f"Back to the old storage: [command]{escape(commands.rollback)}[/]")
+        _show_end(report, commands)
         return
     if report.is_switched:
         result.print(f"Mastodon uses {escape(report.target)}. Next: [command]{escape(commands.finish_now)}[/]")
         return
-    if report.all.to_copy.files:
+    if report.applied:
+        result.print("[yellow]--apply has nothing to do yet:[/] .env.production still names the old storage.")
+    left = report.all.to_copy.files
+    if left > max(_FEW, report.all.alike.files // 50):
         result.print(
-            f"{count(report.all.to_copy.files, 'file')} still to be copied; after the switch a last pass does that."
+            f"[bold red]{count(left, 'file')} still to be copied.[/] Next: [command]{escape(commands.copy)}[/]"
         )
+        return
+    if left:
+        result.print(f"{count(left, 'file')} still to be copied; after the switch a last pass does that.")
     _show_lines(report, named)
     for name, text in (("nginx", report.nginx), ("Caddy", report.caddy)):
         if text:
             result.print(f"\nFor {name}:")
             for line in text.splitlines():
-                result.print(f"  {escape(line)}" if line else "")
+                _raw(f"  {line}" if line else "")
+    if report.nginx:
+        result.print("\nTry the web server's lines before you reload it: nginx -t && systemctl reload nginx")
     result.print(f"\nNothing was changed. Next, after the restart: [command]{escape(commands.finish_now)}[/]")
 
 
@@ -245,8 +293,12 @@ def _show_rollback(report: MigrateReport, commands: Commands, named: str) -> Non
     elif report.all.to_copy.files:
         what = f"{count(report.all.to_copy.files, 'file')} ({size(report.all.to_copy.bytes)}) would be copied back"
         result.print(f"{what}. Nothing was changed. Next: [command]{escape(commands.rollback)}[/]")
+    if report.waiting:
+        result.print("Old files wait in the quarantine of that disk. Without a download they come back by:")
+        result.print(f"  [command]{escape(commands.unquarantine)}[/]")
     if report.is_switched:
         _show_lines(report, named)
+        result.print("What leads addresses of /system/ to the bucket in the web server must go again, too.")
         result.print(
             f"After the restart once more, for what came in meanwhile: [command]{escape(commands.rollback)}[/]"
         )

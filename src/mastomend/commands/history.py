@@ -36,7 +36,8 @@ class PastRun:
     def did_nothing(self) -> bool:
         """Whether it ended, and there was nothing to do: a timer's usual run."""
         changed = self.outcomes.total() or self.rows_changed or self.files_written or self.files_moved
-        return self.run.finished_at is not None and not changed
+        was_begun = self.run.command == "migrate" and self.run.summary.get("cut_off")
+        return self.run.finished_at is not None and not changed and not was_begun
 
     @property
     def state(self) -> str:

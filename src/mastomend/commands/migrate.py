@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from mastomend.actions.run import run
 from mastomend.commands.costs import price
 from mastomend.commands.instance import Instance
+from mastomend.commands.losses import refuse
 from mastomend.commands.migrate_check import prove
 from mastomend.commands.migrate_report import Estimate, MigrateOptions, MigrateReport, Step
 from mastomend.commands.migration import Compared, at, ends
@@ -21,7 +22,7 @@ from mastomend.commands.parts import ground
 from mastomend.commands.prune import prune
 from mastomend.commands.prune_report import PruneOptions
 from mastomend.commands.transferring import Move, scope, transfer
-from mastomend.errors import ConfigurationError
+from mastomend.errors import ConfigurationError, StorageError
 from mastomend.ids import new_id
 from mastomend.inventory.crossing import Tally
 from mastomend.inventory.keeping import Policy
@@ -60,7 +61,7 @@ def _plan(move: Move) -> MigrateReport:
     report = move.begun(new_id(move.clocks[1]()))
     tried = _tried(move, report) if move.options.write_test else None
     if move.options.skip_cache_older is not None:
-        report.evictable = _evicted(move, apply=False)
+        report.evictable = _evicted(move, apply=False)[1]
     with move.compared(move.both.source, move.both.target.storage, report) as found:
         report.estimate = _estimate(move, found, report.evictable, tried)
     return report
@@ -99,16 +100,17 @@ def _estimate(move: Move, found: Compared, evictable: Tally, tried: Tried | None
     )
 
 
-def _evicted(move: Move, *, apply: bool) -> Tally:
-    """Cached attachments that are older go by prune's rules: what people here touched stays, and is moved."""
+def _evicted(move: Move, *, apply: bool) -> tuple[str, Tally]:
+    """Cached attachments that are older go by prune's rules: what people here touched stays, and is moved. The run it was."""
     older = move.options.skip_cache_older
     if older is None:
-        return Tally()
+        return "", Tally()
     policy = Policy(ages={"attachments": int(older.total_seconds())})
     limit = move.options.max_missing_percent
     options = PruneOptions(policy, apply=apply, max_missing_percent=limit, list_concurrency=move.options.connections)
     found = prune(at(move.instance, move.both.source), options, move.progress, *move.clocks)
-    return Tally(found.evicted.records, found.evicted.bytes) if apply else Tally(found.goes.records, found.goes.bytes)
+    went = found.evicted if apply else found.goes
+    return found.run if apply and went.records else "", Tally(went.records, went.bytes)
 
 
 def _copy(move: Move) -> MigrateReport:
@@ -117,21 +119,32 @@ def _copy(move: Move) -> MigrateReport:
             f"Mastodon uses {move.both.target.storage} already.",
             hint=f"Go on with: mastomend migrate finish --to {move.options.to} --apply",
         )
-    evicted = _evicted(move, apply=True)
+    pruned_by, evicted = "", Tally()
+    if move.options.skip_cache_older is not None:  # nothing goes before it is certain that the rest can be moved
+        before = move.begun(new_id(move.clocks[1]()))
+        _usable(move, _tried(move, before))
+        with move.compared(move.both.source, move.both.target.storage, before):
+            refuse(before.stops)
+        pruned_by, evicted = _evicted(move, apply=True)
     new = new_id(datetime.now(UTC))
     with ground(move.instance, new, move.progress.note) as here, run(here, "migrate", scope(move), new) as current:
         report = move.begun(current.id)
-        report.evicted = evicted
+        report.evicted, report.pruned_by = evicted, pruned_by
         tried = _tried(move, report)
-        if tried.lacking:
-            raise ConfigurationError(
-                f"{move.both.target.storage} cannot be used: {'; '.join(one.said for one in tried.lacking)}.",
-                hint=" ".join(dict.fromkeys(one.advice for one in tried.lacking if one.advice)) or "See migrate plan.",
-            )
+        _usable(move, tried)
         began = time.monotonic()
         transfer(move, current, here.journal, report, (move.both.source, move.both.target.storage))
         remember(move.instance, move.both.source, move.both.target.storage, report.copied, time.monotonic() - began)
     return report
+
+
+def _usable(move: Move, tried: Tried) -> None:
+    """Raises StorageError: the target lacks what is needed."""
+    if tried.lacking:
+        raise StorageError(
+            f"{move.both.target.storage} cannot be used: {'; '.join(one.said for one in tried.lacking)}.",
+            hint=" ".join(dict.fromkeys(one.advice for one in tried.lacking if one.advice)) or "See migrate plan.",
+        )
 
 
 def _verify(move: Move) -> MigrateReport:

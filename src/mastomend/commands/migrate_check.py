@@ -32,7 +32,7 @@ def prove(
         StorageError, DatabaseError: it cannot be looked at.
     """
     sides = found.all
-    report.verified = sides.alike.files
+    report.verified = sides.alike.files + (sides.only_there if both.is_switched else 0)
     if sides.unseen:
         report.uncertain.append(f"{sides.unseen:,} files may not be looked at on one side")
     folder = found.scan.folder
@@ -51,12 +51,28 @@ def prove(
                 progress.advance(1)
                 if why:
                     report.tell(key, why)
-                else:
+                elif why == "":
                     report.read_back += 1
 
-    crossing.save_alike(work, read, *_sample(options.public_share, sides.alike.files, _SEEN))
-    progress.start("as the public sees it", _number(options.public_share, sides.alike.files, _SEEN))
+    if both.is_switched:  # before, a copy sends it again
+        _tell_differing(found, read, prefixes, report)
+    crossing.save_alike(work, read, *_sample(options.public_share, report.verified, _SEEN), arrived=both.is_switched)
+    progress.start("as the public sees it", _number(options.public_share, report.verified, _SEEN))
     _look(instance, both, database, read, report, progress)
+
+
+def _tell_differing(found: Compared, path: Path, prefixes: tuple[str, str], report: MigrateReport) -> None:
+    """What the new storage has with another size than the old one: nobody overwrites it, and somebody must look."""
+    crossing.save_differing(found.scan.inventory.work, path)
+    for works in batches(path):
+        files = list(current(found.scan.database, works, prefixes[0]))
+        here = found.source.sizes([file.key for _, _, file, _ in files])
+        there = found.target.sizes(
+            [below(prefixes[1]) + file.key.removeprefix(below(prefixes[0])) for _, _, file, _ in files]
+        )
+        for (_, _, file, _), old, new in zip(files, here, there, strict=True):
+            if old >= 0 and new >= 0 and old != new:
+                report.tell(file.key, f"another size than in the old storage: {new:,} bytes, {old:,} there")
 
 
 def lacking(both: Ends, found: Compared) -> int:
@@ -84,14 +100,16 @@ def _number(share: float | None, files: int, most: int) -> int:
     return min(files, most) if share is None else round(files * share)
 
 
-def _same(source: Store, target: Store, key: Key, prefixes: tuple[str, str]) -> str:
-    """Why the copy is not the same; '' where it is, or where it is gone by now on the side it comes from."""
+def _same(source: Store, target: Store, key: Key, prefixes: tuple[str, str]) -> str | None:
+    """Why the copy is not the same; '' where it is, None where it is gone by now on the side it comes from."""
     there = Key(below(prefixes[1]) + key.removeprefix(below(prefixes[0])))
     try:
         one, other = source.digest(key), target.digest(there)
     except ObjectError as error:
         return error.message
-    if one is None or one == other:
+    if one is None:
+        return None
+    if one == other:
         return ""
     return "its copy is gone again" if other is None else "its copy holds other bytes"
 
@@ -104,6 +122,7 @@ def _look(
     unreachable = 0
     for seen in Window(at_target, variables, database).look(batches(path)):
         progress.advance(1)
+        report.asked += 1
         if seen.cause in (Cause.DNS, Cause.UNREACHABLE, Cause.TLS) and not both.is_switched:
             unreachable += 1  # an address that is not set up before the switch
         elif seen.cause is None:

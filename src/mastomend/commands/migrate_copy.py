@@ -14,13 +14,16 @@ from mastomend.commands.public import current, is_hidden
 from mastomend.database.reader import MastodonDatabase
 from mastomend.images.decode import sniff
 from mastomend.inventory.crossing import Tally, Work, batches
-from mastomend.mastodon.keys import ORIGINAL, Key, below
+from mastomend.mastodon.keys import ORIGINAL, ExpectedFile, Key, below
+from mastomend.mastodon.kinds import Kind
 from mastomend.outcomes import Outcome, OutcomeRow
 from mastomend.progress import Progress
 from mastomend.reasons import Reason
 from mastomend.storage.carrying import Delivery, Pace, Parcel, carry
 from mastomend.storage.ports import Store
+from mastomend.vocabulary import Row
 
+Found = tuple[Kind, Row, ExpectedFile, Work]
 _UNKNOWN = "application/octet-stream"
 
 
@@ -43,6 +46,7 @@ class Copier:
     pace: Pace
     report: MigrateReport
     progress: Progress
+    is_to_disk: bool = False
     path: Path = Path()
     trouble: list[OutcomeRow] = field(default_factory=list)
     _works: dict[Key, Work] = field(default_factory=dict)
@@ -67,14 +71,28 @@ class Copier:
         here, there = (below(prefix) for prefix in self.prefixes)
         for works in batches(self.path):
             left = len(works)
-            for kind, row, file, work in current(self.database, works, self.prefixes[0]):
+            some = list(current(self.database, works, self.prefixes[0]))
+            better = self._better_there(some, here, there)
+            for kind, row, file, work in some:
                 left -= 1
+                if file.key in better:
+                    self.progress.advance(1)
+                    self.report.tell(
+                        file.key, f"damaged where it comes from ({work.size:,} bytes); the copy there is whole"
+                    )
+                    continue
                 self._works[file.key] = work
                 claimed = row.record.content_type if work.style == ORIGINAL else None
-                hidden = is_hidden(kind, row, file.key, self.prefixes[0])
+                hidden = is_hidden(kind, row, file.key, self.prefixes[0], on_disk=self.is_to_disk)
                 yield Parcel(file.key, Key(there + file.key.removeprefix(here)), work.size, claimed, hidden)
             self.report.skipped += left
             self.progress.advance(left)
+
+    def _better_there(self, some: list[Found], here: str, there: str) -> set[Key]:
+        """Files of another size than their rows say, whose copies have the right one: those are not written over."""
+        odd = [file for _, _, file, work in some if file.size is not None and work.size != file.size]
+        sizes = self.target.sizes([there + file.key.removeprefix(here) for file in odd]) if odd else []
+        return {file.key for file, size in zip(odd, sizes, strict=True) if size == file.size}
 
     def _look_again(self, failed: list[tuple[Work, Delivery]]) -> None:
         """What has gone with its row needs no copy, nor what was replaced by a file that is where it belongs."""

@@ -6,6 +6,7 @@ The last pass copies only what the new storage lacks: from the switch on what is
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -14,13 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mastomend.actions.actions import Place, QuarantineFile
+from mastomend.actions.journal import Journal
+from mastomend.actions.journal_file import journal_path
 from mastomend.actions.plan import Plan, Rule
 from mastomend.actions.quarantine import quarantine_key
 from mastomend.actions.run import run
 from mastomend.commands.instance import Instance
 from mastomend.commands.migrate_check import lacking, prove
 from mastomend.commands.migrate_report import MigrateOptions, MigrateReport, Step
-from mastomend.commands.migration import compared, ends
+from mastomend.commands.migration import Ends, compared, ends
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.commands.public import current as as_rows_are
 from mastomend.commands.switching import not_restarted, origin_variables, tell_lines, waited
@@ -65,18 +68,36 @@ def finish(
         with move.compared(both.source, both.target.storage, report):
             pass
     else:
-        report.uncertain += not_restarted(instance, now)
+        _refuse_nothing(move)
+        doubts = [] if options.restarted else not_restarted(instance, now)
+        report.uncertain += doubts
         new = new_id(datetime.now(UTC))
         with ground(instance, new, progress.note) as here, run(here, "migrate", scope(move), new) as current:
             transfer(move, current, here.journal, report, (both.source, both.target.storage), only_missing=True)
-        with move.compared(both.source, both.target.storage, after := replace(report)) as found:
+        with move.compared(both.source, both.target.storage, replace(report)) as found:
             prove(instance, both, options, found, report, progress)
             report.still_missing = lacking(both, found)
-        report.verified = after.all.alike.files + after.all.only_there
-        if options.set_aside:
+        report.blocked = options.set_aside and bool(report.wrong or report.still_missing or report.failed or doubts)
+        if options.set_aside and not report.blocked:
             _set_aside(move, report)
     report.duration_s = time.monotonic() - clock
     return report
+
+
+def _refuse_nothing(move: Move) -> None:
+    """An old storage that shows nothing is not mounted, or the wrong one: what came in late would be left there.
+
+    Raises:
+        SafetyStop: it is so, and nobody has set its files aside.
+    """
+    with move.compared(move.both.source, move.both.target.storage, move.begun("")) as found:
+        sides = found.all
+    here = sides.alike.files + sides.to_copy.files
+    if not here and sides.only_there and not _set_aside_before(move.instance, move.both):
+        raise SafetyStop(
+            f"{move.both.source} holds none of the {sides.only_there:,} files {move.both.target.storage} has.",
+            hint="Is it mounted? Was it somewhere else: --from DIR?",
+        )
 
 
 def _set_aside(move: Move, report: MigrateReport) -> None:
@@ -85,10 +106,6 @@ def _set_aside(move: Move, report: MigrateReport) -> None:
     if not isinstance(source, FilesystemStorage):
         raise ConfigurationError(
             f"Only files of a disk are set aside; {source} is a bucket.", hint="Empty it yourself once all is verified."
-        )
-    if report.wrong or report.still_missing or report.failed:
-        raise SafetyStop(
-            "Not all is proven to be in the new storage; nothing was set aside.", hint="See mastomend migrate verify."
         )
     instance, new = move.instance, new_id(datetime.now(UTC))
     sides = (instance, source, target, move.options.connections, 100.0, move.progress, move.clocks)
@@ -143,9 +160,10 @@ def rollback(
     move = Move(instance, options, both, progress, (sleep, now))
     report = move.begun(new_id(now()))
     assert options.step is Step.ROLLBACK
-    before = origin_variables(both.source, options.origin)
+    before = origin_variables(instance, both, options.origin)
+    report.waiting = _set_aside_before(instance, both)
     if both.is_switched:
-        report.lines = env_lines(instance.variables, before, str(options.origin or both.source))
+        report.lines = env_lines(instance.variables, before)
     way = (both.target.storage, both.source)
     if not options.apply:
         with move.compared(*way, report):
@@ -153,6 +171,20 @@ def rollback(
     else:
         new = new_id(datetime.now(UTC))
         with ground(instance, new, progress.note) as here, run(here, "migrate", scope(move), new) as current:
-            transfer(move, current, here.journal, report, way, only_missing=not both.is_switched)
+            transfer(move, current, here.journal, report, way, only_missing=True)
     report.duration_s = time.monotonic() - clock
     return report
+
+
+def _set_aside_before(instance: Instance, both: Ends) -> str:
+    """The run that moved old files to the quarantine of their disk, if they may still wait there: an undo brings them back."""
+    if not journal_path(instance.state).exists():
+        return ""
+    with contextlib.closing(Journal(instance.state)) as journal:
+        runs = journal.runs()
+    taken_back = {one.undoes for one in runs}
+    scope = f"set aside {both.source}"
+    found = (
+        one.id for one in runs if one.scope == scope and one.summary.get("quarantined") and one.id not in taken_back
+    )
+    return next(found, "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -32,7 +34,8 @@ class MigrateOptions:
 
     `public_share` and `deep_share` (0 to 1) of all files are looked at from outside, and read on both sides; None: a sample.
     `skip_cache_older` lets older cached attachments go, by `prune`'s rules, instead of moving them. `set_aside` moves old files
-    that are proven elsewhere to the quarantine; `wait_s` is how long `finish` waits for the switch. `bytes_per_s` is a limit.
+    that are proven elsewhere to the quarantine; `restarted` vouches for Mastodon's restart; `wait_s` is how long `finish` waits
+    for the switch. `bytes_per_s` is a limit.
     """
 
     step: Step
@@ -45,6 +48,7 @@ class MigrateOptions:
     deep_share: float | None = None
     skip_cache_older: timedelta | None = None
     set_aside: bool = False
+    restarted: bool = False
     wait_s: float = 0.0
     write_test: bool = False
     max_missing_percent: float | None = None
@@ -74,9 +78,10 @@ class MigrateReport:
     """The result of a step. `sides` compares both storages by kind, before the step did anything.
 
     `skipped` files need no copy any more: their rows changed meanwhile. `verified` files are there with their size; of them
-    `read_back` hold the same bytes and `seen` reach the public. `problems` names the first of what is wrong, `wrong` counts it.
-    `still_missing` files the new storage lacks after the last pass. `uncertain` says what could not be proven. `lines` are the
-    changes of `.env.production`.
+    `read_back` hold the same bytes; of `asked` ones `seen` reach the public. `problems` names the first of what is wrong,
+    `wrong` and `causes` count it. `still_missing` files the new storage lacks after the last pass. `uncertain` says what could
+    not be proven. `lines` are the changes of `.env.production`. `pruned_by` is the run that let cached ones go. `blocked`:
+    nothing was set aside, as not all is proven. `waiting` is the run that set aside what a rollback could bring back.
     """
 
     step: Step
@@ -96,12 +101,17 @@ class MigrateReport:
     failed: int = 0
     verified: int = 0
     read_back: int = 0
+    asked: int = 0
     seen: int = 0
     wrong: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
     uncertain: list[str] = field(default_factory=list)
     still_missing: int = 0
     quarantined: Tally = field(default_factory=Tally)
+    pruned_by: str = ""
+    waiting: str = ""
+    blocked: bool = False
     lines: list[str] = field(default_factory=list)
     nginx: str = ""
     caddy: str = ""
@@ -125,5 +135,6 @@ class MigrateReport:
     def tell(self, key: str, why: str) -> None:
         """Count what is wrong, and name the first of it."""
         self.wrong += 1
+        self.causes[re.split(r" \(http|: |;", why)[0]] += 1
         if len(self.problems) < SHOWN:
             self.problems.append(Problem(key, why))

@@ -19,10 +19,10 @@ from mastomend.commands.instance import Instance, storage_variables
 from mastomend.commands.losses import losses
 from mastomend.commands.moves import remembered
 from mastomend.commands.past import kept_ledger
+from mastomend.commands.places import resolved, same_place
 from mastomend.commands.scanning import Look, Scan, scanning
 from mastomend.errors import ConfigurationError
 from mastomend.inventory import crossing, known
-from mastomend.inventory.taking_up import identity
 from mastomend.inventory.weigh import weigh
 from mastomend.mastodon.storage_settings import FilesystemStorage, Storage, storage
 from mastomend.plans.migrate import is_of_storage, nested
@@ -65,6 +65,11 @@ def named(path: Path | Named) -> Named:
     if path.is_dir():
         root = str(path.absolute())
         return Named(FilesystemStorage(root), {"PAPERCLIP_ROOT_PATH": root}, path)
+    if not path.exists() and not path.suffix:
+        raise ConfigurationError(
+            f"{path} does not exist.",
+            hint=f"A directory must be there: mkdir {path}. A file holds Mastodon's variables.",
+        )
     variables = dict(storage_variables(path))
     if not variables.keys() & _NAMES_STORAGE:
         raise ConfigurationError(
@@ -72,6 +77,11 @@ def named(path: Path | Named) -> Named:
             hint="Write into it what shall be in .env.production: S3_ENABLED=true, S3_BUCKET=…, S3_ENDPOINT=…, the keys.",
         )
     found = storage(variables, str(path.parent.absolute()))
+    if isinstance(found, FilesystemStorage) and "PAPERCLIP_ROOT_PATH" not in variables:
+        raise ConfigurationError(
+            f"{path} names no storage: S3_ENABLED, or AZURE_ENABLED, must be exactly true.",
+            hint="Write S3_ENABLED=true.",
+        )
     return Named(found, {name: value for name, value in variables.items() if is_of_storage(name)}, path)
 
 
@@ -83,19 +93,24 @@ def ends(instance: Instance, to: Path | Named, origin: Path | Named | None) -> E
     """
     target = named(to)
     now = instance.configuration.storage
-    if identity(now) != identity(target.storage):
+    if not same_place(now, target.storage):
         source = now if origin is None else named(origin).storage
-        if identity(source) != identity(now):
+        if not same_place(source, now):
             raise ConfigurationError(
                 f"Mastodon's media are in {now}, which is neither --from nor --to.", hint="Leave --from out."
             )
-        if nested(source, target.storage):
+        if nested(resolved(source), resolved(target.storage)):
             raise ConfigurationError(
                 f"{target.storage} and {source} lie one in the other.", hint="Name a place of its own with --to."
             )
         return Ends(source, target, is_switched=False)
     if origin is not None:
-        return Ends(named(origin).storage, target, is_switched=True)
+        source = named(origin).storage
+        if nested(resolved(source), resolved(target.storage)):
+            raise ConfigurationError(
+                f"{source} and {target.storage} are one.", hint="--from is where the media were before."
+            )
+        return Ends(source, target, is_switched=True)
     root = remembered(instance, target.storage)
     if root is None:
         raise ConfigurationError(
@@ -173,4 +188,6 @@ def _no_room(target: Storage, sides: dict[str, crossing.Sides]) -> list[str]:
         return []
     needed = sum(one.to_copy.bytes for one in sides.values())
     free = shutil.disk_usage(target.root).free
-    return [f"{target} has {free / 1e9:.1f} GB free; {needed / 1e9:.1f} GB are to be copied."] if needed > free else []
+    return (
+        [f"{target} has {free / 1e6:,.0f} MB free; {needed / 1e6:,.0f} MB are to be copied."] if needed > free else []
+    )

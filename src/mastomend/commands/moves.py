@@ -27,6 +27,13 @@ def remembered(instance: Instance, target: Storage) -> str | None:
     return root if isinstance(root, str) else None
 
 
+def variables_before(instance: Instance, target: Storage) -> dict[str, str]:
+    """What else the settings said of how the media were shown."""
+    move = _moves(instance).get(str(target))
+    found = move.get("variables") if isinstance(move, dict) else None
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
 def directories_before(instance: Instance) -> list[Place]:
     """Where the media were before they were moved, as the journal calls it; not where they are now."""
     roots = [one.get("root") for one in _moves(instance).values() if isinstance(one, dict)]
@@ -48,7 +55,8 @@ def remember(instance: Instance, source: Storage, target: Storage, copied: Tally
     """Write down where the media came from (of a bucket only its name), and how fast they went."""
     moves = _moves(instance)
     root = source.root if isinstance(source, FilesystemStorage) else None
+    shown = {name: instance.variables[name] for name in ("PAPERCLIP_ROOT_URL",) if name in instance.variables}
     pace = {"files": copied.files, "bytes": copied.bytes, "seconds": round(seconds, 1)}
-    moves[str(target)] = {"from": str(source), "root": root, "pace": pace}
+    moves[str(target)] = {"from": str(source), "root": root, "variables": shown, "pace": pace}
     private_folder(instance.state)
     replace_text(_memory(instance), json.dumps(moves, indent=2), 0o600)

@@ -5,10 +5,14 @@ A directory needs no key, so its name is enough to reach it again; a bucket that
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mastomend.actions.actions import MEDIA, Place
+from mastomend.inventory.taking_up import identity
+from mastomend.mastodon.storage_settings import FilesystemStorage, Storage
+from mastomend.plans.migrate import same
 from mastomend.storage.filesystem import FilesystemStore
 from mastomend.storage.ports import Store
 
@@ -45,3 +49,15 @@ class Places(Mapping[Place, Store]):
         for place, store in self._known.items():
             if place != MEDIA:
                 store.close()
+
+
+def resolved(place: Storage) -> Storage:
+    """A directory by its real path: links lead elsewhere."""
+    return FilesystemStorage(os.path.realpath(place.root)) if isinstance(place, FilesystemStorage) else place
+
+
+def same_place(one: Storage, other: Storage) -> bool:
+    """Whether two settings name one storage."""
+    if isinstance(one, FilesystemStorage) and isinstance(other, FilesystemStorage):
+        return identity(resolved(one)) == identity(resolved(other))
+    return same(one, other)

@@ -13,6 +13,7 @@ from mastomend.images.decode import sniff
 from mastomend.inventory.crossing import Work
 from mastomend.mastodon.keys import ExpectedFile, expected_files, is_private, is_safe_name
 from mastomend.mastodon.kinds import KIND_BY_NAME, MEDIA_FILES, MEDIA_THUMBNAILS, Kind
+from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.mastodon.urls import public_url
 from mastomend.plans.public import Answer, Cause, Wanted, cause, words
 from mastomend.storage import public
@@ -31,9 +32,10 @@ class Seen:
     said: str = ""
 
 
-def is_hidden(kind: Kind, row: Row, key: str, key_prefix: str) -> bool:
-    """Whether Mastodon hides that file from the public (facts §1.1, §4.2)."""
-    return is_private(key, key_prefix) or (row.suspended and kind in (MEDIA_FILES, MEDIA_THUMBNAILS))
+def is_hidden(kind: Kind, row: Row, key: str, key_prefix: str, *, on_disk: bool) -> bool:
+    """Whether Mastodon hides that file from the public (facts §1.1, §4.2): on a disk only a suspended account's."""
+    hidden = row.suspended and kind in (MEDIA_FILES, MEDIA_THUMBNAILS)
+    return hidden or (not on_disk and is_private(key, key_prefix))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class Window:
         urls = [public_url(file.key, self.instance.configuration, self.variables) for _, _, file, _ in files]
         shown = public.ask(urls)
         for (kind, row, file, size), url, one in zip(files, urls, shown, strict=True):
-            hidden = is_hidden(kind, row, file.key, self._prefix)
+            on_disk = isinstance(self.instance.configuration.storage, FilesystemStorage)
+            hidden = is_hidden(kind, row, file.key, self._prefix, on_disk=on_disk)
             wanted = Wanted(size, hidden, sniff(one.head) is not None)
             answer = _answer(one)
             found = cause(wanted, answer)

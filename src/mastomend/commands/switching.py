@@ -9,13 +9,14 @@ from pathlib import Path
 
 from mastomend.commands.instance import Instance
 from mastomend.commands.migrate_report import MigrateOptions, MigrateReport
-from mastomend.commands.migration import Named, ends, named, shown_by
+from mastomend.commands.migration import Ends, Named, ends, named, shown_by
+from mastomend.commands.moves import variables_before
 from mastomend.commands.transferring import Move
 from mastomend.errors import ConfigurationError, SourceError
 from mastomend.jobs.liveness import look
 from mastomend.mastodon.bucket import bucket_address
 from mastomend.mastodon.configuration import redis_group
-from mastomend.mastodon.storage_settings import AzureStorage, FilesystemStorage, S3Storage, Storage
+from mastomend.mastodon.storage_settings import AzureStorage, FilesystemStorage, S3Storage
 from mastomend.mastodon.urls import public_url
 from mastomend.plans.migrate import Fronts, caddy, env_lines, nginx
 from mastomend.progress import Progress
@@ -31,13 +32,15 @@ def waited(
                   f"{options.wait_s / 60:.0f} min).")  # fmt: skip
     deadline = time.monotonic() + options.wait_s
     while True:
-        instance = reopen()
         is_over = time.monotonic() > deadline
-        if is_over or (
-            ends(instance, options.to, options.origin).is_switched
-            and not not_restarted(instance, lambda: datetime.now(UTC))
-        ):
-            return instance
+        try:
+            instance = reopen()
+            is_switched = ends(instance, options.to, options.origin).is_switched
+            if is_over or (is_switched and not not_restarted(instance, lambda: datetime.now(UTC))):
+                return instance
+        except ConfigurationError:  # half of it is saved right now
+            if is_over:
+                raise
         sleep(_POLL_S)
 
 
@@ -64,7 +67,7 @@ def tell_lines(move: Move, report: MigrateReport) -> None:
     """What changes in the settings and in the web server's."""
     both, instance = move.both, move.instance
     at_target, variables = shown_by(instance, both)
-    report.lines = env_lines(instance.variables, variables, str(move.options.to))
+    report.lines = env_lines(instance.variables, variables)
     target = both.target.storage
     if isinstance(target, FilesystemStorage):
         return
@@ -79,8 +82,10 @@ def tell_lines(move: Move, report: MigrateReport) -> None:
     report.nginx, report.caddy = nginx(fronts), caddy(fronts)
 
 
-def origin_variables(source: Storage, origin: Path | Named | None) -> dict[str, str]:
+def origin_variables(instance: Instance, both: Ends, origin: Path | Named | None) -> dict[str, str]:
     """What Mastodon's settings said of the storage the media came from."""
     if origin is not None:
         return named(origin).variables
-    return {"PAPERCLIP_ROOT_PATH": source.root} if isinstance(source, FilesystemStorage) else {}
+    if not isinstance(both.source, FilesystemStorage):
+        return {}
+    return {"PAPERCLIP_ROOT_PATH": both.source.root} | variables_before(instance, both.target.storage)

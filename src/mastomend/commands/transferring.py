@@ -11,17 +11,18 @@ from mastomend.actions.actions import Place, Transfer
 from mastomend.actions.journal import Journal
 from mastomend.actions.plan import Plan, Rule
 from mastomend.actions.run import Run
+from mastomend.commands.hiding import hide_suspended
 from mastomend.commands.instance import Instance
 from mastomend.commands.migrate_copy import Copier
 from mastomend.commands.migrate_report import MigrateOptions, MigrateReport
 from mastomend.commands.migration import Compared, Ends, compared
 from mastomend.commands.parts import changing_parts
+from mastomend.commands.places import same_place
 from mastomend.commands.repair_report import OUTCOMES
 from mastomend.errors import SafetyStop
 from mastomend.inventory import crossing
-from mastomend.inventory.taking_up import identity
 from mastomend.mastodon.keys import Key
-from mastomend.mastodon.storage_settings import Storage
+from mastomend.mastodon.storage_settings import FilesystemStorage, Storage
 from mastomend.outcomes import Copied
 from mastomend.progress import Progress
 from mastomend.reasons import Reason
@@ -58,7 +59,7 @@ class Move:
     def compared(self, source: Storage, target: Storage, report: MigrateReport) -> Iterator[Compared]:
         """Both storages, compared; the report knows it."""
         options = self.options
-        live = identity(source) == identity(self.instance.configuration.storage)
+        live = same_place(source, self.instance.configuration.storage)
         percent = (
             options.max_missing_percent if live else 100.0
         )  # what Mastodon does not use any more lacks what is new
@@ -92,11 +93,13 @@ def transfer(
         pace = Pace(move.options.connections, move.options.bytes_per_s)
         prefixes = (source.key_prefix, target.key_prefix)
         copier = Copier(found.scan.database, found.source, found.target, prefixes, pace, report, move.progress)
+        copier.is_to_disk = isinstance(target, FilesystemStorage)
         copier.path = found.scan.folder / "crossing.parquet"
         crossing.save(found.scan.inventory.work, copier.path, only_missing=only_missing)
         goes = found.all.to_copy
         current.begin(replace(parts.world(), carrier=copier), scan=report.scan, resumed_within_s=0.0)
         report.run = current.id
+        hide_suspended(found.scan.database, found.target, target, report)
         move.progress.start("copying", goes.files)
         subject = ObjectAt(Key(str(target)))
         if goes.files:
@@ -105,8 +108,9 @@ def transfer(
             done = current.change(Plan(subject, planned, (action,), Rule.TRANSFER))
             told = Copied(Reason.COPIED, files=report.copied.files, bytes=report.copied.bytes)
             current.close(Done(subject, told if isinstance(done.verdict, Copied) else done.verdict))
-        report.report = move.instance.state / "runs" / current.id / "outcomes.parquet"
-        OUTCOMES.write(report.report, copier.trouble, move.instance.settings.memory_bytes // 4)
+        if copier.trouble:
+            report.report = move.instance.state / "runs" / current.id / "outcomes.parquet"
+            OUTCOMES.write(report.report, copier.trouble, move.instance.settings.memory_bytes // 4)
         current.summary = {
             "copied": report.copied.files, "bytes": report.copied.bytes, "failed": report.failed, "to": str(target),
         }  # fmt: skip

@@ -21,7 +21,7 @@ from mastomend.inventory.findings import FINDINGS, TABLE
 from mastomend.inventory.whole import PublicLook, whole_files
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import PREVIEW_CARDS
-from mastomend.mastodon.storage_settings import FilesystemStorage
+from mastomend.mastodon.storage_settings import FilesystemStorage, S3Storage
 from mastomend.outcomes import Refused, Restored
 from mastomend.plans.public import Cause, is_ours
 from mastomend.progress import Progress
@@ -125,7 +125,14 @@ def _plans(
             if before is None:
                 return "it is gone"
             claimed = row.record.content_type if file.style == ORIGINAL else None
-            shown = not is_hidden(kind, row, file.key, instance.key_prefix)
+            storage = instance.configuration.storage
+            shown = not is_hidden(
+                kind, row, file.key, instance.key_prefix, on_disk=isinstance(storage, FilesystemStorage)
+            )
+            if isinstance(storage, S3Storage) and not (storage.permission or "").startswith("public"):
+                shown = (
+                    before.is_public is True and shown
+                )  # S3_PERMISSION makes nothing public: the bucket's policy may
             if before.content_type is None:  # a disk: types and headers are the web server's
                 return before, Serving(shown)
             data = store.read(file.key) if claimed is None or kind is PREVIEW_CARDS else None

@@ -38,7 +38,8 @@ class Sides:
     """Of one kind: all that is expected, what both hold alike, what only the first holds or holds otherwise (`differing` of
     those are in the second with another size), what neither shows (`missing`: not there; `unseen`: may not be looked at).
 
-    `only_there` is missing where the files come from, and is where they go to: it was created, or moved, since.
+    `only_there` is missing where the files come from, and is where they go to: it was created, or moved, since. `empty` files
+    have no bytes where they come from: they were broken before.
     """
 
     expected: int = 0
@@ -48,6 +49,7 @@ class Sides:
     missing: int = 0
     unseen: int = 0
     only_there: int = 0
+    empty: int = 0
 
     def __add__(self, other: Sides) -> Sides:
         return Sides(
@@ -58,6 +60,7 @@ class Sides:
             self.missing + other.missing,
             self.unseen + other.unseen,
             self.only_there + other.only_there,
+            self.empty + other.empty,
         )
 
 
@@ -82,7 +85,7 @@ def sides(work: Workspace) -> dict[str, Sides]:
             coalesce(sum(here) FILTER (here >= 0 AND here = there), 0), count(*) FILTER ({_GOES}),
             coalesce(sum(here) FILTER ({_GOES}), 0), count(*) FILTER ({_GOES} AND there >= 0),
             count(*) FILTER (here = -1 AND there = -1), count(*) FILTER (here = -2 OR there = -2),
-            count(*) FILTER (here = -1 AND there >= 0)
+            count(*) FILTER (here = -1 AND there >= 0), count(*) FILTER (here = 0)
         FROM ({_SIZES}) GROUP BY kind ORDER BY kind
         """
     ).fetchall()
@@ -99,18 +102,27 @@ def save(work: Workspace, path: Path, *, only_missing: bool, kinds: Sequence[str
     _save(work, path, f"({_GOES}) AND {which}{among}")
 
 
-def save_alike(work: Workspace, path: Path, share: float, most: int | None = None) -> None:
-    """That share (0 to 1) of what both hold alike, by chance, at most so many; as Parquet (`Work`)."""
-    chosen = "here >= 0 AND here = there"
+def save_differing(work: Workspace, path: Path) -> None:
+    """What both hold, with another size on each side; as Parquet (`Work`)."""
+    _save(work, path, "here >= 0 AND there >= 0 AND here <> there")
+
+
+def save_alike(work: Workspace, path: Path, share: float, most: int | None = None, *, arrived: bool = False) -> None:
+    """That share (0 to 1) of what both hold alike and is not empty, by chance, at most so many; as Parquet (`Work`).
+
+    `arrived`: of all that is where the files go to, whether it is still where they came from or not; with its size there.
+    """
+    chosen = "there > 0" if arrived else "here > 0 AND here = there"
     if share < 1:
         chosen += f" AND random() < {float(share)}"
-    _save(work, path, chosen, "" if most is None else f" ORDER BY random() LIMIT {int(most)}")
+    rest = "" if most is None else f" ORDER BY random() LIMIT {int(most)}"
+    _save(work, path, chosen, rest, "there" if arrived else "here")
 
 
-def _save(work: Workspace, path: Path, condition: str, rest: str = "") -> None:
+def _save(work: Workspace, path: Path, condition: str, rest: str = "", size: str = "here") -> None:
     WORK.create(work.connection, "crossing")
     work.connection.execute(
-        f"INSERT INTO crossing SELECT kind, id, style, here FROM ({_SIZES}) WHERE {condition}{rest}"
+        f"INSERT INTO crossing SELECT kind, id, style, {size} FROM ({_SIZES}) WHERE {condition}{rest}"
     )
     WORK.save(work.connection, "crossing", path)
 

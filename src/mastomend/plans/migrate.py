@@ -10,13 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from mastomend.mastodon.storage_settings import FilesystemStorage, S3Storage, Storage
+from mastomend.mastodon.storage_settings import AzureStorage, FilesystemStorage, S3Storage, Storage
 
 #: Variables that say where the media are, and under which address they are shown (facts §4.2).
 _OF_STORAGE = re.compile(
     r"(S3|SWIFT|AZURE)_[A-Z0-9_]+|AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)|PAPERCLIP_ROOT_(PATH|URL)"
 )
-_SECRET = re.compile(r".*(SECRET|PASSWORD|ACCESS_KEY|TEMP_URL_KEY)")
+#: Those that may be shown; whatever else there is may be secret.
+_SHOWN = re.compile(
+    r"S3_(ENABLED|BUCKET|REGION|ENDPOINT|HOSTNAME|PROTOCOL|ALIAS_HOST|CLOUDFRONT_HOST|PERMISSION|STORAGE_CLASS|KEY_PREFIX"
+    r"|MULTIPART_THRESHOLD|SIGNATURE_VERSION|OPEN_TIMEOUT|READ_TIMEOUT|RETRY_LIMIT|OVERRIDE_PATH_STYLE|FORCE_SINGLE_REQUEST"
+    r"|ENABLE_CHECKSUM_MODE|BATCH_DELETE_LIMIT|BATCH_DELETE_RETRY)"
+    r"|AZURE_(ENABLED|STORAGE_ACCOUNT|CONTAINER_NAME|ALIAS_HOST)|AWS_ACCESS_KEY_ID|PAPERCLIP_ROOT_(PATH|URL)"
+)
 #: A file's upload in parts takes one request for each, and two more.
 _PART = 8 * 1024 * 1024
 
@@ -26,18 +32,15 @@ def is_of_storage(name: str) -> bool:
     return _OF_STORAGE.fullmatch(name) is not None
 
 
-def env_lines(before: Mapping[str, str], after: Mapping[str, str], named: str) -> list[str]:
-    """What to change in `.env.production`, line by line: `-NAME` goes, `NAME=value` is set. `named` is the file that has the
-    values, for those that are secret.
-    """
+def env_lines(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """What to change in `.env.production`: `-NAME` goes, `NAME=value` is set, a mere `NAME` is set to a secret."""
     old = {name: value for name, value in before.items() if is_of_storage(name)}
     new = {name: value for name, value in after.items() if is_of_storage(name)}
     lines = [f"-{name}" for name in sorted(old) if name not in new]
     for name, value in new.items():
         if old.get(name) == value:
             continue
-        secret = _SECRET.fullmatch(name) and name != "AWS_ACCESS_KEY_ID"
-        lines.append(f"{name}=(as in {named})" if secret else f"{name}={_quoted(value)}")
+        lines.append(f"{name}={_quoted(value)}" if _SHOWN.fullmatch(name) else name)
     return lines
 
 
@@ -68,11 +71,12 @@ def nginx(fronts: Fronts) -> str:
             else ""
         )
         fallback = "@disk" if fronts.old else "=404"
-        miss = f"        proxy_intercept_errors on;\n        error_page 403 404 = {fallback};\n" if fronts.old else ""
+        miss = f"        proxy_intercept_errors on;\n        error_page 404 = {fallback};\n" if fronts.old else ""
         parts.append(
             f"# {shown.netloc}: from the bucket{', then from the old disk' if fronts.old else ''}\n"
             f"server {{\n    listen 443 ssl;\n    server_name {shown.hostname};\n"
             "    # ssl_certificate …; ssl_certificate_key …;\n"
+            "    location ^~ /backups/ { return 404; }  # only by addresses that expire, from the store itself\n"
             "    location / {\n        limit_except GET { deny all; }\n"
             f"        proxy_pass {bucket.scheme}://{bucket.netloc}{bucket.path}/;\n"
             f"        proxy_set_header Host {bucket.netloc};\n        proxy_set_header Connection '';\n"
@@ -85,9 +89,10 @@ def nginx(fronts: Fronts) -> str:
         )
     if fronts.old:
         parts.append(
-            f"# {fronts.host}: addresses from before the move\n"
+            f"# {fronts.host}: addresses from before the move; instead of the `location` of /system/ that is there.\n"
+            "# 301 instead of 302 once it is for good.\n"
             "location ~ ^/system/(.*)$ {\n"
-            f"    return 301 {fronts.public}/$1;\n}}"
+            f"    return 302 {fronts.public}/$1;\n}}"
         )
     return "\n\n".join(parts)
 
@@ -99,7 +104,7 @@ def caddy(fronts: Fronts) -> str:
     if shown.netloc != bucket.netloc:
         rewrite = f"    rewrite * {bucket.path}{{uri}}\n" if bucket.path else ""
         old = (
-            "        @missing status 403 404\n        handle_response @missing {\n"
+            "        @missing status 404\n        handle_response @missing {\n"
             f"            root * {fronts.old}\n            file_server\n        }}\n"
             if fronts.old
             else ""
@@ -113,7 +118,7 @@ def caddy(fronts: Fronts) -> str:
         parts.append(
             f"# {fronts.host}: addresses from before the move\n"
             "handle_path /system/* {\n"
-            f"    redir {fronts.public}{{uri}} permanent\n}}"
+            f"    redir {fronts.public}{{uri}} temporary\n}}"
         )
     return "\n\n".join(parts)
 
@@ -124,12 +129,39 @@ def puts(files: int, size: int, storage: Storage) -> int:
     return files + (size // _PART if files and size // files >= threshold else 0)
 
 
+def same(one: Storage, other: Storage) -> bool:
+    """Whether two settings name one storage, as far as they say; whatever else they say of it."""
+    match one, other:
+        case S3Storage(), S3Storage():
+            regions = one.endpoint is not None or one.region == other.region
+            buckets = (_plain(one.endpoint), one.bucket, one.key_prefix) == (
+                _plain(other.endpoint),
+                other.bucket,
+                other.key_prefix,
+            )
+            return regions and buckets
+        case AzureStorage(), AzureStorage():
+            return (one.account, one.container, _plain(one.endpoint)) == (
+                other.account,
+                other.container,
+                _plain(other.endpoint),
+            )
+        case FilesystemStorage(), FilesystemStorage():
+            return one.root.rstrip("/") == other.root.rstrip("/")
+        case _:
+            return False
+
+
+def _plain(endpoint: str | None) -> str:
+    """An endpoint as its host, without what is the same anyway."""
+    parts = urlsplit(endpoint or "")
+    port = "" if parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f":{parts.port}"
+    return f"{(parts.hostname or '').lower()}{port}{parts.path.rstrip('/')}"
+
+
 def nested(one: Storage, other: Storage) -> bool:
     """Whether two storages are one, or one lies in the other."""
     if isinstance(one, FilesystemStorage) and isinstance(other, FilesystemStorage):
         a, b = f"{one.root.rstrip('/')}/", f"{other.root.rstrip('/')}/"
         return a.startswith(b) or b.startswith(a)
-    if isinstance(one, S3Storage) and isinstance(other, S3Storage):
-        same = (one.bucket, one.endpoint, one.region) == (other.bucket, other.endpoint, other.region)
-        return same and one.key_prefix == other.key_prefix
-    return one == other
+    return same(one, other)

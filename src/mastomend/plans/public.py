@@ -85,7 +85,7 @@ def cause(wanted: Wanted, answer: Answer) -> Cause | None:
 
 _WORDS = {
     Cause.PERMISSION: "the public may not read it (403): its permission, or the bucket's policy; on a disk its mode or owner",
-    Cause.EXPOSED: "the account is suspended, and everybody can see it all the same",
+    Cause.EXPOSED: "everybody can see what should be hidden (of a suspended account, or a backup)",
     Cause.NOT_FOUND: "its public address answers 404 though the storage has it: a wrong host in S3_ALIAS_HOST or S3_HOSTNAME, "
     "or a web server that looks elsewhere, or may not enter a folder above it",
     Cause.NEGATIVE_CACHE: "the CDN remembers that it was missing once (purge its cache)",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -37,6 +38,8 @@ _IN_MEMORY = 8 * 1024 * 1024
 #: S3 takes at most 10,000 parts, each but the last of 5 MiB at least.
 _PART = 8 * 1024 * 1024
 _PARTS = 9_000
+#: What an object has besides what is set: of itself, and what somebody else gave it.
+_STAYS = re.compile(r"x-amz-meta-.*|x-amz-storage-class|content-(disposition|encoding|language)|expires")
 #: A listing page takes longer than one object, and a store under load longer still.
 _SILENCE_S = 120.0
 
@@ -276,7 +279,9 @@ class S3ObjectStore:
         if now is None:
             raise ObjectError(f"{self._name}: {key} does not exist.")
         is_public = now.is_public if serving.is_public is None else serving.is_public
-        headers = {"x-amz-metadata-directive": "REPLACE", **self._headers(key, private=is_public is False)}
+        kept = self._client.run(self._bucket.headers(key)) or {}  # a copy onto itself drops what is not said again
+        headers = {name: value for name, value in kept.items() if _STAYS.fullmatch(name.lower())}
+        headers |= {"x-amz-metadata-directive": "REPLACE", **self._headers(key, private=is_public is False)}
         headers["Content-Type"] = serving.content_type or now.content_type or "application/octet-stream"
         if cache_control := serving.cache_control or now.cache_control:
             headers["Cache-Control"] = cache_control
