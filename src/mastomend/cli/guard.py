@@ -73,7 +73,7 @@ def guard_command(
         marked = [("--disk", disk), ("--bill", bill)]
         again = ["guard", *(str(word) for one in marked if one[1] is not None for word in one), *words, "--apply"]
         free = report.pruned.to_free if report.pruned is not None else 0
-        preview = ["prune", *(words if words or not free else ["--keep-free", str(free + (report.free or 0))])]
+        preview = ["prune", *(words if words or not free else ["--keep-free", f"{free + (report.free or 0)}B"])]
         show(
             report, *(command_line(given.env, given.state, " ".join(map(shlex.quote, one))) for one in (again, preview))
         )

@@ -35,5 +35,11 @@ def show(report: GuardReport, apply: str, preview: str) -> None:
         result.print(f"[bold]{count(pruned.goes.records, 'record')} would go[/], {size(pruned.goes.bytes)}.")
         result.print(f"Which, and what stays: [command]{escape(preview)}[/]")
         result.print(f"Nothing was changed. Next: [command]{escape(apply)}[/]")
+    elif pruned.stops:
+        for reason in pruned.stops:
+            result.print(f"[bold red]{escape(reason)}[/]")
+        result.print("With --apply this stops. Is everything mounted that should be?")
+    elif pruned.over:
+        result.print("Nothing more may go.")
     else:
         result.print("Nothing has to go: it fits.")

@@ -51,9 +51,9 @@ def show(report: PruneReport, commands: Commands) -> None:
         _notes(report)
         result.print(f"Nothing was changed. Next: [command]{escape(commands.apply)}[/]")
     else:
-        result.print(
-            "Nothing of it would go: it is not old enough, kept, or nothing says an age or a budget for its kind."
-        )
+        fits = report.policy.has_budget and not report.over
+        why = "it fits" if fits else "it is not old enough, kept, or nothing says an age or a budget for its kind"
+        result.print(f"Nothing of it would go: {why}.")
 
 
 def _show_ages(report: PruneReport) -> None:
@@ -156,7 +156,9 @@ def _show_done(report: PruneReport, commands: Commands) -> None:
     for line in report.stayed:
         result.print(f"[yellow]stays:[/] {escape(line)}")
     if report.over:
-        result.print(f"[bold red]{size(report.over)} too much are left[/]: what is kept does not fit in.")
+        rest = report.limited is not None or report.left_alone
+        why = "the next run takes more" if rest else "what is kept does not fit in"
+        result.print(f"[bold red]{size(report.over)} too much are left[/]: {why}.")
     if report.evicted.records:
         result.print(f"Record by record: [command]{escape(commands.show)}[/]")
         result.print("Files do not come back by an undo, rows do; a repair fetches the files then:")

@@ -19,7 +19,7 @@ from mastomend.commands.doctor_storage import look_at_storage
 from mastomend.commands.instance import Instance
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.retention import read_overdue, read_retention
-from mastomend.database.rows import barred_from, kinds_of, unchangeable
+from mastomend.database.rows import barred_from, kinds_of, read_clock, unchangeable
 from mastomend.errors import DatabaseError, MastomendError
 from mastomend.images.ffmpeg_paths import find_ffmpeg, find_ffprobe
 from mastomend.inventory.cached import UNITS
@@ -111,9 +111,7 @@ def _look_at_database(
             report.good("database", f"rights of {name}", f"this user may {what}")
         except MastomendError as error:
             report.troubled("database", f"rights of {name}", error)
-    ahead = (
-        float(database.query("SELECT extract(epoch FROM clock_timestamp())::float8 AS at")[0]["at"]) - now().timestamp()
-    )
+    ahead = read_clock(database) - now().timestamp()
     if abs(ahead) > _SKEWED_S:
         report.bad(
             "database", "clock", f"it is {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}", "Set both by NTP."

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from mastomend.actions.journal import Journal
 from mastomend.actions.journal_file import journal_path
 from mastomend.commands.costs import price
+from mastomend.commands.disk_watch import forecast, refuse_empty_folder
 from mastomend.commands.guard_report import MARGIN, GuardOptions, GuardReport
 from mastomend.commands.instance import Instance
 from mastomend.commands.policy import Wishes
@@ -30,11 +30,7 @@ from mastomend.mastodon.retention import fights, looks_dead
 from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.plans.prices import dollars
 from mastomend.progress import Progress, Silent
-from mastomend.state_files import private_folder, replace_text
 
-_SEEN = "guard.json"
-#: Growth is told from so long a time on; looks older than the last are forgotten.
-_SOONEST, _OLDEST = timedelta(hours=20), timedelta(days=30)
 #: A count of what the bucket holds that is older tells of no bill.
 _COUNTED = timedelta(days=8)
 
@@ -95,8 +91,9 @@ def _look_at_disk(instance: Instance, options: GuardOptions, report: GuardReport
         raise StorageError(
             f"The media directory {storage.root} cannot be looked at: {error.strerror}.", hint="Is the disk mounted?"
         ) from None
+    refuse_empty_folder(instance, storage)
     report.total, report.free = found.total, found.free
-    _forecast(instance, report, found.total - found.free, now)
+    forecast(instance, report, found.total - found.free, now)
     marks = options.marks
     if report.full_on is not None and report.full_on <= (now + timedelta(days=marks.warn_days)).date():
         report.warnings.append(f"If it goes on like that, the disk is full on {report.full_on}.")
@@ -105,31 +102,6 @@ def _look_at_disk(instance: Instance, options: GuardOptions, report: GuardReport
         return None
     report.passed.append(f"The disk is {used:.0f} % full; the mark is {marks.disk_percent:g} %.")
     return round(found.total * (100 - max(marks.disk_percent - MARGIN, 0)) / 100)
-
-
-def _forecast(instance: Instance, report: GuardReport, used: int, now: datetime) -> None:
-    """From what earlier looks saw of the same disk; this one is added to them."""
-    path = instance.state / _SEEN
-    looks = [(at, bytes_) for at, bytes_ in _seen(path, str(instance.configuration.storage)) if now - at <= _OLDEST]
-    old = [look for look in looks if now - look[0] >= _SOONEST]
-    if old and report.free is not None:
-        at, then = min(old)
-        report.bytes_per_day = (used - then) / ((now - at) / timedelta(days=1))
-        if report.bytes_per_day > 0 and (days := report.free / report.bytes_per_day) < 3650:
-            report.full_on = (now + timedelta(days=days)).date()
-    private_folder(instance.state)
-    kept = [[at.isoformat(), bytes_] for at, bytes_ in [*looks, (now, used)]]
-    replace_text(path, json.dumps({"storage": str(instance.configuration.storage), "looks": kept}), 0o600)
-
-
-def _seen(path: Path, storage: str) -> list[tuple[datetime, int]]:
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["storage"] != storage:
-            return []
-        return [(datetime.fromisoformat(at), int(used)) for at, used in kept["looks"]]
-    except (OSError, ValueError, KeyError, TypeError):  # there is none yet, or it is not ours
-        return []
 
 
 def _look_at_bill(

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from mastomend.commands.migrate_report import MigrateReport
 from mastomend.commands.public import current
 from mastomend.database.reader import MastodonDatabase
+from mastomend.database.rows import read_media_of_suspended
 from mastomend.errors import ObjectError
 from mastomend.inventory.crossing import Work
 from mastomend.mastodon.columnar import styles
@@ -19,10 +20,6 @@ from mastomend.vocabulary import Serving
 
 _THREADS = 16
 _BATCH = 500
-_SUSPENDED = (
-    "SELECT m.id::int8 AS id FROM media_attachments m JOIN accounts a ON a.id = m.account_id "
-    "WHERE a.suspended_at IS NOT NULL AND m.file_file_name <> '' ORDER BY m.id"
-)
 
 
 def hide_suspended(database: MastodonDatabase, target: Store, storage: Storage, report: MigrateReport) -> None:
@@ -31,7 +28,6 @@ def hide_suspended(database: MastodonDatabase, target: Store, storage: Storage, 
     Raises:
         StorageError, DatabaseError: one of both is lost.
     """
-    database.require({"media_attachments": {"id", "account_id", "file_file_name"}, "accounts": {"id", "suspended_at"}})
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="hide") as threads:
         for works in _works(database):
             keys = [file.key for _, _, file, _ in current(database, works, storage.key_prefix)]
@@ -41,7 +37,7 @@ def hide_suspended(database: MastodonDatabase, target: Store, storage: Storage, 
 
 
 def _works(database: MastodonDatabase) -> Iterator[list[Work]]:
-    ids = [row["id"] for row in database.query(_SUSPENDED)]
+    ids = read_media_of_suspended(database)
     named = {(kind.name, style) for kind, style in styles((MEDIA_FILES, MEDIA_THUMBNAILS))}
     for start in range(0, len(ids), _BATCH):
         yield [Work(kind, one, style, 0) for one in ids[start : start + _BATCH] for kind, style in sorted(named)]

@@ -62,7 +62,8 @@ class Letting:
 
     def _again(self, some: Sequence[Eviction], made: Future[list[Plan]]) -> list[Plan]:
         """What was made ahead, without what somebody has come to care for since."""
-        plans, ties, moment = made.result(), self._ties(some[0].unit, some), int(self.now().timestamp())
+        plans = self._unlocked(some, made.result())
+        ties, moment = self._ties(some[0].unit, some), int(self.now().timestamp())
         used = {one.id: one.used for one in some}
         return [
             plan
@@ -70,6 +71,14 @@ class Letting:
             else spare(_row(plan), why)
             for plan in plans
         ]
+
+    def _unlocked(self, some: Sequence[Eviction], plans: list[Plan]) -> list[Plan]:
+        """What the batch before was changing when they were made is looked at again: an account has two pictures."""
+        busy = {_id(plan) for plan in plans if plan.verdict.reason is Reason.IN_FLIGHT}
+        if not busy:
+            return plans
+        again = {_id(plan): plan for plan in self._plans([one for one in some if one.id in busy])}
+        return [again.get(_id(plan), plan) for plan in plans]
 
     def _plans(self, some: Sequence[Eviction]) -> list[Plan]:
         """One for each record that still names a file."""

@@ -93,14 +93,14 @@ def _set(made: Wishes, name: str, value: str, where: str) -> Wishes:
             )
         case "budget" if "=" in value:
             unit, size = _pair(value, where)
-            budgets = {**policy.budgets, _unit(unit, where): parse_size(size, where)}
+            budgets = {**policy.budgets, _unit(unit, where): _bound(size, where)}
             return replace(made, policy=replace(policy, budgets=budgets))
         case "budget":
-            return replace(made, policy=replace(policy, budget=parse_size(value, where)))
+            return replace(made, policy=replace(policy, budget=_bound(value, where)))
         case "strangers":
             return replace(made, policy=replace(policy, strangers=_term(value, where)))
         case "keep_free":
-            return replace(made, keep_free=parse_size(value, where))
+            return replace(made, keep_free=_bound(value, where))
         case "access_log":
             return replace(made, access_logs=(*made.access_logs, Path(value)))
         case _:
@@ -138,3 +138,15 @@ def _term(value: str, where: str) -> int:
     if value.strip().lower() in ("forever", "never"):
         return FOREVER
     return int(parse_age(value, where).total_seconds())
+
+
+def _bound(value: object, where: str) -> int:
+    """A size with its unit; only 0 needs none. What is left out by mistake would let nearly everything go.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    found = parse_size(value, where)
+    if found and str(value).strip().replace(".", "").isdecimal():
+        raise ConfigurationError(f"{where} needs a unit, not {value!r} alone.", hint=f"Write {value}GB, or {value}MB.")
+    return found

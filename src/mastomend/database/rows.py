@@ -172,3 +172,18 @@ def read_cached_under(database: MastodonDatabase, kind: Kind, record_id: int) ->
 def read_emptied(database: MastodonDatabase, kind: Kind, ids: Sequence[int]) -> list[int]:
     """Those of the records that exist and name no file."""
     return [row["id"] for row in database.query(emptied_sql(kind), [list(ids)])]
+
+
+def read_media_of_suspended(database: MastodonDatabase) -> list[int]:
+    """The ids of attachments whose accounts are suspended: Mastodon hides their files (facts §1.1)."""
+    database.require({"media_attachments": {"id", "account_id", "file_file_name"}, "accounts": {"id", "suspended_at"}})
+    found = database.query(
+        "SELECT m.id::int8 AS id FROM media_attachments m JOIN accounts a ON a.id = m.account_id "
+        "WHERE a.suspended_at IS NOT NULL AND m.file_file_name <> '' ORDER BY m.id"
+    )
+    return [row["id"] for row in found]
+
+
+def read_clock(database: MastodonDatabase) -> float:
+    """What time it is there, in seconds since 1970."""
+    return float(database.query("SELECT extract(epoch FROM clock_timestamp())::float8 AS at")[0]["at"])
