@@ -42,10 +42,11 @@ bench: $(STAMP)
 	$(BIN)/python bench/orphans.py --files 300000
 	$(BIN)/python bench/prune.py --files 300000 --evict 50000
 	$(BIN)/python bench/upload.py
+	$(BIN)/python bench/migrate.py --files 300000
 
 # What takes hours: thousands of interleavings of upload, deletion and scan; a kill at every boundary.
 soak: $(STAMP)
-	MASTOMEND_SOAK=1 $(BIN)/pytest --numprocesses=2 tests/faults tests/integration/test_engines.py tests/integration/test_orphans.py -k "killed or swift"
+	MASTOMEND_SOAK=1 $(BIN)/pytest --numprocesses=2 tests/faults tests/integration/test_engines.py tests/integration/test_orphans.py tests/integration/test_migrate.py -k "killed or swift or goes_on"
 	MASTOMEND_SEEDS=$${MASTOMEND_SEEDS:-2000} $(BIN)/pytest --numprocesses=2 tests/integration/test_orphans.py -k interleavings
 
 clean:

@@ -31,7 +31,7 @@ def findings(path: Path, records: int, hosts: int) -> None:
     """A scan's findings, made in a process of its own that does not count."""
     with duckdb.connect(":memory:") as connection:
         connection.execute(
-            f"""COPY (SELECT '{KIND}' AS kind, 109876543210000000 + n * 6553600007 AS id, 'original' AS style,
+            f"""COPY (SELECT '{KIND}' AS kind, 109876543210000000 + n * 6553600007 AS id, 'original' AS style, '' AS detail,
             'missing' AS state, 'https://s' || n % {hosts} || '.example/avatars/' || md5(n::VARCHAR) AS remote_url
             FROM range({records}) t(n)) TO '{path}' (FORMAT parquet)"""
         )

@@ -40,6 +40,12 @@ def named_file(folder: Path, server: S3Server, bucket: str, **more: str) -> Path
     return path
 
 
+def shown_here(instance: SimulatedInstance) -> SimulatedInstance:
+    """Files of its disk have addresses on this machine, where nobody answers: nothing is asked of anybody else."""
+    instance.env.write_text(f"{instance.env.read_text()}PAPERCLIP_ROOT_URL=http://127.0.0.1:9/system\n")
+    return instance
+
+
 def switch(instance: SimulatedInstance, variables: dict[str, str], media: Media) -> None:
     """What the admin does: the old lines go, the new ones come."""
     storage = ("S3_", "AWS_", "PAPERCLIP_", "AZURE_")

@@ -18,7 +18,7 @@ def test_many_more_records_than_fit_are_listed_within_the_smallest_budget(tmp_pa
     number = 3_000_000  # 75 MB of ids, hosts and positions, and as many again to sort them, in 64
     with duckdb.connect(":memory:") as connection:
         connection.execute(
-            f"""COPY (SELECT '{AVATARS}' AS kind, n AS id, 'original' AS style, 'missing' AS state,
+            f"""COPY (SELECT '{AVATARS}' AS kind, n AS id, 'original' AS style, 'missing' AS state, '' AS detail,
             'https://s' || n % 1000 || '.example/' || n AS remote_url FROM range({number}) t(n))
             TO '{tmp_path}/findings.parquet' (FORMAT parquet)"""
         )

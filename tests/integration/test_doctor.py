@@ -12,7 +12,7 @@ import redis
 from broken import record
 from bucket_proxy import bucket_proxy
 from conftest import MakeInstance, opened
-from moving import bucket_variables, switch
+from moving import bucket_variables, shown_here, switch
 from tool import run
 from web_server import nginx, readable
 
@@ -50,7 +50,7 @@ def set_line(instance: SimulatedInstance, name: str, value: str | None) -> None:
 def test_a_sound_bucket_is_green_and_nothing_is_written(
     make_instance: MakeInstance, moto: S3Server, redis_port: int
 ) -> None:
-    instance = make_instance()
+    instance = shown_here(make_instance())
     set_line(instance, "REDIS_PORT", str(redis_port))
     worker(redis_port)
     media = BucketMedia(moto, "sound")
@@ -76,7 +76,7 @@ def test_a_sound_bucket_is_green_and_nothing_is_written(
 
 
 def test_each_trouble_is_a_line_and_hides_no_other(make_instance: MakeInstance, s3: S3Server, redis_port: int) -> None:
-    instance = make_instance()
+    instance = shown_here(make_instance())
     record(instance, AVATARS, picture(1), domain="a.example", name="u")
     media = BucketMedia(s3, "troubles")
     switch(instance, bucket_variables(s3, "troubles"), media)
@@ -105,7 +105,7 @@ def test_each_trouble_is_a_line_and_hides_no_other(make_instance: MakeInstance, 
 
 
 def test_rights_are_told_as_grants(make_instance: MakeInstance, socket_dir: str) -> None:
-    instance = make_instance()
+    instance = shown_here(make_instance())
     record(instance, AVATARS, picture(1), domain="a.example", name="u")
     name = f"limited_{instance.folder.name}"
     instance.db.execute(f"CREATE ROLE {name} LOGIN")
@@ -127,7 +127,7 @@ def test_rights_are_told_as_grants(make_instance: MakeInstance, socket_dir: str)
 
 
 def test_a_disk_behind_nginx(make_instance: MakeInstance, tmp_path: Path) -> None:
-    instance = make_instance()
+    instance = shown_here(make_instance())
     key = record(instance, AVATARS, picture(1), domain="a.example", name="u").key
     root = readable(instance.folder / "public")
     with nginx(f"root {root}; location ~ ^/system/ {{ try_files $uri =404; }}", tmp_path / "nginx") as address:
@@ -151,6 +151,6 @@ def test_a_disk_behind_nginx(make_instance: MakeInstance, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("version", "where"), [("4.3", "@proxy"), ("4.6", "^~ /system/")])
 def test_where_the_hook_belongs(make_instance: MakeInstance, version: str, where: str) -> None:
-    instance = make_instance(version)
+    instance = shown_here(make_instance(version))
     record(instance, AVATARS, picture(1), domain="a.example", name="u")
     assert where in looked(instance)["public: healing hook"][1]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from broken import record
 from conftest import MakeInstance
-from moving import bucket_variables, switch
+from moving import bucket_variables, shown_here, switch
 
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import BucketMedia, SimulatedInstance
@@ -42,7 +42,7 @@ def blocks(page: Path, language: str) -> list[str]:
 @pytest.fixture
 def server(make_instance: MakeInstance, network: Fediverse) -> SimulatedInstance:
     """A server as the guides have it: `@user0@art.example` is broken, and others are."""
-    instance = make_instance()
+    instance = shown_here(make_instance())
     art = network.add("art.example")
     record(instance, origin=art, damage="missing", name="user0")
     record(instance, HEADERS, origin=art, damage="missing", name="user1")

@@ -47,7 +47,9 @@ def as_mastodon_does(server: S3Server, bucket: str, instance: SimulatedInstance)
 def looked(instance: SimulatedInstance) -> tuple[CheckReport, dict[str, str]]:
     report = check(opened(instance), CheckOptions(public=ALL))
     found = load(report.findings)
-    return report, {one.key: one.detail.partition(":")[0] for one in found if one.state == "unservable"}
+    return report, {
+        one.key: one.detail.removeprefix("public (").partition(")")[0] for one in found if one.state == "unservable"
+    }
 
 
 def test_causes_are_told_apart_and_what_is_ours_is_mended(make_instance: MakeInstance, moto: S3Server) -> None:

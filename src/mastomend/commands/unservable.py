@@ -17,7 +17,7 @@ from mastomend.database.reader import MastodonDatabase
 from mastomend.errors import ObjectError
 from mastomend.images.decode import sniff
 from mastomend.inventory.crossing import Work
-from mastomend.inventory.findings import FINDINGS, TABLE
+from mastomend.inventory.findings import FINDINGS, FROM_OUTSIDE, TABLE
 from mastomend.inventory.whole import PublicLook, whole_files
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.mastodon.kinds import PREVIEW_CARDS
@@ -78,11 +78,12 @@ def _sized(made: Scan, files: list[Work], key_prefix: str) -> list[Work]:
 
 
 def _finding(seen: Seen, size: int) -> Finding:
-    """The cause stands first in `detail`, for programs; the size tells that it was seen in the storage."""
+    """`detail` begins with what it is and the cause, for programs: what the storage itself does not show begins otherwise."""
     record = seen.row.record
     return Finding(
         seen.kind.name, record.id, seen.file.style, seen.file.key, State.UNSERVABLE, record.is_local, seen.row.domain,
-        seen.row.remote_url, record.file_name, record.content_type, seen.file.size, size, f"{seen.cause}: {seen.said}",
+        seen.row.remote_url, record.file_name, record.content_type, seen.file.size, size,
+        f"{FROM_OUTSIDE}{seen.cause}): {seen.said}",
     )  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def handed_out(findings: Path, parts: Parts, kinds: list[str], wanted: PublicLoo
     in_bucket = not isinstance(instance.configuration.storage, FilesystemStorage)
     some: list[Finding] = []
     rows = FINDINGS.load(
-        findings, "state = 'unservable' AND actual_bytes IS NOT NULL AND list_contains(?, kind)", [kinds]
+        findings, "state = 'unservable' AND starts_with(detail, ?) AND list_contains(?, kind)", [FROM_OUTSIDE, kinds]
     )
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="serving") as threads:
         for finding in rows:
@@ -107,7 +108,7 @@ def handed_out(findings: Path, parts: Parts, kinds: list[str], wanted: PublicLoo
 
 
 def _is_ours(finding: Finding, *, in_bucket: bool) -> bool:
-    name = finding.detail.partition(":")[0]
+    name = finding.detail.removeprefix(FROM_OUTSIDE).partition(")")[0]
     return name in {cause.value for cause in Cause} and is_ours(Cause(name), in_bucket=in_bucket)
 
 

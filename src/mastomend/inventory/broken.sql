@@ -6,7 +6,7 @@ WITH records AS MATERIALIZED (
     SELECT list_position($2, kind)::UTINYINT AS kind, id,
         coalesce(bit_or(1::BIGINT << (list_position($3, style) - 1)) FILTER (state = 'corrupt'), 0) AS corrupt,
         any_value(hash(regexp_extract(coalesce(remote_url, ''), '^[^/]*//([^/]*)', 1))) AS host
-    FROM read_parquet($1) WHERE list_contains($2, kind) AND NOT (state = 'unservable' AND actual_bytes IS NOT NULL)
+    FROM read_parquet($1) WHERE list_contains($2, kind) AND NOT (state = 'unservable' AND starts_with(detail, 'public ('))
     GROUP BY 1, id
 )
 SELECT kind, id, corrupt, row_number() OVER (PARTITION BY host ORDER BY kind, id) AS position FROM records

@@ -9,6 +9,8 @@ from mastomend.inventory.reports import Report
 from mastomend.vocabulary import Finding
 
 FINDINGS = Report(Finding, ("kind", "id", "style"))
+#: How the detail of a file begins that is whole, and does not reach the public; the cause follows.
+FROM_OUTSIDE = "public ("
 #: Where a scan collects them.
 TABLE = "findings"
 

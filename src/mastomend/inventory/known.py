@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from arro3.core import Table
 
+from mastomend.inventory.findings import FROM_OUTSIDE
 from mastomend.inventory.scan import Inventory
 from mastomend.mastodon.keys import CACHE, below
 from mastomend.outcomes import Outcome
@@ -14,7 +15,7 @@ from mastomend.vocabulary import State, Tree
 
 _FEW = 20
 #: What the storage does not show, not what it shows and the public does not get (`commands.unservable`).
-_NOT_FROM_OUTSIDE = "NOT (state = 'unservable' AND actual_bytes IS NOT NULL)"
+_NOT_FROM_OUTSIDE = f"NOT (state = 'unservable' AND starts_with(detail, '{FROM_OUTSIDE}'))"
 
 
 def join_ledger(inventory: Inventory, entries: Iterable[Table]) -> Counter[Outcome]:
