@@ -622,7 +622,9 @@ class Busy:
 
     def _forget(self, key: str) -> None:
         del self.instance.files[key]
-        with contextlib.suppress(FileNotFoundError):  # it came before the switch, and the last pass had not been there yet
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # it came before the switch, and the last pass had not been there yet
             self.instance.media.delete(key)
 
 
