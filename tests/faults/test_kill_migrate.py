@@ -34,7 +34,7 @@ def test_a_copy_that_is_killed_ten_times(make_instance: MakeInstance, s3: S3Serv
         for round_ in range(10):
             # past what tries the target, and a few files more each time
             process = subprocess.run(
-                [sys.executable, str(DRIVER), str(instance.env), str(2 * (69 + 12 + round_)), str(to)],
+                [sys.executable, str(DRIVER), str(instance.env), str(2 * (5 + 12 + round_)), str(to)],
                 capture_output=True, check=False, timeout=120,
             )  # fmt: skip
             assert process.returncode == -signal.SIGKILL, process.stderr.decode()[-2000:]

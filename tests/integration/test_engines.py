@@ -169,7 +169,7 @@ def test_jobs_for_one_host_are_spread_over_the_schedule(
 def test_killed_between_reset_and_enqueue_a_rerun_enqueues(make_instance: MakeInstance, redis_port: int) -> None:
     client = redis.Redis(port=redis_port)
     killed = 0
-    step = 1 if os.environ.get("MASTOMEND_SOAK") else 2  # every boundary in `make soak`
+    step = 1 if os.environ.get("MASTOMEND_SOAK") else 3  # every boundary in `make soak`
     for number in range(1, 40, step):
         client.flushall()
         instance = make_instance("4.5", redis_port=redis_port)

@@ -74,7 +74,7 @@ def _tried(move: Move, report: MigrateReport) -> Tried:
     store = build_store(target)
     try:
         store.probe()
-        tried = try_out(store, target.key_prefix)
+        tried = try_out(store, target.key_prefix, measured=move.options.step is Step.PLAN)
     finally:
         store.close()
     report.abilities = list(tried.abilities)

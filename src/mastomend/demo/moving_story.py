@@ -22,6 +22,8 @@ from mastomend.mastodon.kinds import AVATARS
 from mastomend.progress import Progress
 
 _BUCKET = "media-of-example-social"
+#: People on each server: enough to move.
+_EACH = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def moving_story(folder: Path, progress: Progress) -> Iterator[MoveEvent]:
         server = stack.enter_context(s3_server(folder / "s3"))
         network = stack.enter_context(fediverse())
         simulated = stack.enter_context(simulated_instance(folder, socket_dir, "4.5"))
-        populate(simulated, network)
+        populate(simulated, network, _EACH)
         bucket = BucketMedia(server, _BUCKET)
         _let_strangers_read(server)
         to = _named(folder, server)

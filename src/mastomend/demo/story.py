@@ -139,14 +139,14 @@ def prepared(folder: Path) -> Iterator[None]:
         yield
 
 
-def populate(simulated: SimulatedInstance, network: Fediverse) -> None:
-    """People here and on fourteen servers, with their pictures."""
+def populate(simulated: SimulatedInstance, network: Fediverse, each: int = _ACCOUNTS_PER_ORIGIN) -> None:
+    """People here and, so many on each of them, on fourteen servers, with their pictures."""
     chance = random.Random(2023)
     seed = 0
     simulated.insert("accounts", id=-99, username="mastodon.internal", uri="", private_key=_new_key())
     for domain, manners, delay in _ORIGINS:
         origin = network.add(domain, manners, delay_s=delay)
-        for n in range(_ACCOUNTS_PER_ORIGIN):
+        for n in range(each):
             seed += 1
             _account(simulated, origin, f"user{n}", seed, chance)
         for n in range(3):
@@ -157,7 +157,7 @@ def populate(simulated: SimulatedInstance, network: Fediverse) -> None:
         if manners is Manners.MOVED:
             origin.files = {f"/new{path}": data for path, data in origin.files.items()}
         moved = "/new" if manners is Manners.MOVED else ""
-        for n in range(_ACCOUNTS_PER_ORIGIN):  # what the origin itself says about its people now
+        for n in range(each):  # what the origin itself says about its people now
             pictures = {"icon": f"{moved}/avatars/user{n}", "image": f"{moved}/headers/user{n}"}
             shown = {p: {"type": "Image", "url": origin.url(u)} for p, u in pictures.items() if u in origin.files}
             origin.publish(f"/users/user{n}", {"type": "Person", **shown})
