@@ -6,13 +6,12 @@ are the record of what is done, so a copy that was cut off needs no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mastomend.inventory.reports import Report
 from mastomend.inventory.workspace import Workspace
-from mastomend.mastodon.columnar import quote
 
 #: What the storage the files go to holds, as a relation of `weigh`.
 ARRIVED = "arrived"
@@ -95,11 +94,10 @@ def sides(work: Workspace) -> dict[str, Sides]:
     }
 
 
-def save(work: Workspace, path: Path, *, only_missing: bool, kinds: Sequence[str] = ()) -> None:
+def save(work: Workspace, path: Path, *, only_missing: bool) -> None:
     """What is to be copied, as Parquet (`Work`). `only_missing`: what is there with another size stays as it is."""
-    among = f" AND kind IN ({', '.join(map(quote, kinds))})" if kinds else ""
     which = "there = -1" if only_missing else "true"
-    _save(work, path, f"({_GOES}) AND {which}{among}")
+    _save(work, path, f"({_GOES}) AND {which}")
 
 
 def save_differing(work: Workspace, path: Path) -> None:
