@@ -198,3 +198,24 @@ def test_settings_are_those_of_the_tables(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigurationError, match="prune"):
             wishes(table, "prune")
+
+
+def test_a_media_directory_that_is_not_mounted_stops_it(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    town.media(town.post())
+    root = instance.folder / "public/system"
+    root.rename(instance.folder / "public/elsewhere")
+    root.mkdir()
+    for words in ((), ("--apply", "-q")):
+        done = tool(instance.env, "guard", *words)
+        assert done.returncode == 4 and "is empty, and records name files in it" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("value", ["20", 20, "20.5"])
+def test_a_bound_without_a_unit_is_refused(value: object) -> None:
+    """Twenty bytes would let nearly everything go."""
+    for name in ("budget", "keep_free"):
+        with pytest.raises(ConfigurationError, match="needs a unit"):
+            wishes({name: value}, "mastomend.toml: prune")
+    assert wishes({"budget": 0}, "x").policy.budget == 0
