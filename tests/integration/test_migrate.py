@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import random
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Lock, Thread
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -26,7 +28,8 @@ from tool import SECRET, run
 from touches import Town
 from web_server import nginx, readable
 
-from mastomend.actions.actions import Place, QuarantineFile
+from mastomend.actions.actions import Action, Place, QuarantineFile, SetServing, Transfer
+from mastomend.actions.journal import Journal
 from mastomend.actions.plan import Plan, Rule
 from mastomend.actions.quarantine import quarantine_key
 from mastomend.cli.migrate import exit_code
@@ -40,11 +43,14 @@ from mastomend.commands.undo import undo
 from mastomend.demo.instance import DiskMedia, Media, SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.demo.services import S3Server
-from mastomend.errors import ConfigurationError, SafetyStop
+from mastomend.errors import ConfigurationError, SafetyStop, StorageError
+from mastomend.inventory import crossing
 from mastomend.mastodon.keys import Key
 from mastomend.mastodon.kinds import AVATARS, BACKUPS, EMOJIS, HEADERS, MEDIA_FILES, PREVIEW_CARDS
 from mastomend.outcomes import SetAside
+from mastomend.progress import Silent
 from mastomend.reasons import Reason
+from mastomend.storage.durable import write_beside
 from mastomend.storage.filesystem import FilesystemStore
 from mastomend.storage.ports import CACHE_CONTROL
 from mastomend.vocabulary import RowOf
@@ -91,6 +97,12 @@ def populated(instance: SimulatedInstance) -> dict[str, str]:
     keys["film"] = film
     instance.media.write("cache/accounts/avatars/000/000/077/original/nobody.png", b"a stray")
     return keys
+
+
+def planned(instance: SimulatedInstance, run_id: str) -> list[type[Action]]:
+    """The sorts of actions that run had in its journal."""
+    with contextlib.closing(Journal(instance.state)) as journal:
+        return [type(action) for kept in journal.plans(run_id) for action in kept.plan.actions]
 
 
 def everything_is_there(instance: SimulatedInstance, prefix: str = "") -> None:
@@ -417,8 +429,67 @@ def test_the_way_back_never_writes_over_what_is_there(
     bucket.write(keys["local"], b"")
     done = finish(lambda: opened(instance), step("finish", to, apply=True, set_aside=True, restarted=True))
     assert done.blocked and {one.key for one in done.problems} >= {keys["film"], keys["local"]} and exit_code(done) == 4
+    foreseen = rollback(opened(instance), step("rollback", to))
+    assert (foreseen.all.to_copy.files, foreseen.all.differing) == (0, 2), "it promises what it does"
     back = rollback(opened(instance), step("rollback", to, apply=True))
     assert back.copied.files == 0 and all(disk.read(key) == data for key, data in instance.files.items())
+    assert Transfer not in planned(instance, back.run)
+
+
+def test_what_goes_while_it_is_proven_is_no_proof(
+    make_instance: MakeInstance, moto: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is gone by the time it is read was not read; a record that is gone has nothing set aside."""
+    instance = shown_here(make_instance())
+    made = [record(instance, AVATARS, picture(n), domain="a.example", name=f"u{n}") for n in range(3)]
+    to, bucket = named_bucket(tmp_path, moto, "going")
+    migrate(opened(instance), step("copy", to, apply=True))
+    disk, read = instance.media, FilesystemStore.digest
+
+    def gone(store: FilesystemStore, key: Key) -> str | None:
+        if key == made[0].key:
+            disk.delete(key)
+        return read(store, key)
+
+    monkeypatch.setattr(FilesystemStore, "digest", gone)
+    seen = migrate(opened(instance), step("verify", to))
+    assert (seen.read_back, seen.wrong) == (
+        2,
+        1,
+    )  # the address is that of the disk's own web server, where nobody answers
+    monkeypatch.setattr(FilesystemStore, "digest", read)
+
+    switch(instance, bucket_variables(moto, "going"), bucket)
+    save = crossing.save_alike
+
+    def vanished(*arguments: Any, **options: Any) -> None:
+        save(*arguments, **options)
+        if arguments[2] == 1.0:
+            instance.db.execute("DELETE FROM accounts WHERE id = %s", [made[1].id])
+
+    monkeypatch.setattr(crossing, "save_alike", vanished)
+    options = step("finish", to, apply=True, set_aside=True, restarted=True)
+    assert finish(lambda: opened(instance), options).quarantined.files == 1
+    assert disk.read(made[1].key) == made[1].data, "nobody's now: that is for orphans"
+
+
+@pytest.mark.parametrize("since", ["", "avatars"])
+def test_a_full_target_is_no_fault_of_a_file(
+    make_instance: MakeInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, since: str
+) -> None:
+    """Whether it is full when it is tried or when the first file comes."""
+    instance = shown_here(make_instance())
+    record(instance, AVATARS, picture(1), name="own")
+    (other := tmp_path / "other").mkdir()
+
+    def full(path: Path, *rest: Any) -> None:
+        if since in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_beside(path, *rest)
+
+    monkeypatch.setattr("mastomend.storage.filesystem.write_beside", full)
+    with pytest.raises(StorageError, match="is full"):
+        migrate(opened(instance), step("copy", other, apply=True))
 
 
 def test_an_old_disk_that_shows_nothing_is_no_proof(
@@ -444,14 +515,49 @@ def test_who_was_suspended_after_the_copy_is_hidden(
 ) -> None:
     instance = shown_here(make_instance())
     keys = populated(instance)
-    to, _ = named_bucket(tmp_path, moto, "suspended")
+    to, bucket = named_bucket(tmp_path, moto, "suspended")
     migrate(opened(instance), step("copy", to, apply=True))
     key = keys["a.example media"]
     assert stranger(f"{moto.endpoint}/suspended/{key}") == 200
-    instance.db.execute("UPDATE accounts SET suspended_at = now() WHERE username = 'u0'")
+    suspend = "UPDATE accounts SET suspended_at = now() WHERE username = %s"
+    instance.db.execute(suspend, ["u0"])
     again = migrate(opened(instance), step("copy", to, apply=True))
-    assert again.copied.files == 0 and stranger(f"{moto.endpoint}/suspended/{key}") == 403
+    assert (again.copied.files, again.hidden) == (0, 2) and stranger(f"{moto.endpoint}/suspended/{key}") == 403
     assert stranger(f"{moto.endpoint}/suspended/{keys['local media']}") == 200
+    assert set(planned(instance, again.run)) == {SetServing}, "nothing is copied, and what is hidden is journaled"
+    assert "is not at hand" in undo(opened(instance), again.run, apply=True).details[0]
+    assert stranger(f"{moto.endpoint}/suspended/{key}") == 403
+
+    switch(instance, bucket_variables(moto, "suspended"), bucket)
+    instance.db.execute(suspend, ["u1"])
+    done = finish(lambda: opened(instance), step("finish", to, apply=True))
+    assert done.hidden == 4 and stranger(f"{moto.endpoint}/suspended/{keys['local media']}") == 403
+    assert set(planned(instance, done.run)) == {SetServing}
+    assert undo(opened(instance), done.run, apply=True).reverted == 2
+    assert stranger(f"{moto.endpoint}/suspended/{keys['local media']}") == 200
+
+
+def test_hiding_that_was_cut_off_is_settled(
+    make_instance: MakeInstance, moto: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a bucket that Mastodon does not use yet: only the command that names it can do it."""
+    instance = shown_here(make_instance())
+    keys = populated(instance)
+    to, _ = named_bucket(tmp_path, moto, "cut-off")
+    migrate(opened(instance), step("copy", to, apply=True))
+    instance.db.execute("UPDATE accounts SET suspended_at = now() WHERE username = 'u0'")
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "done", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            migrate(opened(instance), step("copy", to, apply=True))
+    notes: list[str] = []
+    watcher = Silent()
+    monkeypatch.setattr(watcher, "note", notes.append, raising=False)
+    migrate(opened(instance), step("copy", to, apply=True), watcher)
+    assert any("have been settled" in note for note in notes)
+    assert stranger(f"{moto.endpoint}/cut-off/{keys['a.example media']}") == 403
+    with contextlib.closing(Journal(instance.state)) as journal:
+        assert not journal.unsettled()
 
 
 def test_backups_on_a_disk_keep_their_mode(make_instance: MakeInstance, tmp_path: Path) -> None:
@@ -536,6 +642,9 @@ def test_the_lines_for_nginx_do_what_they_say(make_instance: MakeInstance, moto:
             with urlopen(f"{address}/{one.key}", timeout=30) as answer:
                 assert answer.read() == one.data
         assert stranger(f"{address}/accounts/avatars/000/000/001/original/nothing.png") == 404
+        moto.client().put_object_acl(Bucket="fronted", Key=made[0].key, ACL="private")
+        assert stranger(f"{address}/{made[0].key}") == 403, "what the bucket hides the old disk does not show"
+        moto.client().put_object_acl(Bucket="fronted", Key=made[0].key, ACL="public-read")
     moved = "https://files.example.social"
     inner = redirect.partition("\n")[2].replace(moved, moto.endpoint + "/fronted")
     with (
@@ -564,6 +673,8 @@ def test_the_switch_is_waited_for(make_instance: MakeInstance, moto: S3Server, r
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
+        if len(slept) == 1:  # an editor that saves in two steps
+            instance.env.write_text(instance.env.read_text() + "S3_ENABLED=true\n")
         if len(slept) == 2:
             switch(instance, bucket_variables(moto, "waited"), bucket)
         if len(slept) == 4:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from mastomend.actions.actions import (
+    MEDIA,
     Action,
     Irreversible,
     PreserveFile,
@@ -73,6 +74,10 @@ class TakingBack:
         actions: Sequence[Action] = ()
         try:
             found = [inverse(action, self.run, self.world.key_prefix) for action in kept.performed[::-1]]
+            if not self.world.has(kept.performed):
+                named = {getattr(one, "place", MEDIA) for one in kept.performed}
+                away = ", ".join(sorted(place for place in named if place not in self.world.places))
+                raise Conflict(f"{away} is not at hand: Mastodon's settings do not name it")
             final = [one for one in found if isinstance(one, Irreversible)]
             possible = [one for one in found if not isinstance(one, Irreversible)]
             actions = possible if trusting else self._still_possible(kept, possible)

@@ -88,6 +88,11 @@ def _show_sides(report: MigrateReport) -> None:
     if whole.empty:
         verb = _is(whole.empty)
         result.print(f"{count(whole.empty, 'file')} {verb} empty where the media are, and {verb} moved as such.")
+    if whole.differing and report.step is Step.ROLLBACK:
+        verb = "stays" if whole.differing == 1 else "stay"
+        result.print(
+            f"{count(whole.differing, 'file')} of another size on the old side {verb} as {_it_is(whole.differing)}."
+        )
     if whole.missing:
         result.print(
             f"{count(whole.missing, 'file')} {_is(whole.missing)} missing where the media are: a move does not mend that; "
@@ -99,6 +104,10 @@ def _show_sides(report: MigrateReport) -> None:
 
 def _is(n: int) -> str:
     return "is" if n == 1 else "are"
+
+
+def _it_is(n: int) -> str:
+    return "it is" if n == 1 else "they are"
 
 
 def _show_abilities(report: MigrateReport) -> None:
@@ -155,6 +164,8 @@ def _show_copied(report: MigrateReport) -> None:
         f"[bold]{count(report.copied.files, 'file')} copied[/], {size(report.copied.bytes)}; "
         f"{count(report.all.alike.files, 'file')} had been there. ({report.duration_s:.1f} s)"
     )
+    if report.hidden:
+        result.print(f"{count(report.hidden, 'copy', 'copies')} of suspended accounts hidden from the public.")
     if report.skipped:
         result.print(f"{count(report.skipped, 'file')} changed meanwhile: the next pass sees what is left of them.")
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from mastomend.actions.run import run
 from mastomend.commands.costs import price
 from mastomend.commands.instance import Instance
 from mastomend.commands.losses import refuse
@@ -18,10 +17,9 @@ from mastomend.commands.migrate_check import prove
 from mastomend.commands.migrate_report import Estimate, MigrateOptions, MigrateReport, Step
 from mastomend.commands.migration import Compared, at, ends
 from mastomend.commands.moves import remember
-from mastomend.commands.parts import ground
 from mastomend.commands.prune import prune
 from mastomend.commands.prune_report import PruneOptions
-from mastomend.commands.transferring import Move, scope, transfer
+from mastomend.commands.transferring import Move, changing, transfer
 from mastomend.errors import ConfigurationError, StorageError
 from mastomend.ids import new_id
 from mastomend.inventory.crossing import Tally
@@ -127,13 +125,15 @@ def _copy(move: Move) -> MigrateReport:
             refuse(before.stops)
         pruned_by, evicted = _evicted(move, apply=True)
     new = new_id(datetime.now(UTC))
-    with ground(move.instance, new, move.progress.note) as here, run(here, "migrate", scope(move), new) as current:
+    way = (move.both.source, move.both.target.storage)
+    with changing(move, new, way[1]) as (parts, current):
         report = move.begun(current.id)
         report.evicted, report.pruned_by = evicted, pruned_by
         tried = _tried(move, report)
         _usable(move, tried)
         began = time.monotonic()
-        transfer(move, current, here.journal, report, (move.both.source, move.both.target.storage))
+        with move.compared(*way, report) as found:
+            transfer(move, parts, current, report, found, way)
         remember(move.instance, move.both.source, move.both.target.storage, report.copied, time.monotonic() - began)
     return report
 
@@ -149,6 +149,7 @@ def _usable(move: Move, tried: Tried) -> None:
 
 def _verify(move: Move) -> MigrateReport:
     report = move.begun(new_id(move.clocks[1]()))
-    with move.compared(move.both.source, move.both.target.storage, report) as found:
+    both = move.both
+    with move.compared(both.source, both.target.storage, report, only_missing=both.is_switched) as found:
         prove(move.instance, move.both, move.options, found, report, move.progress)
     return report

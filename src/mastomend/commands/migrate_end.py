@@ -19,20 +19,19 @@ from mastomend.actions.journal import Journal
 from mastomend.actions.journal_file import journal_path
 from mastomend.actions.plan import Plan, Rule
 from mastomend.actions.quarantine import quarantine_key
-from mastomend.actions.run import run
+from mastomend.actions.run import Run
 from mastomend.commands.instance import Instance
 from mastomend.commands.migrate_check import lacking, prove
 from mastomend.commands.migrate_report import MigrateOptions, MigrateReport, Step
-from mastomend.commands.migration import Ends, compared, ends
-from mastomend.commands.parts import changing_parts, ground
+from mastomend.commands.migration import Compared, Ends, ends
 from mastomend.commands.public import current as as_rows_are
 from mastomend.commands.switching import not_restarted, origin_variables, tell_lines, waited
-from mastomend.commands.transferring import Move, scope, transfer
+from mastomend.commands.transferring import Move, changing, transfer
 from mastomend.database.reader import MastodonDatabase
 from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.ids import new_id
 from mastomend.inventory import crossing
-from mastomend.inventory.crossing import Tally, batches
+from mastomend.inventory.crossing import Sides, Tally, batches
 from mastomend.mastodon.keys import Key, below
 from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.outcomes import SetAside
@@ -61,38 +60,41 @@ def finish(
     if not both.is_switched and options.apply and options.wait_s:
         instance = waited(reopen, options, progress, sleep)
         both = ends(instance, options.to, options.origin)
+    if options.set_aside and not isinstance(both.source, FilesystemStorage):
+        raise ConfigurationError(
+            f"Only files of a disk are set aside; {both.source} is a bucket.",
+            hint="Leave --set-aside out. Empty it yourself once all is verified.",
+        )
     move = Move(instance, options, both, progress, (sleep, now))
     report = move.begun(new_id(now()))
     tell_lines(move, report)
+    way = (both.source, both.target.storage)
     if not both.is_switched or not options.apply:
-        with move.compared(both.source, both.target.storage, report):
+        with move.compared(*way, report, only_missing=both.is_switched):
             pass
     else:
-        _refuse_nothing(move)
-        doubts = [] if options.restarted else not_restarted(instance, now)
-        report.uncertain += doubts
-        new = new_id(datetime.now(UTC))
-        with ground(instance, new, progress.note) as here, run(here, "migrate", scope(move), new) as current:
-            transfer(move, current, here.journal, report, (both.source, both.target.storage), only_missing=True)
-        with move.compared(both.source, both.target.storage, replace(report)) as found:
-            prove(instance, both, options, found, report, progress)
-            report.still_missing = lacking(both, found)
-        report.blocked = options.set_aside and bool(report.wrong or report.still_missing or report.failed or doubts)
-        if options.set_aside and not report.blocked:
-            _set_aside(move, report)
+        with changing(move, new_id(datetime.now(UTC)), way[1]) as (parts, current):
+            report.uncertain += [] if options.restarted else not_restarted(instance, now)
+            with move.compared(*way, report, only_missing=True) as found:
+                _refuse_nothing(move, found.all)
+                transfer(move, parts, current, report, found, way)
+                is_unchanged = not (report.copied.files or report.failed)
+                if is_unchanged:  # what was compared is what there is
+                    _prove(move, current, found, report)
+            if not is_unchanged:
+                with move.compared(*way, replace(report), only_missing=True) as found:
+                    _prove(move, current, found, report)
     report.duration_s = time.monotonic() - clock
     return report
 
 
-def _refuse_nothing(move: Move) -> None:
+def _refuse_nothing(move: Move, sides: Sides) -> None:
     """An old storage that shows nothing is not mounted, or the wrong one: what came in late would be left there.
 
     Raises:
         SafetyStop: it is so, and nobody has set its files aside.
     """
-    with move.compared(move.both.source, move.both.target.storage, move.begun("")) as found:
-        sides = found.all
-    here = sides.alike.files + sides.to_copy.files
+    here = sides.alike.files + sides.to_copy.files + sides.differing
     if not here and sides.only_there and not _set_aside_before(move.instance, move.both):
         raise SafetyStop(
             f"{move.both.source} holds none of the {sides.only_there:,} files {move.both.target.storage} has.",
@@ -100,32 +102,28 @@ def _refuse_nothing(move: Move) -> None:
         )
 
 
-def _set_aside(move: Move, report: MigrateReport) -> None:
+def _prove(move: Move, current: Run, found: Compared, report: MigrateReport) -> None:
+    """Prove it, and set old files aside if all is proven and that is wanted."""
+    doubts = bool(report.uncertain)
+    prove(move.instance, move.both, move.options, found, report, move.progress)
+    report.still_missing = lacking(move.both, found)
+    wanted = move.options.set_aside
+    report.blocked = wanted and bool(report.wrong or report.still_missing or report.failed or doubts)
+    if wanted and not report.blocked:
+        _set_aside(move, current, found, report)
+
+
+def _set_aside(move: Move, current: Run, found: Compared, report: MigrateReport) -> None:
     """Old files that the new storage has, each looked at again right before it is moved."""
-    source, target = move.both.source, move.both.target.storage
-    if not isinstance(source, FilesystemStorage):
-        raise ConfigurationError(
-            f"Only files of a disk are set aside; {source} is a bucket.", hint="Empty it yourself once all is verified."
-        )
-    instance, new = move.instance, new_id(datetime.now(UTC))
-    sides = (instance, source, target, move.options.connections, 100.0, move.progress, move.clocks)
-    with (
-        ground(instance, new, move.progress.note) as here,
-        run(here, "migrate", f"set aside {source}", new) as current,
-        changing_parts(instance) as parts,
-        compared(*sides) as found,
-    ):
-        path = found.scan.folder / "crossing.parquet"
-        crossing.save_alike(found.scan.inventory.work, path, 1.0)
-        place = Place(str(source))
-        current.begin(parts.world(), scan=found.scan.begun.scan)
-        move.progress.start("setting aside", found.all.alike.files)
-        for done in current.execute(_aside(move, found.scan.database, path, place, current.id)):
-            move.progress.advance(1)
-            if isinstance(done.verdict, SetAside):
-                report.quarantined += Tally(done.verdict.files, done.verdict.bytes)
-        current.summary = {"quarantined": report.quarantined.files, "bytes": report.quarantined.bytes}
-        report.run = current.id
+    source = move.both.source
+    path = found.scan.folder / "crossing.parquet"
+    crossing.save_alike(found.scan.inventory.work, path, 1.0)
+    move.progress.start("setting aside", found.all.alike.files)
+    for done in current.execute(_aside(move, found.scan.database, path, Place(str(source)), current.id)):
+        move.progress.advance(1)
+        if isinstance(done.verdict, SetAside):
+            report.quarantined += Tally(done.verdict.files, done.verdict.bytes)
+    current.summary |= {"quarantined": report.quarantined.files, "from": str(source)}
 
 
 def _aside(move: Move, database: MastodonDatabase, path: Path, place: Place, new: str) -> Iterator[Plan]:
@@ -166,12 +164,14 @@ def rollback(
         report.lines = env_lines(instance.variables, before)
     way = (both.target.storage, both.source)
     if not options.apply:
-        with move.compared(*way, report):
+        with move.compared(*way, report, only_missing=True):
             pass
     else:
-        new = new_id(datetime.now(UTC))
-        with ground(instance, new, progress.note) as here, run(here, "migrate", scope(move), new) as current:
-            transfer(move, current, here.journal, report, way, only_missing=True)
+        with (
+            changing(move, new_id(datetime.now(UTC)), way[1]) as (parts, current),
+            move.compared(*way, report, only_missing=True) as found,
+        ):
+            transfer(move, parts, current, report, found, way)
     report.duration_s = time.monotonic() - clock
     return report
 
@@ -183,8 +183,5 @@ def _set_aside_before(instance: Instance, both: Ends) -> str:
     with contextlib.closing(Journal(instance.state)) as journal:
         runs = journal.runs()
     taken_back = {one.undoes for one in runs}
-    scope = f"set aside {both.source}"
-    found = (
-        one.id for one in runs if one.scope == scope and one.summary.get("quarantined") and one.id not in taken_back
-    )
-    return next(found, "")
+    some = (one for one in runs if one.command == "migrate" and one.summary.get("from") == str(both.source))
+    return next((one.id for one in some if one.summary.get("quarantined") and one.id not in taken_back), "")

@@ -77,7 +77,8 @@ class Problem:
 class MigrateReport:
     """The result of a step. `sides` compares both storages by kind, before the step did anything.
 
-    `skipped` files need no copy any more: their rows changed meanwhile. `verified` files are there with their size; of them
+    `skipped` files need no copy any more: their rows changed meanwhile. `hidden` copies were public, and are a suspended
+    account's. `verified` files are there with their size; of them
     `read_back` hold the same bytes; of `asked` ones `seen` reach the public. `problems` names the first of what is wrong,
     `wrong` and `causes` count it. `still_missing` files the new storage lacks after the last pass. `uncertain` says what could
     not be proven. `lines` are the changes of `.env.production`. `pruned_by` is the run that let cached ones go. `blocked`:
@@ -98,6 +99,7 @@ class MigrateReport:
     evicted: Tally = field(default_factory=Tally)
     copied: Tally = field(default_factory=Tally)
     skipped: int = 0
+    hidden: int = 0
     failed: int = 0
     verified: int = 0
     read_back: int = 0

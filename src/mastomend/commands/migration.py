@@ -134,13 +134,17 @@ def shown_by(instance: Instance, both: Ends) -> tuple[Instance, dict[str, str]]:
 
 @dataclass(slots=True)
 class Compared:
-    """Both storages compared, for as long as the block lasts. `stops` say why the numbers look like an unmounted disk."""
+    """Both storages compared, for as long as the block lasts. `stops` say why the numbers look like an unmounted disk.
+
+    `only_missing`: what the target holds with another size is not to be written over, and does not count as to be copied.
+    """
 
     scan: Scan
     source: Store
     target: Store
     sides: dict[str, crossing.Sides]
     stops: list[str]
+    only_missing: bool = False
 
     @property
     def all(self) -> crossing.Sides:
@@ -157,6 +161,8 @@ def compared(
     max_missing: float | None,
     progress: Progress,
     clocks: tuple[Callable[[float], None], Callable[[], datetime]],
+    *,
+    only_missing: bool = False,
 ) -> Iterator[Compared]:
     """What records expect, and what of it the one storage holds and the other does.
 
@@ -178,8 +184,8 @@ def compared(
         stops = losses(
             made.inventory, made.store, str(source), source.key_prefix, percent, holds_anything=made.holds_anything
         )
-        sides = crossing.sides(made.inventory.work)
-        yield Compared(made, made.store, there, sides, stops + _no_room(target, sides))
+        sides = crossing.sides(made.inventory.work, only_missing=only_missing)
+        yield Compared(made, made.store, there, sides, stops + _no_room(target, sides), only_missing)
 
 
 def _no_room(target: Storage, sides: dict[str, crossing.Sides]) -> list[str]:

@@ -94,12 +94,15 @@ class Parts:
 
 
 @contextlib.contextmanager
-def changing_parts(instance: Instance) -> Iterator[Parts]:
-    """A database to look at, a storage, connections that may write, Mastodon's Redis (reached when first needed)."""
+def changing_parts(instance: Instance, *others: Storage) -> Iterator[Parts]:
+    """A database to look at, a storage, connections that may write, Mastodon's Redis (reached when first needed).
+
+    `others` are storages besides the instance's own that actions may be about.
+    """
     settings = instance.configuration.database
     with MastodonDatabase(settings, timeout_s=instance.settings.statement_timeout_s) as database:
         store = build_store(instance.configuration.storage)
-        pool, places = writing_pool(settings), Places(store)
+        pool, places = writing_pool(settings), Places(store, instance.configuration.storage, others)
         try:
             refuse_ignored_prefix(instance, database.version)
             store.probe()
@@ -117,12 +120,15 @@ def changing_parts(instance: Instance) -> Iterator[Parts]:
 
 
 @contextlib.contextmanager
-def ground(instance: Instance, run: str, note: Callable[[str], None]) -> Iterator[Ground]:
-    """Where that run happens: the journal in the state directory, PostgreSQL's locks, and the instance to be changed."""
+def ground(instance: Instance, run: str, note: Callable[[str], None], *others: Storage) -> Iterator[Ground]:
+    """Where that run happens: the journal in the state directory, PostgreSQL's locks, and the instance to be changed.
+
+    `others` as in `changing_parts`.
+    """
 
     @contextlib.contextmanager
     def open_world() -> Iterator[World]:
-        with changing_parts(instance) as parts:
+        with changing_parts(instance, *others) as parts:
             yield parts.world()
 
     with (

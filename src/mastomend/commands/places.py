@@ -1,39 +1,45 @@
-"""The storages a journal may speak of: the instance's own, and directories its media once were in.
+"""The storages a journal may speak of: the instance's own, directories its media once were in, and those a command names.
 
-A directory needs no key, so its name is enough to reach it again; a bucket that is not the instance's any more is not at hand.
+A directory needs no key, so its name is enough to reach it again; a bucket that is neither the instance's nor named is not at
+hand.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mastomend.actions.actions import MEDIA, Place
 from mastomend.inventory.taking_up import identity
 from mastomend.mastodon.storage_settings import FilesystemStorage, Storage
 from mastomend.plans.migrate import same
-from mastomend.storage.filesystem import FilesystemStore
+from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
 
 _SCHEME = "file://"
 
 
 class Places(Mapping[Place, Store]):
-    """Storages by name; directories are reached when they are first asked for. Close it: it closes all but `media`."""
+    """Storages by name; all but `media` are reached when they are first asked for. Close it: it closes all but that.
 
-    def __init__(self, media: Store) -> None:
-        self._known: dict[Place, Store] = {MEDIA: media}
+    `own` is what `media` is when it is called by its name; `others` are storages that somebody named.
+    """
+
+    def __init__(self, media: Store, own: Storage, others: Sequence[Storage] = ()) -> None:
+        self._media = media
+        self._known: dict[Place, Store] = {MEDIA: media, Place(str(own)): media}
+        self._others = {Place(str(one)): one for one in others}
 
     def __getitem__(self, place: Place) -> Store:
         if place not in self:
             raise KeyError(place)
         if place not in self._known:
-            self._known[place] = FilesystemStore(place.removeprefix(_SCHEME))
+            self._known[place] = build_store(self._others.get(place) or FilesystemStorage(place.removeprefix(_SCHEME)))
         return self._known[place]
 
     def __contains__(self, place: object) -> bool:
-        if place in self._known:
+        if place in self._known or place in self._others:
             return True
         name = str(place)
         return name.startswith(f"{_SCHEME}/") and Path(name.removeprefix(_SCHEME)).is_dir()
@@ -46,8 +52,8 @@ class Places(Mapping[Place, Store]):
 
     def close(self) -> None:
         """Give back what was reached besides `media`."""
-        for place, store in self._known.items():
-            if place != MEDIA:
+        for store in self._known.values():
+            if store is not self._media:
                 store.close()
 
 

@@ -8,22 +8,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mastomend.actions.actions import Place, Transfer
-from mastomend.actions.journal import Journal
 from mastomend.actions.plan import Plan, Rule
-from mastomend.actions.run import Run
-from mastomend.commands.hiding import hide_suspended
+from mastomend.actions.run import Run, run
+from mastomend.commands.hiding import hiding
 from mastomend.commands.instance import Instance
 from mastomend.commands.migrate_copy import Copier
 from mastomend.commands.migrate_report import MigrateOptions, MigrateReport
 from mastomend.commands.migration import Compared, Ends, compared
-from mastomend.commands.parts import changing_parts
+from mastomend.commands.parts import Parts, changing_parts, ground
 from mastomend.commands.places import same_place
 from mastomend.commands.repair_report import OUTCOMES
 from mastomend.errors import SafetyStop
 from mastomend.inventory import crossing
 from mastomend.mastodon.keys import Key
 from mastomend.mastodon.storage_settings import FilesystemStorage, Storage
-from mastomend.outcomes import Copied
+from mastomend.outcomes import Copied, Restored
 from mastomend.progress import Progress
 from mastomend.reasons import Reason
 from mastomend.storage.carrying import Pace
@@ -56,61 +55,81 @@ class Move:
         )
 
     @contextmanager
-    def compared(self, source: Storage, target: Storage, report: MigrateReport) -> Iterator[Compared]:
-        """Both storages, compared; the report knows it."""
+    def compared(
+        self, source: Storage, target: Storage, report: MigrateReport, *, only_missing: bool = False
+    ) -> Iterator[Compared]:
+        """Both storages, compared; the report knows it. `only_missing`: what is there otherwise is to stay as it is."""
         options = self.options
         live = same_place(source, self.instance.configuration.storage)
         percent = (
             options.max_missing_percent if live else 100.0
         )  # what Mastodon does not use any more lacks what is new
-        with compared(self.instance, source, target, options.connections, percent, self.progress, self.clocks) as found:
+        ways = (source, target, options.connections, percent, self.progress, self.clocks)
+        with compared(self.instance, *ways, only_missing=only_missing) as found:
             report.scan, report.sides, report.stops = found.scan.begun.scan, found.sides, found.stops
             yield found
 
 
-def scope(move: Move) -> str:
-    """What makes two runs the same work."""
-    return f"{move.options.step} {move.both.source} to {move.both.target.storage}"
+@contextmanager
+def changing(move: Move, new: str, goes_to: Storage) -> Iterator[tuple[Parts, Run]]:
+    """A run of that step, and what it works with.
+
+    Raises:
+        SafetyStop: another changing run is under way.
+    """
+    instance = move.instance
+    with (
+        ground(instance, new, move.progress.note, goes_to) as here,
+        run(here, "migrate", f"{move.options.step} {move.both.source} to {move.both.target.storage}", new) as current,
+        changing_parts(instance, goes_to) as parts,
+    ):
+        yield parts, current
 
 
 def transfer(
-    move: Move,
-    current: Run,
-    journal: Journal,
-    report: MigrateReport,
-    way: tuple[Storage, Storage],
-    *,
-    only_missing: bool = False,
+    move: Move, parts: Parts, current: Run, report: MigrateReport, found: Compared, way: tuple[Storage, Storage]
 ) -> None:
-    """Copy what the second storage lacks, as one journaled plan. `only_missing`: what is there otherwise stays as it is."""
+    """Copy what the second storage of `way` lacks, as one journaled plan; what is to be hidden there is hidden first.
+
+    Raises:
+        SafetyStop: what is missing looks like a disk that is not mounted.
+    """
     source, target = way
-    with changing_parts(move.instance) as parts, move.compared(source, target, report) as found:
-        if report.stops:
-            raise SafetyStop(
-                f"{' '.join(report.stops)} Nothing was copied.",
-                hint="Mount what is missing. If the files really are gone: --max-missing 100%.",
-            )
-        pace = Pace(move.options.connections, move.options.bytes_per_s)
-        prefixes = (source.key_prefix, target.key_prefix)
-        copier = Copier(found.scan.database, found.source, found.target, prefixes, pace, report, move.progress)
-        copier.is_to_disk = isinstance(target, FilesystemStorage)
-        copier.path = found.scan.folder / "crossing.parquet"
-        crossing.save(found.scan.inventory.work, copier.path, only_missing=only_missing)
-        goes = found.all.to_copy
-        current.begin(replace(parts.world(), carrier=copier), scan=report.scan, resumed_within_s=0.0)
-        report.run = current.id
-        hide_suspended(found.scan.database, found.target, target, report)
-        move.progress.start("copying", goes.files)
-        subject = ObjectAt(Key(str(target)))
-        if goes.files:
-            action = Transfer(Place(str(source)), Place(str(target)), goes.files, goes.bytes)
-            planned = Copied(Reason.COPIED, files=goes.files, bytes=goes.bytes)
-            done = current.change(Plan(subject, planned, (action,), Rule.TRANSFER))
-            told = Copied(Reason.COPIED, files=report.copied.files, bytes=report.copied.bytes)
-            current.close(Done(subject, told if isinstance(done.verdict, Copied) else done.verdict))
-        if copier.trouble:
-            report.report = move.instance.state / "runs" / current.id / "outcomes.parquet"
-            OUTCOMES.write(report.report, copier.trouble, move.instance.settings.memory_bytes // 4)
-        current.summary = {
-            "copied": report.copied.files, "bytes": report.copied.bytes, "failed": report.failed, "to": str(target),
-        }  # fmt: skip
+    if report.stops:
+        raise SafetyStop(
+            f"{' '.join(report.stops)} Nothing was copied.",
+            hint="Mount what is missing. If the files really are gone: --max-missing 100%.",
+        )
+    pace = Pace(move.options.connections, move.options.bytes_per_s)
+    prefixes = (source.key_prefix, target.key_prefix)
+    copier = Copier(found.scan.database, found.source, found.target, prefixes, pace, report, move.progress)
+    copier.is_to_disk = isinstance(target, FilesystemStorage)
+    copier.path = found.scan.folder / "crossing.parquet"
+    crossing.save(found.scan.inventory.work, copier.path, only_missing=found.only_missing)
+    goes = found.all.to_copy
+    current.begin(replace(parts.world(), carrier=copier), scan=report.scan, resumed_within_s=0.0)
+    report.run = current.id
+    _hide(current, found, target, report)
+    move.progress.start("copying", goes.files)
+    subject = ObjectAt(Key(str(target)))
+    if goes.files:
+        action = Transfer(Place(str(source)), Place(str(target)), goes.files, goes.bytes)
+        planned = Copied(Reason.COPIED, files=goes.files, bytes=goes.bytes)
+        done = current.change(Plan(subject, planned, (action,), Rule.TRANSFER))
+        told = Copied(Reason.COPIED, files=report.copied.files, bytes=report.copied.bytes)
+        current.close(Done(subject, told if isinstance(done.verdict, Copied) else done.verdict))
+    if copier.trouble:
+        report.report = move.instance.state / "runs" / current.id / "outcomes.parquet"
+        OUTCOMES.write(report.report, copier.trouble, move.instance.settings.memory_bytes // 4)
+    current.summary = {
+        "copied": report.copied.files, "bytes": report.copied.bytes, "hidden": report.hidden, "failed": report.failed,
+        "to": str(target),
+    }  # fmt: skip
+
+
+def _hide(current: Run, found: Compared, target: Storage, report: MigrateReport) -> None:
+    for done in current.execute(hiding(found.scan.database, found.target, target)):
+        if isinstance(done.verdict, Restored):
+            report.hidden += done.verdict.files
+        else:
+            report.tell(str(done.subject), f"still public: {done.verdict.detail}")

@@ -17,8 +17,8 @@ from mastomend.inventory.workspace import Workspace
 ARRIVED = "arrived"
 _BATCH = 500
 _SIZES = "SELECT kind, id, style, w.size AS here, a.size AS there FROM weighed w JOIN arrived a USING (kind, id, style)"
-#: What only the first holds, or holds otherwise.
-_GOES = "here >= 0 AND there <> here AND there <> -2"
+#: What is in both with another size.
+_DIFFERS = "here >= 0 AND there >= 0 AND here <> there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,9 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Of one kind: all that is expected, what both hold alike, what only the first holds or holds otherwise (`differing` of
-    those are in the second with another size), what neither shows (`missing`: not there; `unseen`: may not be looked at).
+    """Of one kind: all that is expected, what both hold alike, what goes over (only the first holds it, or holds it
+    otherwise), what both hold with another size (`differing`), what neither shows (`missing`: not there; `unseen`: may not be
+    looked at).
 
     `only_there` is missing where the files come from, and is where they go to: it was created, or moved, since. `empty` files
     have no bytes where they come from: they were broken before.
@@ -76,13 +77,19 @@ class Work:
 WORK = Report(Work, ("kind", "id", "style"))
 
 
-def sides(work: Workspace) -> dict[str, Sides]:
-    """The comparison, by kind."""
+def _goes(*, only_missing: bool) -> str:
+    """What only the first holds; with what it holds otherwise, unless that stays as it is."""
+    return "here >= 0 AND there = -1" if only_missing else "here >= 0 AND there <> here AND there <> -2"
+
+
+def sides(work: Workspace, *, only_missing: bool = False) -> dict[str, Sides]:
+    """The comparison, by kind. `only_missing`: as in `save`."""
+    goes = _goes(only_missing=only_missing)
     rows = work.connection.execute(
         f"""
         SELECT kind, count(*), count(*) FILTER (here >= 0 AND here = there),
-            coalesce(sum(here) FILTER (here >= 0 AND here = there), 0), count(*) FILTER ({_GOES}),
-            coalesce(sum(here) FILTER ({_GOES}), 0), count(*) FILTER ({_GOES} AND there >= 0),
+            coalesce(sum(here) FILTER (here >= 0 AND here = there), 0), count(*) FILTER ({goes}),
+            coalesce(sum(here) FILTER ({goes}), 0), count(*) FILTER ({_DIFFERS}),
             count(*) FILTER (here = -1 AND there = -1), count(*) FILTER (here = -2 OR there = -2),
             count(*) FILTER (here = -1 AND there >= 0), count(*) FILTER (here = 0)
         FROM ({_SIZES}) GROUP BY kind ORDER BY kind
@@ -96,13 +103,12 @@ def sides(work: Workspace) -> dict[str, Sides]:
 
 def save(work: Workspace, path: Path, *, only_missing: bool) -> None:
     """What is to be copied, as Parquet (`Work`). `only_missing`: what is there with another size stays as it is."""
-    which = "there = -1" if only_missing else "true"
-    _save(work, path, f"({_GOES}) AND {which}")
+    _save(work, path, _goes(only_missing=only_missing))
 
 
 def save_differing(work: Workspace, path: Path) -> None:
     """What both hold, with another size on each side; as Parquet (`Work`)."""
-    _save(work, path, "here >= 0 AND there >= 0 AND here <> there")
+    _save(work, path, _DIFFERS)
 
 
 def save_alike(work: Workspace, path: Path, share: float, most: int | None = None, *, arrived: bool = False) -> None:
