@@ -18,6 +18,15 @@ from pathlib import Path
 import pyte
 
 
+#: The tool on a machine whose disks are half full, whatever this one's are: screens are the same everywhere.
+_TOOL = """
+import shutil
+shutil.disk_usage = lambda path: shutil._ntuple_diskusage(20_000_000_000, 10_000_000_000, 10_000_000_000)
+import runpy
+runpy.run_module("mastomend", run_name="__main__", alter_sys=True)
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """The exit code, everything that stayed on the screen or above it, and the colours it has."""
@@ -46,7 +55,7 @@ def on_terminal(
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"  # where the tool is, so that it is called by its name
     own: Mapping[str, str] = {"PATH": path, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": str(lines)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "mastomend", *words], stdin=slave, stdout=slave, stderr=slave, cwd=cwd,
+        [sys.executable, "-c", _TOOL, *words], stdin=slave, stdout=slave, stderr=slave, cwd=cwd,
         env={**os.environ, **own, **(variables or {})},
     )  # fmt: skip
     os.close(slave)

@@ -29,7 +29,7 @@ from mastomend.cli.prune import document as prune_document
 from mastomend.cli.repair import document as repair_document
 from mastomend.cli.show import document as show_document
 from mastomend.cli.usage import document as usage_document
-from mastomend.commands.check_report import CheckReport, KindReport
+from mastomend.commands.check_report import CheckReport, KindReport, PublicReport
 from mastomend.commands.cleanup import CleanupReport
 from mastomend.commands.costs import Cost
 from mastomend.commands.doctor_report import DoctorReport
@@ -41,7 +41,6 @@ from mastomend.commands.prune_report import PruneReport
 from mastomend.commands.repair_report import RepairReport
 from mastomend.commands.show import Shown
 from mastomend.commands.undo import UndoReport
-from mastomend.commands.unservable import PublicReport
 from mastomend.commands.usage_report import Disk, Growth, UsageReport
 from mastomend.inventory.crossing import Sides
 from mastomend.inventory.evictions import Group, Kept, Sum

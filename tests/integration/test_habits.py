@@ -116,11 +116,30 @@ def test_an_age_and_a_selection_that_cannot_be(make_instance: MakeInstance) -> N
 
 # --- quick answers ------------------------------------------------------------------------------------------------------
 
-HEAVY = {"psycopg", "duckdb", "arro3", "aiohttp", "pyvips", "redis", "obstore", "numpy", "rich.progress", "selectolax"}
+HEAVY = {
+    "psycopg",
+    "psycopg_pool",
+    "duckdb",
+    "arro3",
+    "aiohttp",
+    "pyvips",
+    "redis",
+    "obstore",
+    "numpy",
+    "rich.progress",
+    "selectolax",
+}
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["repair", "-h"], ["show", "--help"]])
 def test_what_answers_at_once_imports_little(words: list[str]) -> None:
+    heavy, number, exit_code = imported(words)
+    assert (heavy, exit_code) == (set(), 0)
+    assert number < 350, "each module is read before an answer comes"
+
+
+def imported(words: list[str]) -> tuple[set[str], int, int]:
+    """What of the heavy modules that command reads, how many modules there are then, and the exit code."""
     code = (
         "import sys\n"
         "from mastomend.cli.app import run\n"
@@ -129,8 +148,15 @@ def test_what_answers_at_once_imports_little(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     heavy, number, exit_code = done.stderr.strip().rpartition("\n")[2].split(" ")
-    assert (heavy, exit_code) == ("none", "0")
-    assert int(number) < 350, "each module is read before an answer comes"
+    return set(heavy.split("|")) - {"none"}, int(number), int(exit_code)
+
+
+def test_a_check_reads_nothing_of_what_only_others_need(make_instance: MakeInstance) -> None:
+    """It looks from outside only if somebody wants it to, and changes nothing."""
+    instance = make_instance()
+    words = ["check", "--env", str(instance.env), "--state", str(instance.state)]
+    heavy, _, exit_code = imported(words)
+    assert exit_code == 0 and not heavy & {"aiohttp", "redis", "pyvips", "selectolax"}
 
 
 def complete(words: str, cwd: Path) -> set[str]:

@@ -20,7 +20,6 @@ from mastomend.commands.instance import Instance
 from mastomend.commands.losses import losses, sampled
 from mastomend.commands.names import FEW, who
 from mastomend.commands.scanning import Look, Scan, scanning
-from mastomend.commands.unservable import look
 from mastomend.errors import ConfigurationError
 from mastomend.inventory import known
 from mastomend.inventory.sample import Sample
@@ -89,6 +88,8 @@ def check(
         if options.selection != EVERYTHING and not report.mass_loss:
             report.mass_loss = sampled(made.database, store, made.chosen, prefix, share)
         if options.public is not None:
+            from mastomend.commands.unservable import look  # noqa: PLC0415 - half of a check's start, and seldom wanted
+
             report.take_public(look(instance, made, options.public, progress))
             inventory.save_findings(report.findings)
     if options.selection != EVERYTHING and not any(kind.records for kind in report.kinds):

@@ -8,13 +8,22 @@ from datetime import datetime
 from pathlib import Path
 
 from mastomend.commands.costs import Cost
-from mastomend.commands.unservable import PublicReport
 from mastomend.inventory.scan import Inventory
 from mastomend.mastodon.kinds import Kind
 from mastomend.mastodon.versions import Version
 from mastomend.outcomes import Outcome
+from mastomend.plans.public import Cause
 from mastomend.storage.ports import Requests
 from mastomend.vocabulary import State
+
+
+@dataclass(slots=True)
+class PublicReport:
+    """How many files were asked for, and how many of each cause do not reach the public (by kind)."""
+
+    asked: int
+    causes: dict[Cause, int]
+    by_kind: dict[str, int]
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from mastomend.actions.journal import Journal
 from mastomend.actions.ledger import Ledger
 from mastomend.actions.run import Run, run
 from mastomend.commands.check import CheckOptions, check
+from mastomend.commands.handing_out import handed_out
 from mastomend.commands.instance import Instance
 from mastomend.commands.losses import refuse
 from mastomend.commands.names import who
@@ -32,7 +33,6 @@ from mastomend.commands.repair_report import (
     take_up,
 )
 from mastomend.commands.restoration import NO_REDIS, client_of, drive, resting, restoration
-from mastomend.commands.unservable import handed_out
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.inventory.work_list import WorkList, work_list
