@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pyte
 
-
 #: The tool on a machine whose disks are half full, whatever this one's are: screens are the same everywhere.
 _TOOL = """
 import shutil

@@ -8,7 +8,6 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ from aiohttp import web
 from broken import outcomes, record
 from bucket_proxy import BucketProxy, bucket_proxy, refuse
 from conftest import MakeInstance, opened
+from tool import called
 
 from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.repair import repair
@@ -569,10 +569,7 @@ def test_h47_no_answer_at_all(address: str, words: str) -> None:
 def command(instance: SimulatedInstance, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "HOME": str(instance.folder), **variables}
     arguments = ["--env", str(instance.env), "--state", str(instance.state), *words]
-    return subprocess.run(
-        [sys.executable, "-m", "mastomend", *arguments], capture_output=True, text=True, env=environment, timeout=120,
-        check=False,
-    )  # fmt: skip
+    return called(arguments, environment)
 
 
 def test_h47_empty_keys_without_a_credential_chain(make_instance: MakeInstance) -> None:

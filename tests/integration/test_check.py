@@ -6,13 +6,13 @@ import json
 import os
 import random
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from broken import table
 from conftest import MakeInstance, opened
 from population import populate
+from tool import called
 
 from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.repair import repair
@@ -135,8 +135,8 @@ def test_the_obstacle_is_the_first_directory_that_may_not_be_entered(tmp_path: P
 
 
 def command(instance: SimulatedInstance, *arguments: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "mastomend", "--env", str(instance.env), "--state", str(instance.state), *arguments]
-    return subprocess.run(words, capture_output=True, text=True, env={**os.environ, "COLUMNS": "400"})
+    words = ["--env", str(instance.env), "--state", str(instance.state), *arguments]
+    return called(words, {**os.environ, "COLUMNS": "400"})
 
 
 def test_some_kinds_only(make_instance: MakeInstance) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from broken import record
 from conftest import MakeInstance, opened
-from tool import run
+from tool import called, run
 
 from mastomend.cli.show import _cell
 from mastomend.cli.show_screen import _LINKABLE
@@ -34,11 +34,7 @@ INHERITED = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name i
 
 def tool(*words: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
     """Just the words, no options of ours."""
-    environment = {**INHERITED, "HOME": str(cwd or "/nonexistent"), **variables}
-    return subprocess.run(
-        [sys.executable, "-m", "mastomend", *words], capture_output=True, text=True, env=environment, timeout=60,
-        check=False, cwd=cwd,
-    )  # fmt: skip
+    return called([*words], {**INHERITED, "HOME": str(cwd or "/nonexistent"), **variables}, cwd)
 
 
 # --- words --------------------------------------------------------------------------------------------------------------

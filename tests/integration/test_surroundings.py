@@ -22,6 +22,7 @@ import pytest
 from broken import record
 from conftest import MakeInstance, opened
 from databases import pgbouncer
+from tool import called
 
 from mastomend.cli import app
 from mastomend.cli.app import run
@@ -44,7 +45,10 @@ SECRET = "hunter2-never-print-this"
 def command(instance: SimulatedInstance, *words: str, **options: object) -> subprocess.CompletedProcess[Any]:
     variables = options.pop("variables", {})
     environment = {"PATH": os.environ["PATH"], "HOME": str(instance.folder), **variables}  # type: ignore[dict-item]
-    arguments = [sys.executable, "-m", "mastomend", "--env", str(instance.env), "--state", str(instance.state), *words]
+    named = ["--env", str(instance.env), "--state", str(instance.state), *words]
+    if options == {"text": True}:
+        return called(named, environment)
+    arguments = [sys.executable, "-m", "mastomend", *named]
     given = {"capture_output": True, "timeout": 120, "check": False} | options
     return subprocess.run(arguments, env=environment, **given)  # type: ignore[call-overload,no-any-return]
 
