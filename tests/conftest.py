@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import s3_servers
 from azurite import azurite, install
@@ -20,11 +22,17 @@ from mastomend.demo.instance import SimulatedInstance, simulated_instance
 from mastomend.demo.services import S3Server, postgres, s3_server
 
 _numbers = itertools.count(1)
+#: Thousands of databases of hundreds of files each: in memory, where there is room for those of one test.
+_SHARED, _ROOMY = Path("/dev/shm"), 2_000_000_000
 
 
 @pytest.fixture(scope="session")
 def socket_dir() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="mm-pg-") as folder, postgres(Path(folder) / "data") as directory:
+    where = _SHARED if _SHARED.is_dir() and shutil.disk_usage(_SHARED).free > _ROOMY else None
+    with (
+        tempfile.TemporaryDirectory(prefix="mm-pg-", dir=where) as folder,
+        postgres(Path(folder) / "data") as directory,
+    ):
         yield directory
 
 
@@ -81,6 +89,7 @@ def make_instance(tmp_path: Path, socket_dir: str, request: pytest.FixtureReques
 
         def make(version: str = "4.5", storage: str = "disk", **options: Any) -> SimulatedInstance:
             number = next(_numbers)
+            stack.callback(_drop, socket_dir, f"mastodon_{number}")
             server = None if storage == "disk" else request.getfixturevalue(storage)
             instance = simulated_instance(
                 tmp_path / f"instance{number}",
@@ -96,6 +105,11 @@ def make_instance(tmp_path: Path, socket_dir: str, request: pytest.FixtureReques
             return made
 
         yield make
+
+
+def _drop(socket_dir: str, name: str) -> None:
+    with psycopg.connect(host=socket_dir, user="postgres", dbname="postgres", autocommit=True) as server:
+        server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_every_json_field_is_documented() -> None:
             },
             lost_document(entry),
         ],
-        "undo": [undo_document(UndoReport("u", "r", True))],
+        "undo": [undo_document(UndoReport("u", "r", "repair", True))],
         "show": [{"command": 0, "of": 0, "total": 0, "rows": 0}, show_document(SHOWN)],
         "usage": [
             usage,

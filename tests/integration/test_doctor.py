@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,17 @@ from bucket_proxy import bucket_proxy
 from conftest import MakeInstance, opened
 from moving import bucket_variables, shown_here, switch
 from tool import run
+from touches import Town
 from web_server import nginx, readable
 
 from mastomend.cli.doctor import document
 from mastomend.commands.doctor import doctor
+from mastomend.commands.old_posts import prune_posts
+from mastomend.commands.undo import undo
 from mastomend.demo.instance import BucketMedia, SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.demo.services import S3Server
+from mastomend.errors import DatabaseError
 from mastomend.mastodon.kinds import AVATARS
 
 
@@ -120,7 +125,21 @@ def test_rights_are_told_as_grants(make_instance: MakeInstance, socket_dir: str)
             for statement in lines[f"rights of {what}"]["statements"]:
                 instance.db.execute(statement)
         lines = {one["name"]: one for one in document(doctor(opened(instance)))["lines"] if one["area"] == "database"}
+        posts = lines.pop("rights of prune --statuses")
         assert {one["health"] for one in lines.values()} == {"good"}, "what was printed is enough"
+        assert posts["health"] == "advised" and "it prints the GRANTs" in posts["said"]
+        with pytest.raises(DatabaseError, match="may not archive and delete posts") as barred:
+            prune_posts(opened(instance), timedelta(days=90), apply=True)
+        assert f"GRANT DELETE, INSERT, UPDATE ON statuses TO {name};" in barred.value.statements
+        for statement in barred.value.statements:
+            instance.db.execute(statement)
+        town = Town.of(instance)
+        old = town.post()
+        later = datetime(2030, 1, 1, tzinfo=UTC)
+        gone = prune_posts(opened(instance), timedelta(days=90), apply=True, now=lambda: later)
+        assert gone.evicted.records == 1
+        assert undo(opened(instance), "latest", apply=True).reverted == 1, "and enough to bring it back"
+        assert [row["id"] for row in instance.db.execute("SELECT id FROM statuses")] == [old]
     finally:
         instance.db.execute(f"DROP OWNED BY {name}")
         instance.db.execute(f"DROP ROLE {name}")

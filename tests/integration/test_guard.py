@@ -65,6 +65,29 @@ def test_a_full_disk_is_brought_below_its_mark(make_instance: MakeInstance, monk
     assert exit_code(over) == 1 and "does not fit" in over.warnings[-1] and len(instance.media.keys()) == 2
 
 
+def test_a_mark_that_cannot_be_met_takes_only_what_comes_back(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something else fills the disk: faces that Mastodon does not fetch again when somebody looks do not go for that."""
+    instance = make_instance()
+    town = Town.of(instance)
+    for _ in range(3):
+        town.media(town.post(), size=1_000)
+    town.picture(town.account())
+    full(monkeypatch, 1_000_000_000, 999_999_999)
+    within = looked(instance, apply=True, table={"budget": "1MB"})
+    assert within.pruned is not None and within.pruned.evicted.records == 0 and "budget is kept" in within.warnings[0]
+    dry = looked(instance)
+    assert dry.pruned is not None and (dry.pruned.goes.records, dry.pruned.units) == (3, ("attachments",))
+    done = looked(instance, apply=True)
+    assert (
+        done.pruned is not None and done.pruned.evicted.records == 3 and "avatars and headers stay" in done.warnings[0]
+    )
+    assert len([key for key in instance.media.keys() if "/avatars/" in key]) == 1 and exit_code(done) == 1
+    named = looked(instance, apply=True, table={"avatars": "1d"})
+    assert named.pruned is not None and named.pruned.evicted.records == 1, "these somebody has named"
+
+
 def test_it_warns_before_the_disk_is_full(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
     instance = make_instance()
     for day, used in enumerate((500_000, 510_000, 520_000)):

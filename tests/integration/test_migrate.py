@@ -436,6 +436,34 @@ def test_the_way_back_never_writes_over_what_is_there(
     assert Transfer not in planned(instance, back.run)
 
 
+@pytest.mark.parametrize("more", [b"", b"longer"])
+def test_who_is_replaced_while_it_is_copied_is_the_next_pass_s(
+    make_instance: MakeInstance, moto: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: bytes
+) -> None:
+    """After the switch a new picture is in the new storage only: that is no failure, and nothing is damaged."""
+    instance = shown_here(make_instance())
+    record(instance, AVATARS, picture(1), name="kept")
+    to, bucket = named_bucket(tmp_path, moto, "replaced")
+    migrate(opened(instance), step("copy", to, apply=True))
+    late = record(instance, AVATARS, picture(2), name="late")
+    switch(instance, bucket_variables(moto, "replaced"), bucket)
+    save = crossing.save
+
+    def replaced(*arguments: Any, **options: Any) -> None:
+        save(*arguments, **options)
+        data = late.data + more
+        bucket.write(late.key.replace(".png", "2.png"), data)
+        instance.db.execute(
+            "UPDATE accounts SET avatar_file_name = replace(avatar_file_name, '.png', '2.png'), avatar_file_size = %s "
+            "WHERE id = %s AND avatar_file_name NOT LIKE '%%2.png'", [len(data), late.id],
+        )  # fmt: skip
+
+    monkeypatch.setattr(crossing, "save", replaced)
+    done = finish(lambda: opened(instance), step("finish", to, apply=True, restarted=True))
+    assert (done.skipped, done.failed, done.wrong, done.still_missing) == (1, 0, 0, 0), done.problems
+    assert bucket.read(late.key) is None, "nobody needs it"
+
+
 def test_what_goes_while_it_is_proven_is_no_proof(
     make_instance: MakeInstance, moto: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

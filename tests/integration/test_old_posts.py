@@ -304,6 +304,26 @@ def test_who_votes_or_boosts_while_it_goes_is_waited_for_or_archived(make_instan
     assert post in posts(instance) and pruned(instance).goes.records == 0, "the vote was counted"
 
 
+def test_as_from_a_shell(make_instance: MakeInstance) -> None:
+    """The dry run says what a limited run takes; the history, and the way back, speak of posts."""
+    instance = make_instance()
+    town = Town.of(instance)
+    for n in range(3):
+        old = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=n)
+        town.post(id=int(old.timestamp() * 1000) << 16, created_at=f"{old:%Y-%m-%d}")
+    instance.media.write("kept", b"x")
+    words = ["prune", "--statuses", "90d", "--limit", "2"]
+    said = tool(instance.env, *words)
+    assert "3 posts would be archived" in said.stdout and "this run takes 2 posts, the oldest" in said.stdout
+    assert json.loads(tool(instance.env, *words, "--json").stdout)["records"] == 2
+    assert tool(instance.env, *words, "--apply").returncode == 0 and len(posts(instance)) == 1
+    past = tool(instance.env, "history").stdout
+    assert "2 archived; 2 posts deleted" in past and "set aside" not in past
+    assert tool(instance.env, "undo", "latest", "--apply").returncode == 0 and len(posts(instance)) == 3
+    (back, first) = json.loads(tool(instance.env, "history", "--json").stdout)["runs"]
+    assert (first["posts_deleted"], back["posts_restored"]) == (2, 2)
+
+
 def test_it_goes_alone(make_instance: MakeInstance) -> None:
     instance = make_instance()
     town = Town.of(instance)

@@ -18,6 +18,7 @@ import pytest
 from broken import outcomes, record, table
 from conftest import MakeInstance, opened
 from oracle import Oracle, epoch, is_kept
+from tool import run as tool
 from touches import PEOPLE, Town, possible
 
 from mastomend.commands import prune as prune_module
@@ -364,6 +365,10 @@ def test_what_went_comes_back_by_mastodon_s_own_rule_and_is_not_broken(
     assert (back.reverted, back.irreversible) == (1, 1) and "gone" in back.details[0]
     assert row_of(instance, "media_attachments", media) == before
     assert check(opened(instance)).broken >= 1, "its files are still gone: a repair fetches them"
+    assert "3 files deleted for good" in tool(instance.env, "history").stdout
+    again = pruned(instance, Policy({"attachments": DAY}), apply=True, max_missing_percent=100.0)
+    said = tool(instance.env, "undo", again.run, "--apply")
+    assert "They are fetched by: mastomend" in " ".join(said.stdout.split()) and "repair --apply" in said.stdout
 
 
 def test_whoever_touches_it_meanwhile_keeps_it(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:

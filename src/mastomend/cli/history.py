@@ -128,6 +128,10 @@ def document(past: PastRun) -> dict[str, Any]:
         "rows_changed": past.rows_changed,
         "files_written": past.files_written,
         "files_moved": past.files_moved,
+        "files_deleted": past.files_deleted,
+        "files_served": past.files_served,
+        "posts_deleted": past.posts_deleted,
+        "posts_restored": past.posts_restored,
         "taken_back": past.taken_back,
     }
 
@@ -158,7 +162,7 @@ def undo_command(
     if json:
         emit_json(undo_document(report), code)
     else:
-        words = (f"undo {report.undoes} --apply", f"undo {report.run} --apply")
+        words = (f"undo {report.undoes} --apply", f"undo {report.run} --apply", "repair --apply")
         show(report, *(command_line(given.env, given.state, word) for word in words))
     return code
 
@@ -178,7 +182,7 @@ def undo_document(report: UndoReport) -> dict[str, Any]:
     }
 
 
-def show(report: UndoReport, apply_command: str, again: str) -> None:
+def show(report: UndoReport, apply_command: str, again: str, repair: str) -> None:
     """What was or would be taken back, what cannot be, and why."""
     from mastomend.cli.output import count, escape, result
 
@@ -202,6 +206,8 @@ def show(report: UndoReport, apply_command: str, again: str) -> None:
     if report.conflicts:
         verb = "would stay" if not report.applied else "stayed"
         result.print(f"{count(report.conflicts, 'record')} {verb} as they are, for the reasons above.")
+    if report.applied and report.undid == "prune" and report.reverted and not report.posts:
+        result.print(f"The rows name files that were deleted. They are fetched by: [command]{escape(repair)}[/]")
     if report.applied and report.reverted:
         result.print(f"To take that back: [command]{escape(again)}[/]")
     if not report.applied and report.reverted:

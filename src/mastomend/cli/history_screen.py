@@ -28,7 +28,7 @@ def show_run(past: PastRun, reasons: Mapping[tuple[Outcome, str], int], show: st
         result.print(line)
     if past.has_report:
         result.print(f"Record by record: [command]{escape(show)}[/]")
-    if (past.rows_changed or past.files_written or past.files_moved) and not past.taken_back:
+    if past.has_changed and not past.taken_back:
         result.print(f"To take it back: [command]{escape(undo)}[/]")
 
 
@@ -63,14 +63,29 @@ def _show(past: PastRun) -> None:
         how = "overtaken" if run.undoes else "taken back"
         result.print(f"   {how} by {escape(past.taken_back)}")
     words = {Outcome.RESTORED: "taken back", Outcome.REFUSED: "left as they are"} if run.undoes else {}
+    if past.posts_deleted:
+        words[Outcome.SET_ASIDE] = "archived"
     outcomes = ", ".join(
         f"{n:,} {words.get(outcome, outcome.value.replace('_', ' '))}" for outcome, n in past.outcomes.most_common()
     )
-    did = f"{count(past.rows_changed, 'row')} changed, {count(past.files_written, 'file')} written, {past.files_moved:,} moved"
-    result.print(f"   {outcomes or 'no records'}; {did}")
+    result.print(f"   {outcomes or 'no records'}; {_did(past)}")
     if past.half_done:
         what = count(past.half_done, "record")
         result.print(f"   {what} half done, as it was cut off: the same command, run again, settles and goes on.")
+
+
+def _did(past: PastRun) -> str:
+    """What was changed, of each sort as much as there was."""
+    sorts = (
+        (past.rows_changed, "row", "changed"),
+        (past.files_written, "file", "written"),
+        (past.files_moved, "file", "moved"),
+        (past.files_deleted, "file", "deleted for good"),
+        (past.files_served, "file", "handed out otherwise"),
+        (past.posts_deleted, "post", "deleted"),
+        (past.posts_restored, "post", "brought back"),
+    )
+    return ", ".join(f"{count(n, what)} {how}" for n, what, how in sorts if n) or "nothing changed"
 
 
 def local(moment: str) -> str:

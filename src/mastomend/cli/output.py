@@ -234,13 +234,16 @@ def size(n: int) -> str:
     return f"{amount:.1f} TB"
 
 
-def show_table(headings: Sequence[str], rows: Iterable[tuple[Sequence[str], str | None]]) -> None:
+def show_table(
+    headings: Sequence[str], rows: Iterable[tuple[Sequence[str], str | None]], *, sentences: bool = False
+) -> None:
     """Rows, each with its style: the first column to the left, numbers to the right, bars (which have no heading) to the
-    left. Where they are too wide for the terminal, a line each in words.
+    left, and `sentences`, if the last column holds them. Where they are too wide for the terminal, a line each in words.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number and heading else "left", no_wrap=True)
+        is_number = number and heading and not (sentences and number == len(headings) - 1)
+        table.add_column(heading, justify="right" if is_number else "left", no_wrap=True)
     some = list(rows)
     for cells, style in some:
         table.add_row(*map(escape, cells), style=style)
@@ -248,10 +251,17 @@ def show_table(headings: Sequence[str], rows: Iterable[tuple[Sequence[str], str 
         result.print(table)
         return
     for (first, *cells), style in some:
+        end = f". {cells.pop()}" if sentences else ""
         said = ", ".join(
-            f"{cell} {heading}" for heading, cell in zip(headings[1:], cells, strict=True) if heading and cell != NONE
+            cell if heading in _HAVE_UNITS else f"{cell} {heading}"
+            for heading, cell in zip(headings[1:], cells, strict=False)
+            if heading and cell != NONE
         )
-        result.print(f"{escape(first)}: {escape(said)}", style=style)
+        result.print(f"{escape(first)}: {escape(said + end)}", style=style)
+
+
+#: Headings whose cells say what they are themselves.
+_HAVE_UNITS = ("bytes", "size")
 
 
 def own_lines(names: Sequence[str], own: Sequence[tuple[str, int]], number: int, rest: str) -> Iterator[str]:

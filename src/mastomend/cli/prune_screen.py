@@ -82,7 +82,7 @@ def _show_kept(report: PruneReport) -> None:
     words = _OTHER | {place.relationship: place.words for of in reversed(Of) for place in reversed(places(of))}
     result.print("\nWhat stays, whatever its age:")
     rows = [([why, f"{one.records:,}", size(one.bytes), words[why]], None) for why, one in report.kept.items()]
-    show_table(["kept", "records", "size", "because"], rows)
+    show_table(["kept", "records", "size", "because"], rows, sentences=True)
 
 
 def _show_groups(report: PruneReport) -> None:
@@ -177,7 +177,7 @@ def show_posts(report: PruneReport, apply: str, undo: str) -> None:
     words["boost"] = "It is boosted by a post that stays."
     rows = [([why, f"{one.records:,}", words[why]], None) for why, one in report.kept.items()]
     if rows:
-        show_table(["kept", "posts", "because"], rows)
+        show_table(["kept", "posts", "because"], rows, sentences=True)
     if report.applied:
         what = count(report.evicted.records, "post")
         result.print(f"[bold]{what} archived and deleted[/], with what boosts them. ({report.duration_s:.1f} s)")
@@ -188,6 +188,8 @@ def show_posts(report: PruneReport, apply: str, undo: str) -> None:
             result.print(f"To bring them back: [command]{escape(undo)}[/]")
     elif goes.records:
         result.print(f"[bold]{count(goes.records, 'post')} would be archived and deleted[/], with what boosts them.")
+        if report.limited is not None and report.limited.records < goes.records:
+            result.print(f"Of them this run takes {count(report.limited.records, 'post')}, the oldest.")
         result.print(f"Nothing was changed. Next: [command]{escape(apply)}[/]")
     else:
         result.print("None would go.")

@@ -17,12 +17,13 @@ from mastomend.commands.doctor_public import look_at_public
 from mastomend.commands.doctor_report import DoctorReport, told
 from mastomend.commands.doctor_storage import look_at_storage
 from mastomend.commands.instance import Instance
+from mastomend.database.posts import barred_from_posts
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.retention import read_overdue, read_retention
 from mastomend.database.rows import barred_from, kinds_of, read_clock, unchangeable
 from mastomend.errors import DatabaseError, MastomendError
 from mastomend.images.ffmpeg_paths import find_ffmpeg, find_ffprobe
-from mastomend.inventory.cached import UNITS
+from mastomend.inventory.cached import UNITS, require
 from mastomend.mastodon.clearing import emptied
 from mastomend.mastodon.retention import fights, looks_dead
 from mastomend.mastodon.rows_sql import must_see, must_see_to_repair
@@ -103,6 +104,7 @@ def _look_at_database(
         ("check", "read what check reads", lambda: database.require(must_see(kinds, described=True))),
         ("repair", "read what repair reads", lambda: database.require(must_see_to_repair(kinds, limited=limited))),
         ("repair --apply", "change what repair changes", lambda: _raised(unchangeable(database, kinds))),
+        ("prune", "read who cares for what", lambda: require(database, tuple(UNITS))),
         ("prune --apply", "change what prune changes", lambda: _raised(barred_from(database, _emptied()))),
     )
     for name, what, need in rights:
@@ -111,6 +113,11 @@ def _look_at_database(
             report.good("database", f"rights of {name}", f"this user may {what}")
         except MastomendError as error:
             report.troubled("database", f"rights of {name}", error)
+    if (barred := barred_from_posts(database)) is None:
+        report.good("database", "rights of prune --statuses", "this user may delete posts, and bring them back")
+    else:
+        said = f"{barred.message} Only prune --statuses needs that; asked for, it prints the GRANTs."
+        report.advised("database", "rights of prune --statuses", said)
     ahead = read_clock(database) - now().timestamp()
     if abs(ahead) > _SKEWED_S:
         report.bad(

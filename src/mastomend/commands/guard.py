@@ -21,7 +21,7 @@ from mastomend.commands.guard_report import MARGIN, GuardOptions, GuardReport
 from mastomend.commands.instance import Instance
 from mastomend.commands.policy import Wishes
 from mastomend.commands.prune import prune
-from mastomend.commands.prune_report import PruneOptions
+from mastomend.commands.prune_report import PruneOptions, PruneReport
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.retention import read_overdue, read_retention
 from mastomend.errors import StorageError
@@ -58,18 +58,7 @@ def guard(
         wishes = _look_at_bill(instance, options, report, wishes, now())
     _look_at_mastodon(instance, wishes, report)
     if report.passed or options.wishes.policy.has_budget or options.wishes.keep_free is not None:
-        report.pruned = prune(
-            instance,
-            PruneOptions(
-                wishes.policy,
-                keep_free=wishes.keep_free,
-                access_logs=wishes.access_logs,
-                apply=options.apply,
-                list_concurrency=options.list_concurrency,
-            ),
-            progress,
-            now=now,
-        )
+        report.pruned = _pruned(instance, options, wishes, report, (progress, now))
         if report.pruned.over:
             why = (
                 "what is kept does not fit in. Shorten terms (prune --keep WHAT=TERM), or make room otherwise"
@@ -79,6 +68,45 @@ def guard(
             report.warnings.append(f"{report.pruned.over / 1e9:.2f} GB too much stay: {why}.")
     report.duration_s = time.monotonic() - clock
     return report
+
+
+def _pruned(
+    instance: Instance,
+    options: GuardOptions,
+    wishes: Wishes,
+    report: GuardReport,
+    watched: tuple[Progress, Callable[[], datetime]],
+) -> PruneReport:
+    """What may go, goes. For a mark that cannot be met, only what Mastodon fetches again by itself when somebody looks."""
+    progress, now = watched
+    wanted = PruneOptions(
+        wishes.policy, keep_free=wishes.keep_free, access_logs=wishes.access_logs,
+        list_concurrency=options.list_concurrency,
+    )  # fmt: skip
+    if report.passed:
+        found = prune(instance, wanted, progress, now=now)
+        if found.over:
+            wanted = _within_reason(options, wanted, found.units, report)
+        elif not options.apply:
+            return found
+    return prune(instance, replace(wanted, apply=options.apply), progress, now=now)
+
+
+def _within_reason(
+    options: GuardOptions, wanted: PruneOptions, units: tuple[str, ...], report: GuardReport
+) -> PruneOptions:
+    """For a mark that all that may go would not meet: what somebody asked for, or what comes back by itself."""
+    too_little = "All that is cached and not kept is not enough for that mark"
+    asked = options.wishes.policy
+    if asked.budget is not None:
+        report.warnings.append(f"{too_little}: the budget is kept, and no more goes.")
+        return replace(wanted, policy=asked, keep_free=options.wishes.keep_free)
+    named = {*asked.ages, *asked.budgets, "attachments"}
+    if not named.issuperset(units):
+        report.warnings.append(
+            f"{too_little}: avatars and headers stay, as Mastodon does not fetch them again when somebody looks."
+        )
+    return replace(wanted, units=tuple(unit for unit in units if unit in named))
 
 
 def _look_at_disk(instance: Instance, options: GuardOptions, report: GuardReport, now: datetime) -> int | None:

@@ -19,8 +19,9 @@ from mastomend.progress import Progress, Silent
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """A run, what became of its records, and how many changes of each sort it made. `taken_back` is the run that took it back;
-    `half_done` plans the next changing command settles first; `has_report` tells whether `show` has more of it.
+    """A run, what became of its records, and how many changes of each sort it made. `files_served` are handed out otherwise
+    since (permission, type, headers). `taken_back` is the run that took it back; `half_done` plans the next changing command
+    settles first; `has_report` tells whether `show` has more of it.
     """
 
     run: JournaledRun
@@ -28,14 +29,26 @@ class PastRun:
     rows_changed: int
     files_written: int
     files_moved: int
+    files_deleted: int = 0
+    files_served: int = 0
+    posts_deleted: int = 0
+    posts_restored: int = 0
     taken_back: str | None = None
     has_report: bool = True
     half_done: int = 0
 
     @property
+    def has_changed(self) -> bool:
+        """Whether it changed anything that an undo would look at."""
+        return bool(
+            self.rows_changed + self.files_written + self.files_moved + self.files_served
+            + self.posts_deleted + self.posts_restored
+        )  # fmt: skip
+
+    @property
     def did_nothing(self) -> bool:
         """Whether it ended, and there was nothing to do: a timer's usual run."""
-        changed = self.outcomes.total() or self.rows_changed or self.files_written or self.files_moved
+        changed = self.outcomes.total() or self.has_changed
         was_begun = self.run.command == "migrate" and self.run.summary.get("cut_off")
         return self.run.finished_at is not None and not changed and not was_begun
 
@@ -99,4 +112,7 @@ def _past(journal: Journal, instance: Instance, run: JournaledRun, later: Journa
     has_report = (instance.state / "runs" / run.id / "outcomes.parquet").exists()
     moved = done["quarantine"] + done["restore"] + done["preserve"]
     written, half_done = done["put"] + done["copy"], len(journal.open_plans(run.id))
-    return PastRun(run, outcomes, done["set"], written, moved, later.id if later else None, has_report, half_done)
+    return PastRun(
+        run, outcomes, done["set"], written, moved, done["delete"], done["serve"], done["delete_post"],
+        done["restore_post"], later.id if later else None, has_report, half_done,
+    )  # fmt: skip

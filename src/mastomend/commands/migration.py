@@ -184,6 +184,7 @@ def compared(
         stops = losses(
             made.inventory, made.store, str(source), source.key_prefix, percent, holds_anything=made.holds_anything
         )
+        crossing.name(made.inventory.work, made.inventory.expected)
         sides = crossing.sides(made.inventory.work, only_missing=only_missing)
         yield Compared(made, made.store, there, sides, stops + _no_room(target, sides), only_missing)
 

@@ -13,8 +13,11 @@ from mastomend.commands.instance import Instance
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.commands.prune_report import PruneReport
 from mastomend.commands.repair_report import OUTCOMES
+from mastomend.commands.restoration import said_barred
+from mastomend.database.posts import barred_from_posts
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.retention import read_retention
+from mastomend.database.ties import needs_here
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.inventory.archived_posts import TOGETHER
@@ -22,6 +25,7 @@ from mastomend.inventory.evictions import Sum
 from mastomend.inventory.keeping import Policy
 from mastomend.inventory.untouched import Untouched, untouched
 from mastomend.mastodon.posts_sql import NEEDS, first_id
+from mastomend.mastodon.relationships import Of
 from mastomend.outcomes import SetAside
 from mastomend.progress import Progress, Silent
 from mastomend.reasons import Reason
@@ -56,9 +60,14 @@ def prune_posts(
     folder = instance.state / "runs" / new
     with MastodonDatabase(instance.configuration.database, "mastomend prune", note=progress.note) as database:
         _refuse(database)
+        if (barred := barred_from_posts(database)) is not None:
+            if apply:
+                raise barred
+            said_barred(barred, progress)
         progress.start("who cares for what", 0)
         with untouched(database, cut_off, folder, instance.settings.memory_bytes // 4) as found:
             report.by_unit = {STATUSES: (Sum(found.old), Sum(found.old - found.number), Sum(found.number))}
+            report.limited = None if limit is None else Sum(min(limit, found.number))
             report.kept = {why: Sum(n) for why, n in found.kept.items()}
             if apply:
                 _apply(instance, report, found, (cut_off, limit), progress)
@@ -67,7 +76,10 @@ def prune_posts(
 
 
 def _refuse(database: MastodonDatabase) -> None:
-    database.require(NEEDS)
+    needs = needs_here(database, [Of.POST])
+    for table, columns in NEEDS.items():
+        needs.setdefault(table, set()).update(columns)
+    database.require(needs)
     if database.keeps_bytes:
         raise ConfigurationError(
             "This database checks no encoding (SQL_ASCII): what is in a post need not be text, and could not be archived.",

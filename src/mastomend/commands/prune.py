@@ -57,6 +57,7 @@ def prune(
             "The policy says neither an age nor a budget.",
             hint="Say one, as in: mastomend prune --attachments 30d, or mastomend prune --budget 20GB.",
         )
+    _refuse_blind(instance, options, progress)
     if not options.apply:
         report = _planned(instance, options, progress, (sleep, now), new_id(now()))
     else:
@@ -98,8 +99,6 @@ def _planned(instance: Instance, options: PruneOptions, progress: Progress, cloc
         report.over = _over(report)
         report.report = made.folder / "evictions.parquet"
         report.limited = evictions.save(work, report.report, options.limit)
-    if not options.apply:
-        _say_barred(instance, units, progress)
     return report
 
 
@@ -147,9 +146,14 @@ def _needed(units: Sequence[str]) -> list[tuple[str, str]]:
     return [(kind.table, column) for unit in units for kind in UNITS[unit] for column in emptied(kind)]
 
 
-def _say_barred(instance: Instance, units: Sequence[str], progress: Progress) -> None:
+def _refuse_blind(instance: Instance, options: PruneOptions, progress: Progress) -> None:
+    """Before a scan that takes its time: may this user read who cares, and change what is emptied?"""
+    units = options.chosen
     with MastodonDatabase(instance.configuration.database, "mastomend prune") as database:
+        cached.require(database, units)
         if (barred := barred_from(database, _needed(units))) is not None:
+            if options.apply:
+                raise barred
             said_barred(barred, progress)
 
 
@@ -162,8 +166,6 @@ def _apply(
     clocks: _Clocks,
 ) -> PruneReport:
     with changing_parts(instance) as parts:
-        if (barred := barred_from(parts.database, _needed(options.chosen))) is not None:
-            raise barred
         report = _planned(instance, options, progress, clocks, current.id)
         if report.stops:
             raise SafetyStop(

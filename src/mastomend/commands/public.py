@@ -11,7 +11,7 @@ from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import read_rows
 from mastomend.images.decode import sniff
 from mastomend.inventory.crossing import Work
-from mastomend.mastodon.keys import ExpectedFile, expected_files, is_private, is_safe_name
+from mastomend.mastodon.keys import ExpectedFile, below, expected_files, is_private, is_safe_name
 from mastomend.mastodon.kinds import KIND_BY_NAME, MEDIA_FILES, MEDIA_THUMBNAILS, Kind
 from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.mastodon.urls import public_url
@@ -85,8 +85,9 @@ def current(
             if row is None or row.in_flight or not is_safe_name(row.record.file_name):
                 continue
             files = {file.style: file for file in expected_files(kind, row.record, key_prefix)}
-            if work.style in files:
-                yield kind, row, files[work.style], work
+            file = files.get(work.style)
+            if file is not None and work.key in ("", file.key.removeprefix(below(key_prefix))):
+                yield kind, row, file, work
 
 
 def _answer(shown: Shown) -> Answer:

@@ -21,8 +21,19 @@ from mastomend.remote.admission import Politeness
 _MOST = 1_000_000_000
 _SIZES = {
     "": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3,
-    "TIB": 1024**4,
+    "TIB": 1024**4, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4,
 }  # fmt: skip
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_AGES = {
+    "h": _HOUR,
+    "hour": _HOUR,
+    "d": _DAY,
+    "day": _DAY,
+    "w": 7 * _DAY,
+    "week": 7 * _DAY,
+    "y": 365 * _DAY,
+    "year": 365 * _DAY,
+}
 _LARGEST = 2**60
 
 
@@ -125,16 +136,18 @@ def parse_percent(value: Any, where: str) -> float:
 
 
 def parse_age(value: str, where: str) -> timedelta:
-    """`30d`, `12h`, `2w`."""
-    units = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-    number, unit = value.strip()[:-1], value.strip()[-1:].lower()
-    if not number.isdecimal() or unit not in units or len(number) > 5:
-        raise ConfigurationError(f"{where} must be an age such as 30d, 12h or 2w, not {value!r}.")
-    return int(number) * units[unit]
+    """`30d`, `12h`, `2w`, `1y`; `30 days` as well. A year has 365 days."""
+    text = value.strip().lower().replace(" ", "")
+    unit = text.lstrip("0123456789")
+    number = text.removesuffix(unit)
+    known = unit if unit in _AGES else unit.removesuffix("s")
+    if not number.isdecimal() or known not in _AGES or len(number) > 5:
+        raise ConfigurationError(f"{where} must be an age such as 30d, 12h, 2w or 1y, not {value!r}.")
+    return int(number) * _AGES[known]
 
 
 def parse_size(value: Any, where: str) -> int:
-    """`"512MB"`, `"1GiB"` or a number of bytes."""
+    """`"512MB"`, `"1GiB"` or a number of bytes; `G` is `GB`."""
     text = str(value).strip().upper().replace(" ", "")
     unit = text.lstrip("0123456789.")
     try:

@@ -40,17 +40,20 @@ _SHOWN = 10
 class UndoReport:
     """The result: records taken back, records that had changed since, changes that nothing takes back.
 
-    `plans` are a dry run's first plans, `names` what their records are called.
+    `undid` is the command that run was, `posts` whether it was about posts; `plans` are a dry run's first plans, `names` what
+    their records are called.
     """
 
     run: str
     undoes: str
+    undid: str
     applied: bool
     reverted: int = 0
     conflicts: int = 0
     irreversible: int = 0
     details: list[str] = field(default_factory=list)
     plans: list[Plan] = field(default_factory=list)
+    posts: bool = False
 
     names: dict[tuple[str, int], str] = field(default_factory=dict)
 
@@ -62,6 +65,7 @@ class UndoReport:
 
     def count(self, done: Done) -> None:
         """Add one record."""
+        self.posts |= isinstance(done.subject, RowOf) and done.subject.kind == "statuses"
         reason = done.verdict.reason
         self.reverted += reason is Reason.UNDONE
         self.conflicts += reason not in (Reason.UNDONE, Reason.IRREVERSIBLE)
@@ -85,7 +89,7 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
     with ground(instance, new, progress.note) as here, ExitStack() as stack:
         journal = here.journal
         undone = _find(journal, instance.state, run_id)
-        report = UndoReport(new, undone.id, apply, irreversible=journal.irreversible(undone.id))
+        report = UndoReport(new, undone.id, undone.command, apply, irreversible=journal.irreversible(undone.id))
         if not apply:
             _foresee(journal, undone, stack.enter_context(changing_parts(instance)), report, progress)
             return report

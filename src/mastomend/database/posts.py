@@ -18,6 +18,8 @@ from psycopg import sql
 from psycopg_pool import PoolTimeout
 
 from mastomend.database.connection import Connection, Pool
+from mastomend.database.reader import MastodonDatabase
+from mastomend.database.visibility import IN_PSQL
 from mastomend.errors import DatabaseError
 from mastomend.mastodon.posts_sql import CLOSURE_SQL, REFERENCES_SQL, still_sql
 from mastomend.mastodon.relationships import Place, of_these_sql
@@ -32,6 +34,38 @@ _OF_THE_MOMENT = (
     psycopg.errors.QueryCanceled,
     psycopg.errors.SerializationFailure,
 )
+
+
+#: The tables of which rows go with posts, or are changed when posts go; and what this user may not do there.
+_RIGHTS_SQL = """
+WITH RECURSIVE going(name) AS (
+    SELECT to_regclass('statuses')::oid
+    UNION
+    SELECT c.conrelid FROM pg_constraint c JOIN going g ON c.confrelid = g.name WHERE c.contype = 'f' AND c.confdeltype = 'c'
+), wanted(name, may) AS (
+    SELECT name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) FROM going
+    UNION SELECT to_regclass('statuses')::oid, 'DELETE'
+    UNION SELECT c.conrelid, unnest(ARRAY['SELECT', 'UPDATE']) FROM pg_constraint c JOIN going g ON c.confrelid = g.name
+          WHERE c.contype = 'f' AND c.confdeltype = 'n'
+)
+SELECT r.relname AS name, string_agg(w.may, ', ' ORDER BY w.may) AS lacking, quote_ident(current_user) AS who
+FROM wanted w JOIN pg_class r ON r.oid = w.name WHERE NOT has_table_privilege(w.name, w.may)
+GROUP BY r.relname ORDER BY r.relname
+"""
+
+
+def barred_from_posts(database: MastodonDatabase) -> DatabaseError | None:
+    """Why this user could not archive and delete posts, and bring them back; None if it could."""
+    rows = database.query(_RIGHTS_SQL)
+    if not rows:
+        return None
+    grants = [f"GRANT {row['lacking']} ON {row['name']} TO {row['who']};" for row in rows]
+    some = ", ".join(row["name"] for row in rows)
+    return DatabaseError(
+        f"{rows[0]['who']} may not archive and delete posts: it lacks rights in {some}.",
+        hint=IN_PSQL,
+        statements=grants,
+    )
 
 
 @dataclass(frozen=True, slots=True)

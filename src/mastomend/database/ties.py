@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mastomend.database.reader import MastodonDatabase
@@ -24,15 +24,28 @@ def places_here(database: MastodonDatabase, of: Of) -> tuple[Place, ...]:
     Raises:
         DatabaseError: one of them may not be read: whoever is tied there could not be spared.
     """
-    known = places(of)
+    here = _here(database, [of])
+    database.require(_needs(here))
+    return here
+
+
+def needs_here(database: MastodonDatabase, sorts: Iterable[Of]) -> dict[str, set[str]]:
+    """All tables and columns that tell of ties of those sorts in this database."""
+    return _needs(_here(database, sorts))
+
+
+def _here(database: MastodonDatabase, sorts: Iterable[Of]) -> tuple[Place, ...]:
+    known = [place for of in sorts for place in places(of)]
     database.look_at(table for place in known for table in (*place.needs, place.since[0]))
-    here = [place for place in known if _exists(database, *place.since)]
+    return tuple(place for place in known if _exists(database, *place.since))
+
+
+def _needs(here: Iterable[Place]) -> dict[str, set[str]]:
     needs: dict[str, set[str]] = {}
     for place in here:
         for table, columns in place.needs.items():
             needs.setdefault(table, set()).update(columns)
-    database.require(needs)
-    return tuple(here)
+    return needs
 
 
 def _exists(database: MastodonDatabase, table: str, column: str | None) -> bool:

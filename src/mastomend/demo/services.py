@@ -57,7 +57,7 @@ def postgres(folder: Path) -> Iterator[str]:
 def _hurried(directory: str) -> None:
     """Nothing of it outlives the block, so nothing need outlive a power cut."""
     with psycopg.connect(host=directory, user="postgres", dbname="postgres", autocommit=True) as server:
-        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+        for name in ("fsync", "full_page_writes"):
             server.execute(f"ALTER SYSTEM SET {name} = off")
         server.execute("SELECT pg_reload_conf()")
 

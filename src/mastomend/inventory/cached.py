@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mastomend.database.reader import MastodonDatabase
-from mastomend.database.ties import places_here
+from mastomend.database.ties import needs_here, places_here
 from mastomend.inventory.expected import Expected
 from mastomend.inventory.workspace import Workspace
 from mastomend.mastodon.columnar import quote
@@ -33,21 +33,42 @@ TIED: Mapping[str, Of] = {
 }
 
 
+#: What tells of a link's posts, and of servers that do not answer.
+_CARD_POSTS = {"preview_cards_statuses": {"preview_card_id", "status_id"}}
+_UNREACHABLE = {"unavailable_domains": {"domain"}}
+
+
+def require(database: MastodonDatabase, units: Sequence[str]) -> None:
+    """All that is read to judge those units may be read by this user.
+
+    Raises:
+        DatabaseError: some of it may not, with every GRANT that is needed.
+    """
+    needs = needs_here(database, _sorts(units))
+    for more in (_UNREACHABLE, _CARD_POSTS if "preview_cards" in units else {}):
+        for table, columns in more.items():
+            needs.setdefault(table, set()).update(columns)
+    database.require(needs)
+
+
+def _sorts(units: Sequence[str]) -> list[Of]:
+    wanted = {TIED[unit] for unit in units} | ({Of.POST, Of.ACCOUNT} if _needs_posts(units) else set())
+    return sorted(wanted, key=lambda one: one.value)
+
+
 def read_ties(work: Workspace, database: MastodonDatabase, units: Sequence[str]) -> None:
     """The relation `ties` (tied, relationship, id, since): all there are, of what those units are tied by. Read anew each time,
     also where a scan is gone on with; one may be in it twice.
     """
     connection = work.connection
     connection.execute("CREATE OR REPLACE TABLE ties (tied VARCHAR, relationship VARCHAR, id BIGINT, since BIGINT)")
-    wanted = {TIED[unit] for unit in units} | ({Of.POST, Of.ACCOUNT} if _needs_posts(units) else set())
-    for of in sorted(wanted, key=lambda one: one.value):
+    for of in _sorts(units):
         for place in places_here(database, of):
             for batch in database.rows(all_sql(place)):
                 connection.execute("INSERT INTO ties SELECT ?, ?, id, since FROM batch", [of.value, place.relationship])
                 del batch
     connection.execute("CREATE OR REPLACE TABLE card_posts (card BIGINT, post BIGINT)")
     if "preview_cards" in units:
-        database.require({"preview_cards_statuses": {"preview_card_id", "status_id"}})
         sql = "SELECT preview_card_id::int8 AS card, status_id::int8 AS post FROM preview_cards_statuses"
         for batch in database.rows(sql):
             connection.execute("INSERT INTO card_posts SELECT card, post FROM batch")
@@ -60,7 +81,6 @@ def _needs_posts(units: Sequence[str]) -> bool:
 
 def read_unreachable(work: Workspace, database: MastodonDatabase) -> None:
     """The relation `unreachable` (domain): servers Mastodon has given up delivering to."""
-    database.require({"unavailable_domains": {"domain"}})
     domains = [row["domain"] for row in database.query("SELECT lower(domain) AS domain FROM unavailable_domains")]
     work.connection.execute("CREATE OR REPLACE TABLE unreachable (domain VARCHAR)")
     if domains:

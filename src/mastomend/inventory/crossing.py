@@ -6,11 +6,13 @@ are the record of what is done, so a copy that was cut off needs no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mastomend.inventory.expected import Expected
 from mastomend.inventory.reports import Report
+from mastomend.inventory.weigh import names
 from mastomend.inventory.workspace import Workspace
 
 #: What the storage the files go to holds, as a relation of `weigh`.
@@ -66,15 +68,25 @@ class Sides:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One file to be looked at: its size where it comes from."""
+    """One file to be looked at: its size where it comes from, and its key without the prefix ('': whatever it is now)."""
 
     kind: str
     id: int
     style: str
     size: int
+    key: str = ""
 
 
 WORK = Report(Work, ("kind", "id", "style"))
+
+
+def name(work: Workspace, tables: Sequence[Expected]) -> None:
+    """What is compared has keys, as the relation `named`: a row that names another file by now is told by them."""
+    some = (
+        f"SELECT v.kind, f.id, v.style, f.key FROM ({replace(table, key_prefix='').files()}) f JOIN {names(table)} USING (n)"
+        for table in tables
+    )
+    work.connection.execute(f"CREATE OR REPLACE TEMP VIEW named AS {' UNION ALL '.join(some)}")
 
 
 def _goes(*, only_missing: bool) -> str:
@@ -126,7 +138,8 @@ def save_alike(work: Workspace, path: Path, share: float, most: int | None = Non
 def _save(work: Workspace, path: Path, condition: str, rest: str = "", size: str = "here") -> None:
     WORK.create(work.connection, "crossing")
     work.connection.execute(
-        f"INSERT INTO crossing SELECT kind, id, style, {size} FROM ({_SIZES}) WHERE {condition}{rest}"
+        f"INSERT INTO crossing SELECT kind, id, style, size, key FROM "
+        f"(SELECT kind, id, style, {size} AS size FROM ({_SIZES}) WHERE {condition}{rest}) JOIN named USING (kind, id, style)"
     )
     WORK.save(work.connection, "crossing", path)
 

@@ -57,7 +57,7 @@ def weigh(
             with work.step(f"{into} {table.table}") as connection:
                 connection.execute(
                     f"INSERT INTO {into} SELECT v.kind, f.id, v.style, coalesce(h.size, {MISSING}) "
-                    f"FROM ({table.files()}) f JOIN {_names(table)} USING (n) "
+                    f"FROM ({table.files()}) f JOIN {names(table)} USING (n) "
                     f"LEFT JOIN (SELECT DISTINCT ON (digest) digest, size FROM {held_there}) h ON h.digest = md5_number(f.key)"
                 )
 
@@ -73,7 +73,8 @@ def tell_missing(tables: Sequence[Expected], work: Workspace) -> None:
     )
 
 
-def _names(table: Expected) -> str:
+def names(table: Expected) -> str:
+    """The kinds and styles of that table's files as a relation `v(n, kind, style)`, by their number `n`."""
     named = ", ".join(
         f"({n}, {quote(kind.name)}, {quote(style)})" for n, (kind, style) in enumerate(styles(table.kinds))
     )
@@ -117,6 +118,6 @@ def _keep(
 ) -> None:
     found = Table.from_pydict({"n": batch["n"], "id": batch["id"], "size": Array(sizes, type=DataType.int64())})
     connection.execute(
-        f"INSERT INTO {into} SELECT v.kind, f.id, v.style, f.size FROM found f JOIN {_names(table)} USING (n)"
+        f"INSERT INTO {into} SELECT v.kind, f.id, v.style, f.size FROM found f JOIN {names(table)} USING (n)"
     )
     del found
