@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import random
+import shutil
+import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -39,6 +41,8 @@ from mastomend.commands.migrate import migrate
 from mastomend.commands.migrate_end import finish, rollback
 from mastomend.commands.migrate_report import Step
 from mastomend.commands.migration import Named, at, named
+from mastomend.commands.processes import web_started
+from mastomend.commands.switching import not_restarted
 from mastomend.commands.undo import undo
 from mastomend.demo.instance import DiskMedia, Media, SimulatedInstance
 from mastomend.demo.pictures import picture
@@ -436,6 +440,27 @@ def test_the_way_back_never_writes_over_what_is_there(
     assert Transfer not in planned(instance, back.run)
 
 
+def test_a_part_of_it_first(make_instance: MakeInstance, moto: S3Server, tmp_path: Path) -> None:
+    """A selection is that of every command; a switch is of everything."""
+    instance = shown_here(make_instance())
+    keys = populated(instance)
+    to, bucket = named_bucket(tmp_path, moto, "in-parts")
+    words = ["--to", str(to)]
+    plan = json.loads(run(instance.env, "migrate", "plan", "avatars", "--local", *words, "--json").stdout)
+    assert (plan["to_copy"]["files"], [one["kind"] for one in plan["kinds"]]) == (1, ["accounts/avatars"])
+    done = run(instance.env, "migrate", "copy", "avatars", "--local", *words, "--apply")
+    assert bucket.keys() == {keys["local"]} and "verify --to" in done.stdout and "avatars --local" in done.stdout
+    told = run(instance.env, "migrate", "verify", "avatars", "--local", *words)
+    assert "What was selected is there" in told.stdout and "verify --to" in told.stdout.rpartition("Next")[2]
+    run(instance.env, "migrate", "copy", "--domain", "a.example", *words, "--apply")
+    assert keys["a.example"] in bucket.keys() and keys["local media"] not in bucket.keys()
+    for name in ("finish", "rollback"):
+        refused = run(instance.env, "migrate", name, "avatars", *words)
+        assert refused.returncode == 2 and f"means nothing to migrate {name}" in refused.stderr
+    assert json.loads(run(instance.env, "migrate", "copy", *words, "--apply", "--json").stdout)["failed"] == 0
+    assert bucket.keys() == set(instance.files)
+
+
 @pytest.mark.parametrize("more", [b"", b"longer"])
 def test_who_is_replaced_while_it_is_copied_is_the_next_pass_s(
     make_instance: MakeInstance, moto: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: bytes
@@ -710,6 +735,25 @@ def test_the_switch_is_waited_for(make_instance: MakeInstance, moto: S3Server, r
     started(time.time() - 1_000)
     again = finish(lambda: opened(instance), step("finish", to, apply=True))
     assert "restart mastodon-sidekiq" in again.uncertain[0] and bucket.read(made.key) == made.data
+
+
+def test_an_old_web_server_is_seen_here(make_instance: MakeInstance, redis_port: int, tmp_path: Path) -> None:
+    """A real process that calls itself as Puma does; and whatever the kernel shows otherwise is none."""
+    instance = make_instance()
+    instance.env.write_text(instance.env.read_text().replace("REDIS_PORT=1", f"REDIS_PORT={redis_port}"))
+    before = not_restarted(opened(instance), lambda: datetime.now(UTC))
+    words = ["puma 6.4.2 (tcp://127.0.0.1:3000) [mastodon]", "60"]
+    with subprocess.Popen(words, executable=shutil.which("sleep"), cwd=instance.folder) as web:
+        try:
+            os.utime(instance.env, (time.time() + 5, time.time() + 5))
+            assert web_started(tmp_path) == [], "another Mastodon's"
+            (said,) = set(not_restarted(opened(instance), lambda: datetime.now(UTC))) - set(before)
+            assert "web processes (puma)" in said and "restart" in said
+            os.utime(instance.env, (time.time() - 60, time.time() - 60))
+            assert not not_restarted(opened(instance), lambda: datetime.now(UTC)), "it began after that"
+        finally:
+            web.kill()
+    assert web_started(instance.folder, proc=tmp_path) == []
 
 
 # --- a server that goes on --------------------------------------------------------------------------------------------

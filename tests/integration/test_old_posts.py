@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import random
+import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +24,8 @@ from mastomend.commands import old_posts
 from mastomend.commands.old_posts import prune_posts
 from mastomend.commands.prune_report import PruneReport
 from mastomend.commands.undo import undo
+from mastomend.database.busy import rest
+from mastomend.database.reader import MastodonDatabase
 from mastomend.demo.instance import VERSIONS, SimulatedInstance
 from mastomend.errors import ConfigurationError
 
@@ -302,6 +306,32 @@ def test_who_votes_or_boosts_while_it_goes_is_waited_for_or_archived(make_instan
         done = pruned(instance, apply=True)
         assert (done.evicted.records, done.left_alone) == (0, 1) and "right now" in done.left[0]
     assert post in posts(instance) and pruned(instance).goes.records == 0, "the vote was counted"
+
+
+def test_a_busy_database_is_left_alone(make_instance: MakeInstance) -> None:
+    """Others' statements are waited for, a minute at most; replicas by `read_lag_s` in the same way."""
+    instance = make_instance()
+    slept: list[float] = []
+    with (
+        contextlib.ExitStack() as stack,
+        MastodonDatabase(opened(instance).configuration.database, "mastomend test") as database,
+    ):
+        rest(database, 0.5, slept.append)
+        assert slept == [0.5], "nobody else is there"
+        many = [stack.enter_context(psycopg.connect(**instance.db.info.get_parameters())) for _ in range(9)]  # type: ignore[arg-type]
+        threads = [threading.Thread(target=one.execute, args=["SELECT pg_sleep(2)"]) for one in many]
+        for thread in threads:
+            thread.start()
+        slept.clear()
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            time.sleep(0.1)
+
+        rest(database, 20, sleep)
+        assert slept[0] == 5.0 and 2 < len(slept) < 61
+        for thread in threads:
+            thread.join()
 
 
 def test_as_from_a_shell(make_instance: MakeInstance) -> None:

@@ -100,7 +100,7 @@ def _show(event: Event | MoveEvent) -> None:
 def _next_steps(report: MigrateReport, env: Path, to: Path) -> Commands:
     from mastomend.cli.migrate_screen import commands
 
-    return commands((env, env.parent / "state"), ["--to", str(to)], [], report)
+    return commands((env, env.parent / "state"), ["--to", str(to)], [], [], report)
 
 
 def _stay(event: Running) -> None:

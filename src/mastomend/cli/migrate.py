@@ -11,7 +11,22 @@ import typer
 
 from mastomend.cli import completion
 from mastomend.cli import context as cli_context
-from mastomend.cli.options import Apply, DryRun, Json, MaxMissing, is_applied, missing_limit
+from mastomend.cli.options import (
+    Accounts,
+    Apply,
+    Chosen,
+    Domains,
+    DryRun,
+    Exclude,
+    Json,
+    Kinds,
+    Local,
+    MaxMissing,
+    Remote,
+    Statuses,
+    is_applied,
+    missing_limit,
+)
 from mastomend.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -31,6 +46,7 @@ Examples:
   mastomend migrate plan --to b2.env --write-test
   mastomend migrate copy --to b2.env --apply --bwlimit 10MB
   mastomend migrate verify --to b2.env --public=100% --deep=1%
+  mastomend migrate copy avatars --local --to b2.env --apply  # a part of it first
   mastomend migrate finish --to b2.env
   mastomend migrate rollback --to b2.env --apply
 """
@@ -48,6 +64,7 @@ def migrate_command(
             "--to", metavar="FILE|DIR", help="The new storage: a file with Mastodon's variables, or a directory."
         ),
     ],
+    kinds: Kinds = None,
     origin: Annotated[
         Path | None,
         typer.Option("--from", metavar="FILE|DIR", help="Where the media were, once Mastodon uses the new storage."),
@@ -85,6 +102,12 @@ def migrate_command(
             "--set-aside", help="With finish --apply: move old files that are proven elsewhere to the quarantine."
         ),
     ] = False,
+    domains: Domains = None,
+    accounts: Accounts = None,
+    statuses: Statuses = None,
+    local: Local = False,
+    remote: Remote = False,
+    exclude: Exclude = None,
     max_missing: MaxMissing = None,
     list_concurrency: Annotated[
         int, typer.Option(metavar="N", min=1, max=256, help="How many connections list a bucket, and write to it.")
@@ -101,6 +124,7 @@ def migrate_command(
     if os.fspath(to) in ("", "."):
         raise ConfigurationError("--to names nothing.", hint="Name a file, or a directory by its path.")
     found = _step(step)
+    chosen = Chosen.of(kinds, domains, accounts, statuses, exclude, local=local, remote=remote)
     options = MigrateOptions(
         found,
         to,
@@ -116,6 +140,9 @@ def migrate_command(
         60.0 * wait,
         write_test,
         missing_limit(max_missing),
+        chosen.kinds,
+        chosen.but_kinds,
+        chosen.selection(cli_context.instance(ctx)),
     )
     _refuse_out_of_place(options)
     with cli_context.watched(ctx, json=json) as observer:
@@ -132,7 +159,7 @@ def migrate_command(
     kept += [f"--skip-cache-older-than {shlex.quote(skip)}"] if skip is not None else []
 
     given = cli_context.options(ctx)
-    show(report, commands((given.env, given.state), where, kept, report), os.fspath(to))
+    show(report, commands((given.env, given.state), where, kept, chosen.words, report), os.fspath(to))
     return code
 
 
@@ -163,6 +190,7 @@ def _refuse_out_of_place(options: MigrateOptions) -> None:
         "--skip-cache-older-than": (options.skip_cache_older is not None, (Step.PLAN, Step.COPY)),
         "--public": (options.public_share is not None, (Step.VERIFY, Step.FINISH)),
         "--deep": (options.deep_share is not None, (Step.VERIFY, Step.FINISH)),
+        "A selection": (options.is_selective, (Step.PLAN, Step.COPY, Step.VERIFY)),
         "--apply": (options.apply, (Step.COPY, Step.FINISH, Step.ROLLBACK)),
     }
     for name, (is_given, steps) in belongs.items():

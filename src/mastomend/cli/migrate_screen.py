@@ -11,6 +11,8 @@ from mastomend.plans.prices import dollars
 
 #: So many problems are told one by one.
 _FEW = 5
+#: The steps that may be of some records only.
+_SELECT = ("copy", "verify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +30,16 @@ class Commands:
     show: str
     vouched: str = ""
     unquarantine: str = ""
+    verify_all: str = ""
 
 
 def commands(
-    given: tuple[Path | None, Path | None], where: list[str], kept: list[str], report: MigrateReport
+    given: tuple[Path | None, Path | None], where: list[str], kept: list[str], chosen: list[str], report: MigrateReport
 ) -> Commands:
-    """The commands with what was given: the settings and the state directory, both ends, and what a copy keeps to."""
+    """The commands with what was given: the settings and the state directory, both ends, what a copy keeps to, a selection."""
 
     def step(name: str, *rest: str) -> str:
-        return command_line(*given, " ".join(["migrate", name, *where, *rest]))
+        return command_line(*given, " ".join(["migrate", name, *where, *(chosen if name in _SELECT else []), *rest]))
 
     return Commands(
         step("copy", *kept, "--apply"),
@@ -50,6 +53,7 @@ def commands(
         command_line(*given, f"show {report.run}"),
         step("finish", "--apply", "--set-aside", "--restarted"),
         command_line(*given, f"undo {report.waiting} --apply"),
+        command_line(*given, " ".join(["migrate", "verify", *where])),
     )
 
 
@@ -145,7 +149,8 @@ def _show_plan(report: MigrateReport, commands: Commands, named: str) -> None:
         what = f"{count(goes.files, 'file')} ({size(goes.bytes)}) would be copied"
         result.print(f"{what}. Nothing was changed. Next: [command]{escape(commands.copy)}[/]")
     else:
-        result.print(f"[green]All of it is there.[/] Next: [command]{escape(commands.verify)}[/]")
+        what = "What was selected" if report.is_selective else "All of it"
+        result.print(f"[green]{what} is there.[/] Next: [command]{escape(commands.verify)}[/]")
 
 
 def _time(seconds: float) -> str:
@@ -218,6 +223,8 @@ def _show_verify(report: MigrateReport, commands: Commands, named: str) -> None:
         result.print(f"Next: [command]{escape(commands.verify)}[/]")
     elif report.uncertain or report.all.unseen:
         result.print(f"Not all of it is proven. Next: [command]{escape(commands.finish)}[/]")
+    elif report.is_selective:
+        result.print(f"[green]What was selected is there.[/] Next, all: [command]{escape(commands.verify_all)}[/]")
     else:
         result.print(f"[green]All of it is there.[/] Next: [command]{escape(commands.finish)}[/]")
 

@@ -105,7 +105,10 @@ def _evicted(move: Move, *, apply: bool) -> tuple[str, Tally]:
         return "", Tally()
     policy = Policy(ages={"attachments": int(older.total_seconds())})
     limit = move.options.max_missing_percent
-    options = PruneOptions(policy, apply=apply, max_missing_percent=limit, list_concurrency=move.options.connections)
+    options = PruneOptions(
+        policy, selection=move.options.selection, apply=apply, max_missing_percent=limit,
+        list_concurrency=move.options.connections,
+    )  # fmt: skip
     found = prune(at(move.instance, move.both.source), options, move.progress, *move.clocks)
     went = found.evicted if apply else found.goes
     return found.run if apply and went.records else "", Tally(went.records, went.bytes)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mastomend.commands.migration import Named
 from mastomend.inventory.crossing import Sides, Tally
+from mastomend.mastodon.selection import EVERYTHING, Selection
 from mastomend.plans.prices import Price
 from mastomend.storage.abilities import Ability
 
@@ -35,7 +36,8 @@ class MigrateOptions:
     `public_share` and `deep_share` (0 to 1) of all files are looked at from outside, and read on both sides; None: a sample.
     `skip_cache_older` lets older cached attachments go, by `prune`'s rules, instead of moving them. `set_aside` moves old files
     that are proven elsewhere to the quarantine; `restarted` vouches for Mastodon's restart; `wait_s` is how long `finish` waits
-    for the switch. `bytes_per_s` is a limit.
+    for the switch. `bytes_per_s` is a limit. `kinds` (all if empty) but for `but_kinds`, of what is selected: for plan, copy
+    and verify; a switch is of everything.
     """
 
     step: Step
@@ -52,6 +54,14 @@ class MigrateOptions:
     wait_s: float = 0.0
     write_test: bool = False
     max_missing_percent: float | None = None
+    kinds: tuple[str, ...] = ()
+    but_kinds: tuple[str, ...] = ()
+    selection: Selection = EVERYTHING
+
+    @property
+    def is_selective(self) -> bool:
+        """Whether only some records are looked at."""
+        return bool(self.kinds or self.but_kinds) or self.selection != EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,7 @@ class MigrateReport:
     stops: list[str] = field(default_factory=list)
     report: Path | None = None
     duration_s: float = 0.0
+    is_selective: bool = False
 
     @property
     def all(self) -> Sides:

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mastomend.commands.instance import Instance, storage_variables
-from mastomend.commands.losses import losses
+from mastomend.commands.losses import losses, sampled
 from mastomend.commands.moves import remembered
 from mastomend.commands.past import kept_ledger
 from mastomend.commands.places import resolved, same_place
@@ -24,6 +24,7 @@ from mastomend.commands.scanning import Look, Scan, scanning
 from mastomend.errors import ConfigurationError
 from mastomend.inventory import crossing, known
 from mastomend.inventory.weigh import weigh
+from mastomend.mastodon.selection import EVERYTHING
 from mastomend.mastodon.storage_settings import FilesystemStorage, Storage, storage
 from mastomend.plans.migrate import is_of_storage, nested
 from mastomend.progress import Progress
@@ -157,7 +158,7 @@ def compared(
     instance: Instance,
     source: Storage,
     target: Storage,
-    connections: int,
+    look: Look,
     max_missing: float | None,
     progress: Progress,
     clocks: tuple[Callable[[float], None], Callable[[], datetime]],
@@ -171,19 +172,20 @@ def compared(
     """
     sleep, now = clocks
     with ExitStack() as stack:
-        look = Look("migrate", weighed=True, described=True, connections=connections, resume=False)
         there = build_store(target)
         stack.callback(there.close)
         there.probe()
         made = stack.enter_context(scanning(at(instance, source), look, progress, sleep, now))
         tables = [replace(table, key_prefix=target.key_prefix) for table in made.inventory.expected]
-        weigh(tables, there, made.inventory.work, progress, connections, into=crossing.ARRIVED)
+        weigh(tables, there, made.inventory.work, progress, look.connections, into=crossing.ARRIVED)
         with kept_ledger(instance) as ledger:
             known.join_ledger(made.inventory, () if ledger is None else ledger.tables())
         percent = instance.settings.max_missing_percent if max_missing is None else max_missing
         stops = losses(
             made.inventory, made.store, str(source), source.key_prefix, percent, holds_anything=made.holds_anything
         )
+        if not stops and look.selection != EVERYTHING:  # what is left out tells of a wrong disk, too
+            stops = sampled(made.database, made.store, made.chosen, source.key_prefix, percent)
         crossing.name(made.inventory.work, made.inventory.expected)
         sides = crossing.sides(made.inventory.work, only_missing=only_missing)
         yield Compared(made, made.store, there, sides, stops + _no_room(target, sides), only_missing)

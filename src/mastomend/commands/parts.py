@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,13 +14,14 @@ from mastomend.actions.run import Ground
 from mastomend.actions.world import World
 from mastomend.commands.instance import Instance, refuse_ignored_prefix, storage_variables
 from mastomend.commands.places import Places
+from mastomend.database.busy import rest
 from mastomend.database.changes import GuardedRows
 from mastomend.database.connection import writing_pool
 from mastomend.database.locks import DatabaseLocks
 from mastomend.database.owners import DatabaseOwners
 from mastomend.database.posts import Posts
 from mastomend.database.reader import MastodonDatabase
-from mastomend.database.ties import places_here, read_lag_s
+from mastomend.database.ties import places_here
 from mastomend.errors import ConfigurationError
 from mastomend.images import ffmpeg_paths
 from mastomend.images.elsewhere import decoders
@@ -38,9 +38,6 @@ from mastomend.restore.case import Means
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
 from mastomend.vocabulary import Done, RowOf
-
-#: A replica that is further behind is waited for.
-_LAG_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +76,11 @@ class Parts:
     def _posts(self) -> ArchivedPosts:
         instance, database = self.instance, self.database
 
-        def pause(seconds: float) -> None:
-            """Half of the time the database is Mastodon's alone; and replicas are waited for."""
-            time.sleep(min(seconds, 5.0))
-            for _ in range(60):
-                if read_lag_s(database) < _LAG_S:
-                    return
-                time.sleep(1.0)
-
         searches = instance.variables.get("ES_ENABLED") == "true"
         reindex = self.caches.reindex if searches else lambda posts: None
         posts = Posts(self.rows.pool, lambda: places_here(database, Of.POST))
-        return ArchivedPosts(posts, instance.state, instance.settings.memory_bytes // 4, pause, reindex)
+        budget = instance.settings.memory_bytes // 4
+        return ArchivedPosts(posts, instance.state, budget, lambda took_s: rest(database, took_s), reindex)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from mastomend.commands.instance import Instance
 from mastomend.commands.migrate_report import MigrateOptions, MigrateReport
 from mastomend.commands.migration import Ends, Named, ends, named, shown_by
 from mastomend.commands.moves import variables_before
+from mastomend.commands.processes import web_started
 from mastomend.commands.transferring import Move
 from mastomend.errors import ConfigurationError, SourceError
 from mastomend.jobs.liveness import look
@@ -22,6 +23,8 @@ from mastomend.plans.migrate import Fronts, caddy, env_lines, nginx
 from mastomend.progress import Progress
 
 _POLL_S = 5.0
+#: The kernel tells the time of day of a start only to about a second.
+_ROUNDED_S = 1.0
 
 
 def waited(
@@ -45,7 +48,10 @@ def waited(
 
 
 def not_restarted(instance: Instance, now: Callable[[], datetime]) -> list[str]:
-    """What speaks against Mastodon having been restarted with the new settings: workers older than the file of settings."""
+    """What speaks against Mastodon having been restarted with the new settings: processes older than the file of settings.
+
+    Sidekiq says in Redis when its began, wherever they run; Puma's are seen if they run on this machine.
+    """
     if instance.env is None:
         return []
     try:
@@ -53,14 +59,15 @@ def not_restarted(instance: Instance, now: Callable[[], datetime]) -> list[str]:
         alive = look(
             redis_group(instance.variables, "SIDEKIQ_", redis_group(instance.variables, "")), now().timestamp()
         )
+        web = sum(started < changed - _ROUNDED_S for started in web_started(instance.folder))
     except (OSError, SourceError, ConfigurationError):
         return ["whether Mastodon was restarted is not known: its Redis does not say"]
     old = sum(started < changed for started in alive.started)
-    if old:
-        return [
-            f"{old} of Mastodon's workers run since before the settings changed: restart mastodon-sidekiq and mastodon-web"
-        ]
-    return []
+    return [
+        f"{n} of Mastodon's {what} run since before the settings changed: restart mastodon-sidekiq and mastodon-web"
+        for n, what in ((old, "workers"), (web, "web processes (puma)"))
+        if n
+    ]
 
 
 def tell_lines(move: Move, report: MigrateReport) -> None:

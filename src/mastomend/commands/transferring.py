@@ -18,6 +18,7 @@ from mastomend.commands.migration import Compared, Ends, compared
 from mastomend.commands.parts import Parts, changing_parts, ground
 from mastomend.commands.places import same_place
 from mastomend.commands.repair_report import OUTCOMES
+from mastomend.commands.scanning import Look
 from mastomend.errors import SafetyStop
 from mastomend.inventory import crossing
 from mastomend.mastodon.keys import Key
@@ -52,6 +53,7 @@ class Move:
             str(both.source),
             str(both.target.storage),
             both.is_switched,
+            is_selective=self.options.is_selective,
         )
 
     @contextmanager
@@ -64,7 +66,11 @@ class Move:
         percent = (
             options.max_missing_percent if live else 100.0
         )  # what Mastodon does not use any more lacks what is new
-        ways = (source, target, options.connections, percent, self.progress, self.clocks)
+        look = Look(
+            "migrate", options.kinds, options.but_kinds, options.selection, weighed=True, described=True,
+            connections=options.connections, resume=False,
+        )  # fmt: skip
+        ways = (source, target, look, percent, self.progress, self.clocks)
         with compared(self.instance, *ways, only_missing=only_missing) as found:
             report.scan, report.sides, report.stops = found.scan.begun.scan, found.sides, found.stops
             yield found
@@ -77,10 +83,13 @@ def changing(move: Move, new: str, goes_to: Storage) -> Iterator[tuple[Parts, Ru
     Raises:
         SafetyStop: another changing run is under way.
     """
-    instance = move.instance
+    instance, options = move.instance, move.options
+    scope = f"{options.step} {move.both.source} to {move.both.target.storage}"
+    if options.is_selective:
+        scope += f", {','.join((*options.kinds, *options.but_kinds))} of {options.selection}"
     with (
         ground(instance, new, move.progress.note, goes_to) as here,
-        run(here, "migrate", f"{move.options.step} {move.both.source} to {move.both.target.storage}", new) as current,
+        run(here, "migrate", scope, new) as current,
         changing_parts(instance, goes_to) as parts,
     ):
         yield parts, current

@@ -70,9 +70,3 @@ def card_posts(database: MastodonDatabase, cards: Sequence[int]) -> list[tuple[i
         "SELECT preview_card_id AS card, status_id AS post FROM preview_cards_statuses WHERE preview_card_id = ANY(%s)"
     )
     return [(row["card"], row["post"]) for row in database.query(sql, [list(cards)])]
-
-
-def read_lag_s(database: MastodonDatabase) -> float:
-    """How far the slowest replica is behind, in seconds; 0 if there is none, or this user may not see it."""
-    rows = database.query("SELECT max(extract(epoch FROM replay_lag))::float8 AS lag FROM pg_stat_replication")
-    return float(rows[0]["lag"] or 0.0) if rows else 0.0
