@@ -88,7 +88,7 @@ def replace_text(path: Path, text: str, mode: int) -> None:
 
 
 #: The reserve's bytes, and how much must be free for it to be made.
-_RESERVE, _PLENTY = 2 * 1024 * 1024, 256 * 1024 * 1024
+_RESERVE, _PLENTY = 2 * 1024 * 1024, 32 * 1024 * 1024
 #: So little free is nothing.
 _NO_ROOM = 64 * 1024
 

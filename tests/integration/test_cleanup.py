@@ -116,6 +116,6 @@ def test_one_file_that_cannot_go_is_said_and_the_others_go(
 def test_ages() -> None:
     assert [parse_age(text, "x") for text in ("30d", "12h", " 2W ")] == [MONTH, timedelta(hours=12), timedelta(weeks=2)]
     assert [parse_age(text, "x") for text in ("30 days", "1day", "2y")] == [MONTH, MONTH / 30, timedelta(days=730)]
-    for wrong in ("", "d", "30", "-1d", "1.5d", "30m", "999999d"):
+    for wrong in ("", "d", "30", "-1d", "1.5d", "30m", "999999d", "3000y"):
         with pytest.raises(ConfigurationError, match="30d"):
             parse_age(wrong, "--older-than")

@@ -130,6 +130,11 @@ def test_rights_are_told_as_grants(make_instance: MakeInstance, socket_dir: str)
         assert posts["health"] == "advised" and "it prints the GRANTs" in posts["said"]
         with pytest.raises(DatabaseError, match="may not archive and delete posts") as barred:
             prune_posts(opened(instance), timedelta(days=90), apply=True)
+        instance.db.execute(f"REVOKE SELECT ON tombstones FROM {name}")
+        with pytest.raises(DatabaseError) as blind:
+            prune_posts(opened(instance), timedelta(days=90), apply=True)
+        assert f"GRANT SELECT ON tombstones TO {name};" in blind.value.statements, "an undo asks it"
+        instance.db.execute(f"GRANT SELECT ON tombstones TO {name}")
         assert f"GRANT DELETE, INSERT, UPDATE ON statuses TO {name};" in barred.value.statements
         for statement in barred.value.statements:
             instance.db.execute(statement)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -76,7 +77,11 @@ def test_a_mark_that_cannot_be_met_takes_only_what_comes_back(
     town.picture(town.account())
     full(monkeypatch, 1_000_000_000, 999_999_999)
     within = looked(instance, apply=True, table={"budget": "1MB"})
-    assert within.pruned is not None and within.pruned.evicted.records == 0 and "budget is kept" in within.warnings[0]
+    assert (
+        within.pruned is not None
+        and within.pruned.evicted.records == 0
+        and "asks for goes, and no more" in within.warnings[0]
+    )
     dry = looked(instance)
     assert dry.pruned is not None and (dry.pruned.goes.records, dry.pruned.units) == (3, ("attachments",))
     done = looked(instance, apply=True)
@@ -86,6 +91,35 @@ def test_a_mark_that_cannot_be_met_takes_only_what_comes_back(
     assert len([key for key in instance.media.keys() if "/avatars/" in key]) == 1 and exit_code(done) == 1
     named = looked(instance, apply=True, table={"avatars": "1d"})
     assert named.pruned is not None and named.pruned.evicted.records == 1, "these somebody has named"
+
+
+def test_a_mark_that_faces_meet_is_met(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its margin need not be: 92 % of a disk, the mark is 90, and all that is cached is three percent of it."""
+    instance = make_instance()
+    town = Town.of(instance)
+    town.media(town.post(), size=1_000)
+    town.picture(town.account(), size=2_000)
+    full(monkeypatch, 100_000, 92_000)
+    done = looked(instance, apply=True)
+    assert done.pruned is not None and (done.pruned.evicted.records, done.pruned.over) == (2, 4_000)
+    assert not any("stay" in one and "faces" in one for one in done.warnings)
+
+
+def test_a_state_directory_on_the_full_disk_is_no_hindrance(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    for _ in range(5):
+        town.media(town.post(), size=1_000)
+    full(monkeypatch, 10_000, 9_500)
+
+    def no_room(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mastomend.commands.disk_watch.replace_text", no_room)
+    done = looked(instance, apply=True)
+    assert "cannot be kept" in done.warnings[0] and done.pruned is not None and done.pruned.evicted.records == 1
 
 
 def test_it_warns_before_the_disk_is_full(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:

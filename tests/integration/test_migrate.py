@@ -56,8 +56,9 @@ from mastomend.progress import Silent
 from mastomend.reasons import Reason
 from mastomend.storage.durable import write_beside
 from mastomend.storage.filesystem import FilesystemStore
+from mastomend.storage.objects import S3ObjectStore
 from mastomend.storage.ports import CACHE_CONTROL
-from mastomend.vocabulary import RowOf
+from mastomend.vocabulary import RowOf, Serving
 
 SOAK = os.environ.get("MASTOMEND_SOAK")
 
@@ -583,8 +584,34 @@ def test_who_was_suspended_after_the_copy_is_hidden(
     done = finish(lambda: opened(instance), step("finish", to, apply=True))
     assert done.hidden == 4 and stranger(f"{moto.endpoint}/suspended/{keys['local media']}") == 403
     assert set(planned(instance, done.run)) == {SetServing}
-    assert undo(opened(instance), done.run, apply=True).reverted == 2
-    assert stranger(f"{moto.endpoint}/suspended/{keys['local media']}") == 200
+    left = undo(opened(instance), done.run, apply=True)
+    assert left.reverted == 0 and "stays hidden" in left.details[0], "nobody's suspension is taken back by an undo"
+    assert stranger(f"{moto.endpoint}/suspended/{keys['local media']}") == 403
+    past = run(instance.env, "history").stdout
+    assert "4 hidden; 4 files handed out otherwise" in past and "   16 copied\n" in past
+
+
+def test_buckets_of_one_name_are_two(
+    make_instance: MakeInstance, s3: S3Server, moto: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket is often called as its public name; what is hidden is hidden in the copy, and the other is not asked."""
+    instance = make_instance("4.5", "s3")
+    keys = populated(instance)
+    name = instance.media.bucket  # type: ignore[attr-defined]
+    to, _ = named_bucket(tmp_path, moto, name)
+    migrate(opened(instance), step("copy", to, apply=True))
+    instance.db.execute("UPDATE accounts SET suspended_at = now() WHERE username = 'u0'")
+    served: list[str] = []
+    serve = S3ObjectStore.serve
+
+    def watched(store: S3ObjectStore, key: Key, serving: Serving) -> None:
+        served.append(store._settings.endpoint or "")
+        serve(store, key, serving)
+
+    monkeypatch.setattr(S3ObjectStore, "serve", watched)
+    again = migrate(opened(instance), step("copy", to, apply=True))
+    assert (again.hidden, set(served)) == (2, {moto.endpoint}), again.problems
+    assert stranger(f"{moto.endpoint}/{name}/{keys['a.example media']}") == 403
 
 
 def test_hiding_that_was_cut_off_is_settled(

@@ -318,7 +318,7 @@ def test_a_busy_database_is_left_alone(make_instance: MakeInstance) -> None:
     ):
         rest(database, 0.5, slept.append)
         assert slept == [0.5], "nobody else is there"
-        many = [stack.enter_context(psycopg.connect(**instance.db.info.get_parameters())) for _ in range(9)]  # type: ignore[arg-type]
+        many = [stack.enter_context(psycopg.connect(**instance.db.info.get_parameters())) for _ in range(14)]  # type: ignore[arg-type]
         threads = [threading.Thread(target=one.execute, args=["SELECT pg_sleep(2)"]) for one in many]
         for thread in threads:
             thread.start()

@@ -371,6 +371,21 @@ def test_what_went_comes_back_by_mastodon_s_own_rule_and_is_not_broken(
     assert "They are fetched by: mastomend" in " ".join(said.stdout.split()) and "repair --apply" in said.stdout
 
 
+def test_both_pictures_of_an_account_go_in_one_run(make_instance: MakeInstance) -> None:
+    """They are columns of one row, and neither holds the other up."""
+    instance = make_instance()
+    town = Town.of(instance)
+    instance.media.write("kept", b"x")
+    people = [town.account() for _ in range(3)]
+    for one in people:
+        town.picture(one)
+        town.picture(one, "header")
+    done = pruned(instance, Policy({"avatars": DAY, "headers": DAY}), apply=True)
+    assert (done.evicted.records, done.left_alone) == (6, 0), done.left
+    rows = instance.db.execute("SELECT avatar_file_name, header_file_name FROM accounts WHERE id = ANY(%s)", [people])
+    assert {value for row in rows for value in row.values()} == {None}
+
+
 def test_whoever_touches_it_meanwhile_keeps_it(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the judgement and the deed: a favourite, a re-download, a new owner, an open transaction."""
     instance = make_instance()

@@ -52,6 +52,9 @@ class Rows:
 
 
 class NobodyS:
+    def hidden(self, keys: Sequence[Key]) -> Sequence[bool]:
+        return [False] * len(keys)
+
     def of(self, keys: Sequence[Key]) -> Sequence[Ownership]:
         return [Nobody() for _ in keys]
 

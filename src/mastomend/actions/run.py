@@ -24,7 +24,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from mastomend.actions.actions import Delete
+from mastomend.actions.actions import Delete, SetServing
 from mastomend.actions.journal import Journal, JournaledRun, Kept
 from mastomend.actions.owners import alone, owned
 from mastomend.actions.perform import perform
@@ -310,6 +310,10 @@ def _settle(ground: Ground) -> int:
 def _settle_one(ground: Ground, world: World, run: str, kept: Kept) -> bool:
     """Whether it could be: not while somebody changes its record, and not without the storages it names."""
     if not world.has(kept.plan.actions):
+        if all(isinstance(action, SetServing) for action in kept.plan.actions):  # whoever comes there again looks anew
+            left = Refused(Reason.CONFLICT, "its storage is not at hand")
+            ground.journal.outcome(run, (Done(kept.plan.subject, left, kept.plan.part), [kept.number]))
+            return False
         ground.note(f"{kept.plan.subject}: half done in another storage; the command that did it settles it.")
         return False
     patience = ground.clock() + _DYING_S

@@ -19,6 +19,7 @@ from mastomend.actions.actions import (
     RestoreFile,
     RestorePost,
     SetColumns,
+    SetServing,
     Writing,
     inverse,
 )
@@ -74,12 +75,12 @@ class TakingBack:
         actions: Sequence[Action] = ()
         try:
             found = [inverse(action, self.run, self.world.key_prefix) for action in kept.performed[::-1]]
-            if not self.world.has(kept.performed):
-                named = {getattr(one, "place", MEDIA) for one in kept.performed}
-                away = ", ".join(sorted(place for place in named if place not in self.world.places))
-                raise Conflict(f"{away} is not at hand: Mastodon's settings do not name it")
             final = [one for one in found if isinstance(one, Irreversible)]
             possible = [one for one in found if not isinstance(one, Irreversible)]
+            if not self.world.has(possible):
+                named = {getattr(one, "place", MEDIA) for one in possible}
+                away = ", ".join(sorted(place for place in named if place not in self.world.places))
+                raise Conflict(f"{away} is not at hand: Mastodon's settings do not name it")
             actions = possible if trusting else self._still_possible(kept, possible)
             if final:
                 told = "; ".join(str(one) for one in final)
@@ -146,6 +147,10 @@ class TakingBack:
         for key, owner in zip(moving, self.world.owners.of(moving) if moving else (), strict=True):
             if isinstance(owner, Owned) and owner.is_local:
                 raise Conflict(f"{key} belongs to a local record")
+        shown = [action.key for action in actions if isinstance(action, SetServing) and action.after.is_public]
+        for key, is_hidden in zip(shown, self.world.owners.hidden(shown) if shown else (), strict=True):
+            if is_hidden:
+                raise Conflict(f"{key} stays hidden: Mastodon keeps it from the public")
         moved_away = set(moving)
         for restored in actions:
             if isinstance(restored, RestorePost) and not self.world.archive().holds(restored.archive):

@@ -27,6 +27,10 @@ class Owners(Protocol):
         """Whom each key belongs to, in order, with few questions for all."""
         ...
 
+    def hidden(self, keys: Sequence[Key]) -> Sequence[bool]:
+        """Whether Mastodon keeps each from the public now; so is what no row is known to expect."""
+        ...
+
 
 class Rows(Protocol):
     """Guarded changes of rows: see `database.changes`."""

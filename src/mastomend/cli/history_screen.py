@@ -63,12 +63,15 @@ def _show(past: PastRun) -> None:
         how = "overtaken" if run.undoes else "taken back"
         result.print(f"   {how} by {escape(past.taken_back)}")
     words = {Outcome.RESTORED: "taken back", Outcome.REFUSED: "left as they are"} if run.undoes else {}
+    if run.command == "migrate":
+        words[Outcome.RESTORED] = "hidden"
     if past.posts_deleted:
         words[Outcome.SET_ASIDE] = "archived"
     outcomes = ", ".join(
         f"{n:,} {words.get(outcome, outcome.value.replace('_', ' '))}" for outcome, n in past.outcomes.most_common()
     )
-    result.print(f"   {outcomes or 'no records'}; {_did(past)}")
+    did = _did(past) or ("" if past.outcomes[Outcome.COPIED] else "nothing changed")
+    result.print(f"   {outcomes or 'no records'}{'; ' if did else ''}{did}")
     if past.half_done:
         what = count(past.half_done, "record")
         result.print(f"   {what} half done, as it was cut off: the same command, run again, settles and goes on.")
@@ -84,8 +87,9 @@ def _did(past: PastRun) -> str:
         (past.files_served, "file", "handed out otherwise"),
         (past.posts_deleted, "post", "deleted"),
         (past.posts_restored, "post", "brought back"),
+        (past.jobs, "job", "handed to Sidekiq"),
     )
-    return ", ".join(f"{count(n, what)} {how}" for n, what, how in sorts if n) or "nothing changed"
+    return ", ".join(f"{count(n, what)} {how}" for n, what, how in sorts if n)
 
 
 def local(moment: str) -> str:

@@ -159,7 +159,8 @@ def migrate_command(
     kept += [f"--skip-cache-older-than {shlex.quote(skip)}"] if skip is not None else []
 
     given = cli_context.options(ctx)
-    show(report, commands((given.env, given.state), where, kept, chosen.words, report), os.fspath(to))
+    words = [shlex.quote(word) for word in chosen.words]
+    show(report, commands((given.env, given.state), where, kept, words, report), os.fspath(to))
     return code
 
 
@@ -197,6 +198,11 @@ def _refuse_out_of_place(options: MigrateOptions) -> None:
         if is_given and step not in steps:
             known = " and ".join(one.value for one in steps)
             raise ConfigurationError(f"{name} means nothing to migrate {step}.", hint=f"It belongs to {known}.")
+    if options.is_selective and options.skip_cache_older is not None:
+        raise ConfigurationError(
+            "--skip-cache-older-than goes without a selection: it lets cached attachments go, and moves all the rest.",
+            hint="Let them go first, with a selection of their own: mastomend prune --attachments AGE.",
+        )
     if options.set_aside and not options.apply:
         raise ConfigurationError("--set-aside needs --apply.", hint="See first what finish says without both.")
 

@@ -221,10 +221,12 @@ def _show_verify(report: MigrateReport, commands: Commands, named: str) -> None:
         result.print(f"[bold red]{count(report.wrong, 'file')} not as it should be.[/]")
         result.print("What it means, and what helps: docs/how-to/move-to-a-bucket.md. Then verify again.")
         result.print(f"Next: [command]{escape(commands.verify)}[/]")
+    elif report.is_selective:
+        doubt = report.uncertain or report.all.unseen
+        said = "Not all of what was selected is proven." if doubt else "[green]What was selected is there.[/]"
+        result.print(f"{said} Next, all: [command]{escape(commands.verify_all)}[/]")
     elif report.uncertain or report.all.unseen:
         result.print(f"Not all of it is proven. Next: [command]{escape(commands.finish)}[/]")
-    elif report.is_selective:
-        result.print(f"[green]What was selected is there.[/] Next, all: [command]{escape(commands.verify_all)}[/]")
     else:
         result.print(f"[green]All of it is there.[/] Next: [command]{escape(commands.finish)}[/]")
 

@@ -77,7 +77,7 @@ def _pruned(
     report: GuardReport,
     watched: tuple[Progress, Callable[[], datetime]],
 ) -> PruneReport:
-    """What may go, goes. For a mark that cannot be met, only what Mastodon fetches again by itself when somebody looks."""
+    """What may go, goes. For a mark that all of it would not meet, only what Mastodon fetches again when somebody looks."""
     progress, now = watched
     wanted = PruneOptions(
         wishes.policy, keep_free=wishes.keep_free, access_logs=wishes.access_logs,
@@ -85,7 +85,7 @@ def _pruned(
     )  # fmt: skip
     if report.passed:
         found = prune(instance, wanted, progress, now=now)
-        if found.over:
+        if found.goes.bytes < report.needed:
             wanted = _within_reason(options, wanted, found.units, report)
         elif not options.apply:
             return found
@@ -95,13 +95,13 @@ def _pruned(
 def _within_reason(
     options: GuardOptions, wanted: PruneOptions, units: tuple[str, ...], report: GuardReport
 ) -> PruneOptions:
-    """For a mark that all that may go would not meet: what somebody asked for, or what comes back by itself."""
+    """What somebody asked for, or what comes back by itself."""
     too_little = "All that is cached and not kept is not enough for that mark"
-    asked = options.wishes.policy
-    if asked.budget is not None:
-        report.warnings.append(f"{too_little}: the budget is kept, and no more goes.")
-        return replace(wanted, policy=asked, keep_free=options.wishes.keep_free)
-    named = {*asked.ages, *asked.budgets, "attachments"}
+    asked = options.wishes
+    if asked.policy.budget is not None or asked.keep_free is not None:
+        report.warnings.append(f"{too_little}: what the policy asks for goes, and no more.")
+        return replace(wanted, policy=asked.policy, keep_free=asked.keep_free)
+    named = {*asked.policy.ages, *asked.policy.budgets, "attachments"}
     if not named.issuperset(units):
         report.warnings.append(
             f"{too_little}: avatars and headers stay, as Mastodon does not fetch them again when somebody looks."
@@ -129,6 +129,7 @@ def _look_at_disk(instance: Instance, options: GuardOptions, report: GuardReport
     if used is None or used <= marks.disk_percent:
         return None
     report.passed.append(f"The disk is {used:.0f} % full; the mark is {marks.disk_percent:g} %.")
+    report.needed = round(found.total * (100 - marks.disk_percent) / 100) - found.free
     return round(found.total * (100 - max(marks.disk_percent - MARGIN, 0)) / 100)
 
 
@@ -157,6 +158,7 @@ def _look_at_bill(
             f"At {known.name} a month costs more than the mark whatever is kept: its minimum is billed."
         )
         return wishes
+    report.needed = held - fits
     return replace(wishes, policy=replace(wishes.policy, to_free=held - fits))
 
 

@@ -65,7 +65,8 @@ class GuardOptions:
 class GuardReport:
     """The result. Bytes of the disk the media are on (None in a bucket), what it grows by a day and when it is full, as far as
     earlier looks tell; `usd_month` by the newest count of `usage`. `passed` are the marks that were passed, `warnings` what
-    else a person should do something about, all in words. `pruned` is None where nothing had to go.
+    else a person should do something about, all in words; `needed` bytes must go for the mark to be met. `pruned` is None
+    where nothing had to go.
     """
 
     applied: bool
@@ -75,6 +76,7 @@ class GuardReport:
     full_on: date | None = None
     usd_month: float | None = None
     passed: list[str] = field(default_factory=list)
+    needed: int = 0
     warnings: list[str] = field(default_factory=list)
     pruned: PruneReport | None = None
     duration_s: float = 0.0

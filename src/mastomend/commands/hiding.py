@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from mastomend.actions.actions import Place, SetServing
+from mastomend.actions.actions import SetServing
 from mastomend.actions.plan import Plan, Rule
+from mastomend.commands.places import place_of
 from mastomend.commands.public import current
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import read_media_of_suspended
@@ -15,12 +15,12 @@ from mastomend.errors import ObjectError
 from mastomend.inventory.crossing import Work
 from mastomend.mastodon.columnar import styles
 from mastomend.mastodon.keys import Key
-from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS, Kind
+from mastomend.mastodon.kinds import MEDIA_FILES, MEDIA_THUMBNAILS
 from mastomend.mastodon.storage_settings import Storage
 from mastomend.outcomes import Refused, Restored
 from mastomend.reasons import Reason
 from mastomend.storage.ports import Store
-from mastomend.vocabulary import Row, RowOf, Serving
+from mastomend.vocabulary import ObjectAt, Serving
 
 _THREADS = 16
 _BATCH = 500
@@ -31,13 +31,17 @@ def hiding(database: MastodonDatabase, target: Store, storage: Storage) -> Itera
 
     A store that does not tell is left: its policy decides. Raises StorageError, DatabaseError: one of both is lost.
     """
+    place = place_of(storage)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="hide") as threads:
         for works in _works(database):
-            files = [(kind, row, file.key) for kind, row, file, _ in current(database, works, storage.key_prefix)]
-            found = threads.map(lambda key: _shown(target, key), [key for _, _, key in files])
-            both = sorted(zip(files, found, strict=True), key=lambda one: (one[0][0].name, one[0][1].record.id))
-            for _, some in itertools.groupby(both, key=lambda one: (one[0][0].name, one[0][1].record.id)):
-                yield from _plan(list(some), Place(str(storage)))
+            keys = [file.key for _, _, file, _ in current(database, works, storage.key_prefix)]
+            for key, found in zip(keys, threads.map(lambda key: _shown(target, key), keys), strict=True):
+                if isinstance(found, str):
+                    yield Plan(ObjectAt(key), Refused(Reason.UNREADABLE, found), (), Rule.MEND)
+                elif found is not None:
+                    hidden = Serving(False, found.content_type, found.cache_control)
+                    action = SetServing(key, found, hidden, place)
+                    yield Plan(ObjectAt(key), Restored(Reason.SERVED, files=1), (action,), Rule.MEND)
 
 
 def _works(database: MastodonDatabase) -> Iterator[list[Work]]:
@@ -54,19 +58,3 @@ def _shown(target: Store, key: Key) -> Serving | str | None:
     except ObjectError as error:
         return error.message
     return now if now is not None and now.is_public else None
-
-
-def _plan(some: list[tuple[tuple[Kind, Row, Key], Serving | str | None]], place: Place) -> Iterator[Plan]:
-    """The plan for the files of one row, if anything is to be done."""
-    (kind, row, _), _ = some[0]
-    subject = RowOf(kind.name, row.record.id, row.record.is_local, row.domain, row.remote_url)
-    hidden = tuple(
-        SetServing(key, now, Serving(False, now.content_type, now.cache_control), place)
-        for (_, _, key), now in some
-        if isinstance(now, Serving)
-    )
-    for (_, _, key), why in some:
-        if isinstance(why, str):
-            yield Plan(subject, Refused(Reason.UNREADABLE, f"{key}: {why}"), (), Rule.MEND)
-    if hidden:
-        yield Plan(subject, Restored(Reason.SERVED, files=len(hidden)), hidden, Rule.MEND)

@@ -33,6 +33,7 @@ class PastRun:
     files_served: int = 0
     posts_deleted: int = 0
     posts_restored: int = 0
+    jobs: int = 0
     taken_back: str | None = None
     has_report: bool = True
     half_done: int = 0
@@ -114,5 +115,5 @@ def _past(journal: Journal, instance: Instance, run: JournaledRun, later: Journa
     written, half_done = done["put"] + done["copy"], len(journal.open_plans(run.id))
     return PastRun(
         run, outcomes, done["set"], written, moved, done["delete"], done["serve"], done["delete_post"],
-        done["restore_post"], later.id if later else None, has_report, half_done,
+        done["restore_post"], done["enqueue"], later.id if later else None, has_report, half_done,
     )  # fmt: skip

@@ -106,7 +106,7 @@ def _evicted(move: Move, *, apply: bool) -> tuple[str, Tally]:
     policy = Policy(ages={"attachments": int(older.total_seconds())})
     limit = move.options.max_missing_percent
     options = PruneOptions(
-        policy, selection=move.options.selection, apply=apply, max_missing_percent=limit,
+        policy, apply=apply, max_missing_percent=limit,
         list_concurrency=move.options.connections,
     )  # fmt: skip
     found = prune(at(move.instance, move.both.source), options, move.progress, *move.clocks)

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,6 @@ from mastomend.actions.journal import Journal
 from mastomend.actions.journal_file import journal_path
 from mastomend.actions.plan import Plan, Rule
 from mastomend.actions.quarantine import quarantine_key
-from mastomend.actions.run import Run
 from mastomend.commands.instance import Instance
 from mastomend.commands.migrate_check import lacking, prove
 from mastomend.commands.migrate_report import MigrateOptions, MigrateReport, Step
@@ -33,7 +33,7 @@ from mastomend.ids import new_id
 from mastomend.inventory import crossing
 from mastomend.inventory.crossing import Sides, Tally, batches
 from mastomend.mastodon.keys import Key, below
-from mastomend.mastodon.storage_settings import FilesystemStorage
+from mastomend.mastodon.storage_settings import FilesystemStorage, Storage
 from mastomend.outcomes import SetAside
 from mastomend.plans.migrate import env_lines
 from mastomend.progress import Progress, Silent
@@ -73,17 +73,16 @@ def finish(
         with move.compared(*way, report, only_missing=both.is_switched):
             pass
     else:
-        with changing(move, new_id(datetime.now(UTC)), way[1]) as (parts, current):
-            report.uncertain += [] if options.restarted else not_restarted(instance, now)
-            with move.compared(*way, report, only_missing=True) as found:
+        with ExitStack() as stack:
+            with changing(move, new_id(datetime.now(UTC)), way[1]) as (parts, current):
+                report.uncertain += [] if options.restarted else not_restarted(instance, now)
+                found = stack.enter_context(move.compared(*way, report, only_missing=True))
                 _refuse_nothing(move, found.all)
                 transfer(move, parts, current, report, found, way)
-                is_unchanged = not (report.copied.files or report.failed)
-                if is_unchanged:  # what was compared is what there is
-                    _prove(move, current, found, report)
-            if not is_unchanged:
-                with move.compared(*way, replace(report), only_missing=True) as found:
-                    _prove(move, current, found, report)
+            if report.copied.files or report.failed:  # else what was compared is what there is
+                stack.close()
+                found = stack.enter_context(move.compared(*way, replace(report), only_missing=True))
+            _prove(move, found, report)
     report.duration_s = time.monotonic() - clock
     return report
 
@@ -102,7 +101,7 @@ def _refuse_nothing(move: Move, sides: Sides) -> None:
         )
 
 
-def _prove(move: Move, current: Run, found: Compared, report: MigrateReport) -> None:
+def _prove(move: Move, found: Compared, report: MigrateReport) -> None:
     """Prove it, and set old files aside if all is proven and that is wanted."""
     doubts = bool(report.uncertain)
     prove(move.instance, move.both, move.options, found, report, move.progress)
@@ -110,20 +109,27 @@ def _prove(move: Move, current: Run, found: Compared, report: MigrateReport) -> 
     wanted = move.options.set_aside
     report.blocked = wanted and bool(report.wrong or report.still_missing or report.failed or doubts)
     if wanted and not report.blocked:
-        _set_aside(move, current, found, report)
+        _set_aside(move, found, report)
 
 
-def _set_aside(move: Move, current: Run, found: Compared, report: MigrateReport) -> None:
+def _set_aside(move: Move, found: Compared, report: MigrateReport) -> None:
     """Old files that the new storage has, each looked at again right before it is moved."""
     source = move.both.source
     path = found.scan.folder / "crossing.parquet"
     crossing.save_alike(found.scan.inventory.work, path, 1.0)
-    move.progress.start("setting aside", found.all.alike.files)
-    for done in current.execute(_aside(move, found.scan.database, path, Place(str(source)), current.id)):
-        move.progress.advance(1)
-        if isinstance(done.verdict, SetAside):
-            report.quarantined += Tally(done.verdict.files, done.verdict.bytes)
-    current.summary |= {"quarantined": report.quarantined.files, "from": str(source)}
+    with changing(move, new_id(datetime.now(UTC)), source, _aside_scope(source)) as (parts, current):
+        current.begin(parts.world(), scan=found.scan.begun.scan)
+        report.run = current.id
+        move.progress.start("setting aside", found.all.alike.files)
+        for done in current.execute(_aside(move, found.scan.database, path, Place(str(source)), current.id)):
+            move.progress.advance(1)
+            if isinstance(done.verdict, SetAside):
+                report.quarantined += Tally(done.verdict.files, done.verdict.bytes)
+        current.summary = {"quarantined": report.quarantined.files, "bytes": report.quarantined.bytes}
+
+
+def _aside_scope(source: Storage) -> str:
+    return f"set aside {source}"
 
 
 def _aside(move: Move, database: MastodonDatabase, path: Path, place: Place, new: str) -> Iterator[Plan]:
@@ -182,6 +188,6 @@ def _set_aside_before(instance: Instance, both: Ends) -> str:
         return ""
     with contextlib.closing(Journal(instance.state)) as journal:
         runs = journal.runs()
-    taken_back = {one.undoes for one in runs}
-    some = (one for one in runs if one.command == "migrate" and one.summary.get("from") == str(both.source))
-    return next((one.id for one in some if one.summary.get("quarantined") and one.id not in taken_back), "")
+        taken_back = {one.undoes for one in runs}
+        some = (one for one in runs if one.scope == _aside_scope(both.source) and one.id not in taken_back)
+        return next((one.id for one in some if journal.actions_done(one.id)["quarantine"]), "")

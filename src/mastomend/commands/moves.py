@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mastomend.actions.actions import Place
 from mastomend.commands.instance import Instance
+from mastomend.commands.places import place_of
 from mastomend.inventory.crossing import Tally
 from mastomend.inventory.taking_up import identity
 from mastomend.mastodon.storage_settings import FilesystemStorage, Storage
@@ -22,14 +23,14 @@ def _memory(instance: Instance) -> Path:
 
 def remembered(instance: Instance, target: Storage) -> str | None:
     """The directory the media of that target came from, if it was one."""
-    move = _moves(instance).get(str(target))
+    move = _moves(instance).get(place_of(target))
     root = move.get("root") if isinstance(move, dict) else None
     return root if isinstance(root, str) else None
 
 
 def variables_before(instance: Instance, target: Storage) -> dict[str, str]:
     """What else the settings said of how the media were shown."""
-    move = _moves(instance).get(str(target))
+    move = _moves(instance).get(place_of(target))
     found = move.get("variables") if isinstance(move, dict) else None
     return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
@@ -39,7 +40,7 @@ def directories_before(instance: Instance) -> list[Place]:
     roots = [one.get("root") for one in _moves(instance).values() if isinstance(one, dict)]
     now = instance.configuration.storage
     places = (FilesystemStorage(root) for root in dict.fromkeys(roots) if isinstance(root, str))
-    return [Place(str(place)) for place in places if identity(place) != identity(now)]
+    return [place_of(place) for place in places if identity(place) != identity(now)]
 
 
 def _moves(instance: Instance) -> dict[str, object]:
@@ -57,6 +58,6 @@ def remember(instance: Instance, source: Storage, target: Storage, copied: Tally
     root = source.root if isinstance(source, FilesystemStorage) else None
     shown = {name: instance.variables[name] for name in ("PAPERCLIP_ROOT_URL",) if name in instance.variables}
     pace = {"files": copied.files, "bytes": copied.bytes, "seconds": round(seconds, 1)}
-    moves[str(target)] = {"from": str(source), "root": root, "variables": shown, "pace": pace}
+    moves[place_of(target)] = {"from": str(source), "root": root, "variables": shown, "pace": pace}
     private_folder(instance.state)
     replace_text(_memory(instance), json.dumps(moves, indent=2), 0o600)

@@ -9,15 +9,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 
 from mastomend.actions.actions import MEDIA, Place
 from mastomend.inventory.taking_up import identity
 from mastomend.mastodon.storage_settings import FilesystemStorage, Storage
-from mastomend.plans.migrate import same
+from mastomend.plans.migrate import host, same
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Store
 
 _SCHEME = "file://"
+
+
+def place_of(storage: Storage) -> Place:
+    """The name the journal knows a storage by, when it is not the instance's own `media`."""
+    where = host(storage)
+    return Place(f"{storage} at {where}" if where else str(storage))
 
 
 class Places(Mapping[Place, Store]):
@@ -28,14 +35,18 @@ class Places(Mapping[Place, Store]):
 
     def __init__(self, media: Store, own: Storage, others: Sequence[Storage] = ()) -> None:
         self._media = media
-        self._known: dict[Place, Store] = {MEDIA: media, Place(str(own)): media}
-        self._others = {Place(str(one)): one for one in others}
+        self._known: dict[Place, Store] = {MEDIA: media, place_of(own): media}
+        self._others = {place_of(one): one for one in others}
+        self._reaching = Lock()
 
     def __getitem__(self, place: Place) -> Store:
         if place not in self:
             raise KeyError(place)
-        if place not in self._known:
-            self._known[place] = build_store(self._others.get(place) or FilesystemStorage(place.removeprefix(_SCHEME)))
+        with self._reaching:
+            if place not in self._known:
+                self._known[place] = build_store(
+                    self._others.get(place) or FilesystemStorage(place.removeprefix(_SCHEME))
+                )
         return self._known[place]
 
     def __contains__(self, place: object) -> bool:

@@ -35,8 +35,15 @@ def _is_puma(process: Path) -> bool:
 def _may_be_at(process: Path, home: Path) -> bool:
     try:
         return (process / "cwd").samefile(home)
-    except OSError:  # another user's does not tell
-        return True
+    except OSError:  # another user's does not tell: Mastodon's, if that user owns Mastodon's directory
+        return _owner(process) == _owner(home)
+
+
+def _owner(path: Path) -> int | None:
+    try:
+        return path.stat().st_uid
+    except OSError:
+        return None
 
 
 def _ticks(process: Path) -> int | None:

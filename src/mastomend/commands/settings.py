@@ -23,6 +23,8 @@ _SIZES = {
     "": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3,
     "TIB": 1024**4, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4,
 }  # fmt: skip
+#: A thousand years: before that the calendar ends.
+_OLDEST = timedelta(days=365_000)
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _AGES = {
     "h": _HOUR,
@@ -143,7 +145,9 @@ def parse_age(value: str, where: str) -> timedelta:
     known = unit if unit in _AGES else unit.removesuffix("s")
     if not number.isdecimal() or known not in _AGES or len(number) > 5:
         raise ConfigurationError(f"{where} must be an age such as 30d, 12h, 2w or 1y, not {value!r}.")
-    return int(number) * _AGES[known]
+    if (age := int(number) * _AGES[known]) > _OLDEST:
+        raise ConfigurationError(f"{where} must be an age such as 30d, 12h, 2w or 1y, not {value!r}.")
+    return age
 
 
 def parse_size(value: Any, where: str) -> int:

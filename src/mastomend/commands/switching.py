@@ -50,7 +50,8 @@ def waited(
 def not_restarted(instance: Instance, now: Callable[[], datetime]) -> list[str]:
     """What speaks against Mastodon having been restarted with the new settings: processes older than the file of settings.
 
-    Sidekiq says in Redis when its began, wherever they run; Puma's are seen if they run on this machine.
+    Sidekiq says in Redis when its own began, wherever they run; Puma's are seen if they run on this machine, in the directory
+    of the settings.
     """
     if instance.env is None:
         return []

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from mastomend.actions.actions import Place, Transfer
+from mastomend.actions.actions import Transfer
 from mastomend.actions.plan import Plan, Rule
 from mastomend.actions.run import Run, run
 from mastomend.commands.hiding import hiding
@@ -16,7 +16,7 @@ from mastomend.commands.migrate_copy import Copier
 from mastomend.commands.migrate_report import MigrateOptions, MigrateReport
 from mastomend.commands.migration import Compared, Ends, compared
 from mastomend.commands.parts import Parts, changing_parts, ground
-from mastomend.commands.places import same_place
+from mastomend.commands.places import place_of, same_place
 from mastomend.commands.repair_report import OUTCOMES
 from mastomend.commands.scanning import Look
 from mastomend.errors import SafetyStop
@@ -77,14 +77,14 @@ class Move:
 
 
 @contextmanager
-def changing(move: Move, new: str, goes_to: Storage) -> Iterator[tuple[Parts, Run]]:
-    """A run of that step, and what it works with.
+def changing(move: Move, new: str, goes_to: Storage, scope: str = "") -> Iterator[tuple[Parts, Run]]:
+    """A run of that step, or of what `scope` says, and what it works with.
 
     Raises:
         SafetyStop: another changing run is under way.
     """
     instance, options = move.instance, move.options
-    scope = f"{options.step} {move.both.source} to {move.both.target.storage}"
+    scope = scope or f"{options.step} {move.both.source} to {move.both.target.storage}"
     if options.is_selective:
         scope += f", {','.join((*options.kinds, *options.but_kinds))} of {options.selection}"
     with (
@@ -122,7 +122,7 @@ def transfer(
     move.progress.start("copying", goes.files)
     subject = ObjectAt(Key(str(target)))
     if goes.files:
-        action = Transfer(Place(str(source)), Place(str(target)), goes.files, goes.bytes)
+        action = Transfer(place_of(source), place_of(target), goes.files, goes.bytes)
         planned = Copied(Reason.COPIED, files=goes.files, bytes=goes.bytes)
         done = current.change(Plan(subject, planned, (action,), Rule.TRANSFER))
         told = Copied(Reason.COPIED, files=report.copied.files, bytes=report.copied.bytes)

@@ -7,20 +7,27 @@ from collections.abc import Callable
 
 from mastomend.database.reader import MastodonDatabase
 
-#: A replica that is further behind is waited for, and statements of others that are more.
-_LAG_S, _ACTIVE = 10.0, 8
-_PATIENCE_S = 60.0
+#: A replica that is further behind is waited for.
+_LAG_S = 10.0
+#: So many statements of others at once are busy; more where the database is made for more (a share of its connections).
+_ACTIVE, _SHARE = 8, 0.1
+_PATIENCE_S, _BUSY_S = 60, 10
 
 
 def rest(database: MastodonDatabase, took_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
     """Leave the database to others for as long as the last work took (five seconds at most), then until its replicas are close
-    and it is not busy, a minute at most.
+    (a minute at most) and it is not busy (ten seconds at most: on a large server it may never be otherwise).
     """
     sleep(min(took_s, 5.0))
-    for _ in range(round(_PATIENCE_S)):
-        if read_lag_s(database) < _LAG_S and read_active(database) <= _ACTIVE:
+    for second in range(_PATIENCE_S):
+        if read_lag_s(database) < _LAG_S and (second >= _BUSY_S or not _is_busy(database)):
             return
         sleep(1.0)
+
+
+def _is_busy(database: MastodonDatabase) -> bool:
+    (row,) = database.query("SELECT current_setting('max_connections')::int AS n")
+    return read_active(database) > max(_ACTIVE, int(row["n"]) * _SHARE)
 
 
 def read_lag_s(database: MastodonDatabase) -> float:

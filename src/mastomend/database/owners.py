@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from mastomend.database.reader import MastodonDatabase
-from mastomend.database.rows import kinds_of, read_in_ranges
-from mastomend.mastodon.keys import ORIGINAL, Key, ParsedKey, expected_files, is_safe_name, parse_key
-from mastomend.mastodon.kinds import Kind
+from mastomend.database.rows import kinds_of, read_in_ranges, read_rows
+from mastomend.mastodon.keys import ORIGINAL, Key, ParsedKey, expected_files, is_private, is_safe_name, parse_key
+from mastomend.mastodon.kinds import KIND_BY_NAME, MEDIA_FILES, MEDIA_THUMBNAILS, Kind
 from mastomend.mastodon.leftovers import TEMPORARY, folders_of, to_the_end
-from mastomend.vocabulary import Foreign, Nobody, Owned, Ownership, RowOf
+from mastomend.vocabulary import Foreign, Nobody, Owned, Ownership, Row, RowOf
 
 
 class DatabaseOwners:
@@ -45,6 +45,25 @@ class DatabaseOwners:
             owners.get(key) or (Nobody() if is_left_over or one is not None else Foreign())
             for key, one, is_left_over in zip(keys, understood, left_over, strict=True)
         ]
+
+    def hidden(self, keys: Sequence[Key]) -> Sequence[bool]:
+        """Whether Mastodon keeps each from the public now: backups, what a suspended account posted, what no row expects.
+
+        Raises:
+            DatabaseError: the rows cannot be read.
+        """
+        owners = self.of(keys)
+        rows: dict[tuple[str, int], Row] = {}
+        for name in {one.row.kind for one in owners if isinstance(one, Owned)}:
+            ids = sorted({one.row.id for one in owners if isinstance(one, Owned) and one.row.kind == name})
+            rows |= {(name, row_id): row for row_id, row in read_rows(self._database, KIND_BY_NAME[name], ids).items()}
+
+        def is_hidden(key: Key, owner: Ownership) -> bool:
+            row = rows.get((owner.row.kind, owner.row.id)) if isinstance(owner, Owned) else None
+            of_posts = isinstance(owner, Owned) and owner.row.kind in (MEDIA_FILES.name, MEDIA_THUMBNAILS.name)
+            return row is None or (row.suspended and of_posts) or is_private(key, self._key_prefix)
+
+        return [is_hidden(key, owner) for key, owner in zip(keys, owners, strict=True)]
 
     def _is_left_over(self, key: str) -> bool:
         """Whether that is the name of a folder of Mastodon's, or of a file Mastomend was writing in one: no row can name it."""

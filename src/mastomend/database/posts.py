@@ -45,6 +45,7 @@ WITH RECURSIVE going(name) AS (
 ), wanted(name, may) AS (
     SELECT name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) FROM going
     UNION SELECT to_regclass('statuses')::oid, 'DELETE'
+    UNION SELECT to_regclass('tombstones')::oid, 'SELECT'
     UNION SELECT c.conrelid, unnest(ARRAY['SELECT', 'UPDATE']) FROM pg_constraint c JOIN going g ON c.confrelid = g.name
           WHERE c.contype = 'f' AND c.confdeltype = 'n'
 )

@@ -152,6 +152,17 @@ def same(one: Storage, other: Storage) -> bool:
             return False
 
 
+def host(storage: Storage) -> str:
+    """Where it is, besides its own name: two providers may have a bucket of one name."""
+    match storage:
+        case S3Storage():
+            return _plain(storage.endpoint) or storage.region
+        case AzureStorage():
+            return _plain(storage.endpoint)
+        case _:
+            return ""
+
+
 def _plain(endpoint: str | None) -> str:
     """An endpoint as its host, without what is the same anyway."""
     parts = urlsplit(endpoint or "")
