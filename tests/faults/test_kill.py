@@ -47,7 +47,7 @@ def prepare(instance: SimulatedInstance, network: Fediverse) -> dict[str, str]:
 
 
 #: Every boundary in `make soak`; otherwise every fourth one, for time.
-STEP = 1 if os.environ.get("MASTOMEND_SOAK") else 4
+STEP = 1 if os.environ.get("MASTOMEND_SOAK") else 6
 
 
 @pytest.mark.parametrize(("storage", "step"), [("disk", STEP), ("s3", STEP + 1)])

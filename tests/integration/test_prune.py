@@ -368,7 +368,7 @@ def test_what_went_comes_back_by_mastodon_s_own_rule_and_is_not_broken(
     assert "3 files deleted for good" in tool(instance.env, "history").stdout
     again = pruned(instance, Policy({"attachments": DAY}), apply=True, max_missing_percent=100.0)
     said = tool(instance.env, "undo", again.run, "--apply")
-    assert "They are fetched by: mastomend" in " ".join(said.stdout.split()) and "repair --apply" in said.stdout
+    assert "They are fetched by:" in " ".join(said.stdout.split()) and "repair --apply" in said.stdout
 
 
 def test_both_pictures_of_an_account_go_in_one_run(make_instance: MakeInstance) -> None:

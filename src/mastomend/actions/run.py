@@ -24,7 +24,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from mastomend.actions.actions import Delete, SetServing
+from mastomend.actions.actions import Delete
 from mastomend.actions.journal import Journal, JournaledRun, Kept
 from mastomend.actions.owners import alone, owned
 from mastomend.actions.perform import perform
@@ -301,21 +301,17 @@ def _settle(ground: Ground) -> int:
         if not plans:
             return 0
         world = stack.enter_context(ground.open_world())
-        settled = sum(_settle_one(ground, world, run, kept) for run, kept in plans)
+        reachable = [(run, kept) for run, kept in plans if world.has(kept.plan.actions)]
+        settled = sum(_settle_one(ground, world, run, kept) for run, kept in reachable)
+    if away := len(plans) - len(reachable):
+        ground.note(f"{away} change(s) half done in another storage; the command that did them settles them.")
     if settled:
         ground.note(f"{settled} half-done record(s) of a run that was cut off have been settled.")
     return settled
 
 
 def _settle_one(ground: Ground, world: World, run: str, kept: Kept) -> bool:
-    """Whether it could be: not while somebody changes its record, and not without the storages it names."""
-    if not world.has(kept.plan.actions):
-        if all(isinstance(action, SetServing) for action in kept.plan.actions):  # whoever comes there again looks anew
-            left = Refused(Reason.CONFLICT, "its storage is not at hand")
-            ground.journal.outcome(run, (Done(kept.plan.subject, left, kept.plan.part), [kept.number]))
-            return False
-        ground.note(f"{kept.plan.subject}: half done in another storage; the command that did it settles it.")
-        return False
+    """Whether it could be: not while somebody changes its record."""
     patience = ground.clock() + _DYING_S
     while True:
         with ground.locks.records([record_name(kept.plan.subject)]) as (free,):

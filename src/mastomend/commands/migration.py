@@ -170,22 +170,20 @@ def compared(
     Raises:
         ConfigurationError, DatabaseError, StorageError: it cannot be compared.
     """
-    sleep, now = clocks
     with ExitStack() as stack:
         there = build_store(target)
         stack.callback(there.close)
         there.probe()
-        made = stack.enter_context(scanning(at(instance, source), look, progress, sleep, now))
+        made = stack.enter_context(scanning(at(instance, source), look, progress, *clocks))
         tables = [replace(table, key_prefix=target.key_prefix) for table in made.inventory.expected]
         weigh(tables, there, made.inventory.work, progress, look.connections, into=crossing.ARRIVED)
         with kept_ledger(instance) as ledger:
             known.join_ledger(made.inventory, () if ledger is None else ledger.tables())
         percent = instance.settings.max_missing_percent if max_missing is None else max_missing
-        stops = losses(
-            made.inventory, made.store, str(source), source.key_prefix, percent, holds_anything=made.holds_anything
-        )
+        prefix, holds = source.key_prefix, made.holds_anything
+        stops = losses(made.inventory, made.store, str(source), prefix, percent, holds_anything=holds)
         if not stops and look.selection != EVERYTHING:  # what is left out tells of a wrong disk, too
-            stops = sampled(made.database, made.store, made.chosen, source.key_prefix, percent)
+            stops = sampled(made.database, made.store, made.chosen, prefix, percent)
         crossing.name(made.inventory.work, made.inventory.expected)
         sides = crossing.sides(made.inventory.work, only_missing=only_missing)
         yield Compared(made, made.store, there, sides, stops + _no_room(target, sides), only_missing)
@@ -197,6 +195,6 @@ def _no_room(target: Storage, sides: dict[str, crossing.Sides]) -> list[str]:
         return []
     needed = sum(one.to_copy.bytes for one in sides.values())
     free = shutil.disk_usage(target.root).free
-    return (
-        [f"{target} has {free / 1e6:,.0f} MB free; {needed / 1e6:,.0f} MB are to be copied."] if needed > free else []
-    )
+    if needed <= free:
+        return []
+    return [f"{target} has {free / 1e6:,.0f} MB free; {needed / 1e6:,.0f} MB are to be copied."]
