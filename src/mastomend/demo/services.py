@@ -103,11 +103,16 @@ class S3Server:
         )
 
 
-def free_ports(n: int, address: str = "127.0.0.1", below: int = 50_000) -> list[int]:
+#: Below what Linux gives to outgoing connections (32768 and up), with 10,000 added too: such a port is not taken between
+#: the look and the start.
+_PORTS = range(15_000, 22_700)
+
+
+def free_ports(n: int, address: str = "127.0.0.1") -> list[int]:
     """Ports nobody listens on, also 10,000 higher (where SeaweedFS puts its gRPC ports)."""
     found: list[int] = []
     while len(found) < n:
-        port = 15_000 + secrets.randbelow(below - 15_000)
+        port = secrets.choice(_PORTS)
         try:
             for candidate in (port, port + 10_000):
                 with socket.socket() as probe:
@@ -147,7 +152,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     config.write_text(json.dumps(identities), encoding="utf-8")
     data = folder / "data"
     data.mkdir(exist_ok=True)
-    master, volume, filer, s3 = free_ports(4, below=25_000)
+    master, volume, filer, s3 = free_ports(4)
     command = [
         _weed(), "server", "-s3", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-master.port={master}",
         f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}", f"-s3.config={config}", "-volume.max=500",
