@@ -6,8 +6,8 @@ import fcntl
 import os
 import pty
 import select
+import shutil
 import struct
-import subprocess
 import sys
 import termios
 import time
@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyte
+from tool import started
 
-#: The tool on a machine whose disks are half full, whatever this one's are: screens are the same everywhere.
-_TOOL = """
-import shutil
-shutil.disk_usage = lambda path: shutil._ntuple_diskusage(20_000_000_000, 10_000_000_000, 10_000_000_000)
-import runpy
-runpy.run_module("mastomend", run_name="__main__", alter_sys=True)
-"""
+
+def _half_full() -> None:
+    """As on a machine whose disks are half full, whatever this one's are: screens are the same everywhere."""
+    usage = shutil._ntuple_diskusage(20_000_000_000, 10_000_000_000, 10_000_000_000)
+    shutil.disk_usage = lambda path: usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +52,14 @@ def on_terminal(
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"  # where the tool is, so that it is called by its name
     own: Mapping[str, str] = {"PATH": path, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": str(lines)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", _TOOL, *words], stdin=slave, stdout=slave, stderr=slave, cwd=cwd,
-        env={**os.environ, **own, **(variables or {})},
-    )  # fmt: skip
+    process = started(words, {**os.environ, **own, **(variables or {})}, cwd, [slave] * 3, _half_full)
     os.close(slave)
     screen = pyte.HistoryScreen(columns, lines, history=10_000)
     stream = pyte.ByteStream(screen)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if not select.select([master], [], [], 0.2)[0]:
-            if process.poll() is not None:
+            if not process.is_alive():
                 break
             continue
         try:
@@ -74,7 +70,9 @@ def on_terminal(
             break
         stream.feed(data)
     os.close(master)
-    code = process.wait(timeout=30)
+    process.join(30)
+    code = process.exitcode
+    assert code is not None, "it does not end"
     rows = [*screen.history.top, *(screen.buffer[y] for y in range(lines))]
     shown = ["".join(row[x].data for x in range(columns)).rstrip() for row in rows]
     colours = frozenset(row[x].fg for row in rows for x in range(columns) if row[x].data.strip())

@@ -7,6 +7,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +42,12 @@ def called(
     Raises:
         subprocess.TimeoutExpired: it does not end.
     """
-    with tempfile.TemporaryFile("w+b") as out, tempfile.TemporaryFile("w+b") as err:
-        ends = [multiprocessing.reduction.DupFd(one.fileno()) for one in (out, err)]
-        process = _FORKS.Process(target=_tool, args=(words, environment, str(cwd or Path.cwd()), ends))
-        process.start()
+    with (
+        tempfile.TemporaryFile("w+b") as out,
+        tempfile.TemporaryFile("w+b") as err,
+        Path(os.devnull).open("rb") as nothing,
+    ):
+        process = started(words, environment, cwd or Path.cwd(), [one.fileno() for one in (nothing, out, err)])
         process.join(seconds)
         if process.is_alive():
             process.kill()
@@ -55,13 +60,32 @@ def called(
         return subprocess.CompletedProcess(words, code, out.read().decode(), err.read().decode())
 
 
-def _tool(words: list[str], environment: dict[str, str], cwd: str, ends: list[Any]) -> None:
+def started(
+    words: list[str], environment: dict[str, str], cwd: Path, ends: list[int], prepare: Callable[[], None] | None = None
+) -> BaseProcess:
+    """`mastomend` with those words, its input, output and errors at those ends; `prepare` is called there first."""
+    there = [multiprocessing.reduction.DupFd(one) for one in ends]
+    process = _FORKS.Process(target=_tool, args=(words, environment, str(cwd), there, prepare))
+    process.start()
+    return process
+
+
+def _tool(
+    words: list[str], environment: dict[str, str], cwd: str, ends: list[Any], prepare: Callable[[], None] | None
+) -> None:
     os.environ.clear()
     os.environ.update(environment)
+    time.tzset()
     os.chdir(cwd)
-    for number, end in enumerate(ends, 1):
+    for number, end in enumerate(ends):
         os.dup2(end.detach(), number)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.stdin = os.fdopen(0, closefd=False)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        setattr(
+            sys, name, os.fdopen(number, "w", buffering=1 if number == 2 or os.isatty(number) else -1, closefd=False)
+        )
+    if prepare:
+        prepare()
     sys.argv = ["mastomend", *words]
     from mastomend.cli.app import main
 
