@@ -52,7 +52,7 @@ def on_terminal(
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"  # where the tool is, so that it is called by its name
     own: Mapping[str, str] = {"PATH": path, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": str(lines)}
-    process = started(words, {**os.environ, **own, **(variables or {})}, cwd, [slave] * 3, _half_full)
+    process = started(words, {**os.environ, **own, **(variables or {})}, cwd, [slave] * 3, prepare=_half_full)
     os.close(slave)
     screen = pyte.HistoryScreen(columns, lines, history=10_000)
     stream = pyte.ByteStream(screen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -34,10 +35,19 @@ def run(env: Path, *arguments: str, **variables: str) -> subprocess.CompletedPro
     return done
 
 
+def driven(driver: Path, *words: object, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+    """A script with those words, which kills itself perhaps."""
+    return called([str(word) for word in words], dict(os.environ), seconds=seconds, program=driver)
+
+
 def called(
-    words: list[str], environment: dict[str, str], cwd: Path | None = None, seconds: float = 120
+    words: list[str],
+    environment: dict[str, str],
+    cwd: Path | None = None,
+    seconds: float = 120,
+    program: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """`mastomend` with those words, in a process of its own with that environment.
+    """`mastomend` (or that script) with those words, in a process of its own with that environment.
 
     Raises:
         subprocess.TimeoutExpired: it does not end.
@@ -47,7 +57,7 @@ def called(
         tempfile.TemporaryFile("w+b") as err,
         Path(os.devnull).open("rb") as nothing,
     ):
-        process = started(words, environment, cwd or Path.cwd(), [one.fileno() for one in (nothing, out, err)])
+        process = started(words, environment, cwd or Path.cwd(), [one.fileno() for one in (nothing, out, err)], program)
         process.join(seconds)
         if process.is_alive():
             process.kill()
@@ -61,17 +71,27 @@ def called(
 
 
 def started(
-    words: list[str], environment: dict[str, str], cwd: Path, ends: list[int], prepare: Callable[[], None] | None = None
+    words: list[str],
+    environment: dict[str, str],
+    cwd: Path,
+    ends: list[int],
+    program: Path | None = None,
+    prepare: Callable[[], None] | None = None,
 ) -> BaseProcess:
-    """`mastomend` with those words, its input, output and errors at those ends; `prepare` is called there first."""
+    """`mastomend` (or a script) with those words, its input, output and errors at those ends; `prepare` is called first."""
     there = [multiprocessing.reduction.DupFd(one) for one in ends]
-    process = _FORKS.Process(target=_tool, args=(words, environment, str(cwd), there, prepare))
+    process = _FORKS.Process(target=_there, args=(words, environment, str(cwd), there, program, prepare))
     process.start()
     return process
 
 
-def _tool(
-    words: list[str], environment: dict[str, str], cwd: str, ends: list[Any], prepare: Callable[[], None] | None
+def _there(
+    words: list[str],
+    environment: dict[str, str],
+    cwd: str,
+    ends: list[Any],
+    program: Path | None,
+    prepare: Callable[[], None] | None,
 ) -> None:
     os.environ.clear()
     os.environ.update(environment)
@@ -86,7 +106,11 @@ def _tool(
         )
     if prepare:
         prepare()
-    sys.argv = ["mastomend", *words]
+    sys.argv = [str(program or "mastomend"), *words]
+    if program is not None:
+        sys.path.insert(0, str(program.parent))
+        runpy.run_path(str(program), run_name="__main__")
+        return
     from mastomend.cli.app import main
 
     main()

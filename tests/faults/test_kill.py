@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from broken import record
 from conftest import MakeInstance, opened
+from tool import driven
 
 from mastomend.commands.check import check
 from mastomend.commands.repair import repair
@@ -59,12 +58,10 @@ def test_killed_at_every_boundary(make_instance: MakeInstance, network: Fedivers
         instance = make_instance("4.5", storage)
         paths = prepare(instance, network)
         network.requests.clear()
-        process = subprocess.run(
-            [sys.executable, str(DRIVER), str(instance.env), str(number)], capture_output=True, check=False, timeout=60
-        )
+        process = driven(DRIVER, instance.env, number)
         if process.returncode == 0:
             break  # this run had fewer boundaries: every one of them has been tried
-        assert process.returncode == -signal.SIGKILL, process.stderr.decode()[-2000:]
+        assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
         killed += 1
         served = {picture(1), picture(33), picture(44)}
         whole = served | set(instance.files.values()) | {b"half"}

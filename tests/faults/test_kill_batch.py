@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 from conftest import MakeInstance, opened
 from runs import a_run
+from tool import driven
 
 from mastomend.actions.actions import QuarantineFile
 from mastomend.actions.journal import Journal
@@ -29,12 +28,9 @@ def test_killed_at_every_boundary_of_a_batch(make_instance: MakeInstance) -> Non
         number += 1
         for key in keys:
             instance.media.write(key, key.encode())
-        process = subprocess.run(
-            [sys.executable, str(DRIVER), str(instance.env), str(number), *keys],
-            capture_output=True, check=False, timeout=60,
-        )  # fmt: skip
+        process = driven(DRIVER, instance.env, number, *keys)
         died = process.returncode == -signal.SIGKILL
-        assert died or process.returncode == 0, process.stderr.decode()[-2000:]
+        assert died or process.returncode == 0, process.stderr[-2000:]
         killed += died
         held = {key: instance.media.read(key) for key in instance.media.keys()}
         assert sorted(filter(None, held.values())) == sorted([b"x", *(key.encode() for key in keys)]), number

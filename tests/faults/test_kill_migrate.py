@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from broken import record
 from bucket_proxy import bucket_proxy
 from conftest import MakeInstance, opened
 from moving import named_bucket, named_file, step
+from tool import driven
 
 from mastomend.commands.history import history
 from mastomend.commands.migrate import migrate
@@ -33,11 +32,8 @@ def test_a_copy_that_is_killed_ten_times(make_instance: MakeInstance, s3: S3Serv
         to = named_file(tmp_path, S3Server(proxy.endpoint, s3.access_key_id, s3.secret_access_key), "killed")
         for round_ in range(10):
             # past what tries the target, and a few files more each time
-            process = subprocess.run(
-                [sys.executable, str(DRIVER), str(instance.env), str(2 * (5 + 12 + round_)), str(to)],
-                capture_output=True, check=False, timeout=120,
-            )  # fmt: skip
-            assert process.returncode == -signal.SIGKILL, process.stderr.decode()[-2000:]
+            process = driven(DRIVER, instance.env, 2 * (5 + 12 + round_), to)
+            assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
         uploads = Counter(
             seen.raw_path for seen in proxy.seen if seen.method == "PUT" and "/.mastomend/" not in seen.raw_path
         )

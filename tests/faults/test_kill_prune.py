@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 from conftest import MakeInstance, opened
 from runs import a_run
+from tool import driven
 from touches import Town
 
 from mastomend.actions.actions import Delete
@@ -28,11 +27,9 @@ def test_killed_at_every_boundary_of_an_eviction(make_instance: MakeInstance) ->
     while True:
         made = [town.media(post) for _ in range(3)]
         held = set(instance.media.keys())
-        process = subprocess.run(
-            [sys.executable, str(DRIVER), str(instance.env), str(number)], capture_output=True, check=False, timeout=60
-        )
+        process = driven(DRIVER, instance.env, number)
         died = process.returncode == -signal.SIGKILL
-        assert died or process.returncode == 0, process.stderr.decode()[-2000:]
+        assert died or process.returncode == 0, process.stderr[-2000:]
         killed += died
         rows = instance.db.execute(
             "SELECT file_file_name AS name FROM media_attachments WHERE file_file_name IS NOT NULL"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from broken import record
 from conftest import MakeInstance, opened
+from tool import driven
 
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions
@@ -50,10 +49,9 @@ def test_an_undo_that_is_killed_is_gone_on_with(
         run = repaired(instance, network)
         after = state(instance)
         assert after != empty
-        command = [sys.executable, str(DRIVER), str(instance.env), str(number), run]
-        process = subprocess.run(command, capture_output=True, check=False, timeout=60)
+        process = driven(DRIVER, instance.env, number, run)
         if process.returncode != 0:
-            assert process.returncode == -signal.SIGKILL, process.stderr.decode()[-2000:]
+            assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
             killed += 1
             try:
                 undo(opened(instance), run, apply=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import MakeInstance, opened
 from population import populate
+from tool import driven
 
 from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.repair import repair
@@ -48,12 +47,10 @@ def test_killed_at_every_boundary(make_instance: MakeInstance, storage: str, str
     lost = damaged(instance)
     scans, killed, number = set(), 0, 1
     while True:
-        process = subprocess.run(
-            [sys.executable, str(DRIVER), str(instance.env), str(number)], capture_output=True, check=False, timeout=60
-        )
+        process = driven(DRIVER, instance.env, number)
         if process.returncode == 0:
             break
-        assert process.returncode == -signal.SIGKILL, process.stderr.decode()[-2000:]
+        assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
         killed += 1
         scans |= {one.scan for one in unfinished(instance.state / "scans", datetime.now(UTC))}
         number = 2 + (number + stride) % 11  # progress is kept, so a small number is further each time

