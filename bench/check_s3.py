@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from mastomend.demo.instance import create_database
 from mastomend.demo.services import S3Server, postgres, s3_server
 
 BUCKET = "media"
+_MEMORY = Path("/dev/shm")
 BOTO = "import boto3,os,sys;c=boto3.client('s3',endpoint_url=sys.argv[1],region_name='us-east-1');" + (
     "print(sum(len(p.get('Contents',[])) for p in c.get_paginator('list_objects_v2').paginate(Bucket='media')))"
 )
@@ -52,16 +54,17 @@ def program(name: str) -> str:
 
 @contextmanager
 def seaweed(folder: Path, objects: int) -> Iterator[S3Server]:
-    """A real server with that many objects, put there by s5cmd."""
+    """A real server with that many objects, put there by s5cmd from memory, if the machine has a disk in memory."""
     with s3_server(folder / "seaweed") as server:
         server.client().create_bucket(Bucket=BUCKET)
-        tree = folder / "tree"
-        for n in range(objects):
-            path = tree / key(n)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b"x")
-        command = [program("s5cmd"), "--endpoint-url", server.endpoint, "cp", f"{tree}/", f"s3://{BUCKET}/"]
-        subprocess.run(command, env=credentials(server), check=True, stdout=subprocess.DEVNULL)
+        where = _MEMORY if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > objects * 16_384 else folder
+        with tempfile.TemporaryDirectory(prefix="mm-tree-", dir=where) as name:
+            for n in range(objects):
+                path = Path(name, key(n))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"x")
+            command = [program("s5cmd"), "--endpoint-url", server.endpoint, "cp", f"{name}/", f"s3://{BUCKET}/"]
+            subprocess.run(command, env=credentials(server), check=True, stdout=subprocess.DEVNULL)
         yield server
 
 

@@ -538,3 +538,13 @@ def test_a_wrong_bucket_shows_whatever_is_selected(make_instance: MakeInstance) 
     with pytest.raises(SafetyStop, match="taken at random"):
         pruned(instance, Policy({"attachments": DAY}), selection=only, apply=True)
     assert mine <= cached(instance)
+
+
+def test_options_about_what_is_left_out_are_refused(make_instance: MakeInstance) -> None:
+    """They would be ignored silently: somebody would wait for room that never comes."""
+    instance = make_instance()
+    for words in (["headers", "--attachments", "60d"], ["avatars", "--budget", "headers=1GB"],
+                  ["--exclude", "preview_cards", "--preview-cards", "9d"]):  # fmt: skip
+        done = tool(instance.env, "prune", *words)
+        assert done.returncode == 2 and "is about what is left out" in done.stderr, (words, done.stderr)
+    assert tool(instance.env, "prune", "headers", "--headers", "60d").returncode == 0

@@ -139,7 +139,7 @@ def prune_command(
             instance,
             PruneOptions(
                 wanted.policy,
-                _units(kinds or [], chosen.but_kinds),
+                _agreeing(options, _units(kinds or [], chosen.but_kinds)),
                 chosen.selection(instance),
                 wanted.keep_free,
                 wanted.access_logs,
@@ -184,6 +184,24 @@ def _posts(ctx: typer.Context, age: str, *, apply: bool, limit: int | None, json
     words = (f"{again} --apply", f"undo {report.run} --apply")
     show_posts(report, *(command_line(given.env, given.state, one) for one in words))
     return code
+
+
+def _agreeing(options: Sequence[tuple[str, str]], units: tuple[str, ...]) -> tuple[str, ...]:
+    """The units, if no option is about one that is left out.
+
+    Raises:
+        ConfigurationError: one is.
+    """
+    from mastomend.inventory.cached import UNITS
+
+    for name, value in options:
+        about = value.partition("=")[0] if name == "budget" else name
+        if units and about.replace("-", "_") in set(UNITS) - set(units):
+            raise ConfigurationError(
+                f"--{name} {value} is about what is left out: only {', '.join(units)} would be looked at.",
+                hint=f"Name {about}, too, or name no kind: then it is what the options speak of.",
+            )
+    return units
 
 
 def _units(names: Sequence[str], but: Sequence[str]) -> tuple[str, ...]:
