@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -57,8 +56,9 @@ def seaweed(folder: Path, objects: int) -> Iterator[S3Server]:
     """A real server with that many objects, put there by s5cmd from memory, if the machine has a disk in memory."""
     with s3_server(folder / "seaweed") as server:
         server.client().create_bucket(Bucket=BUCKET)
-        where = _MEMORY if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > objects * 16_384 else folder
-        with tempfile.TemporaryDirectory(prefix="mm-tree-", dir=where) as name:
+        with tempfile.TemporaryDirectory(
+            prefix="mm-tree-", dir=_MEMORY if _holds(_MEMORY, objects) else folder
+        ) as name:
             for n in range(objects):
                 path = Path(name, key(n))
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +66,14 @@ def seaweed(folder: Path, objects: int) -> Iterator[S3Server]:
             command = [program("s5cmd"), "--endpoint-url", server.endpoint, "cp", f"{name}/", f"s3://{BUCKET}/"]
             subprocess.run(command, env=credentials(server), check=True, stdout=subprocess.DEVNULL)
         yield server
+
+
+def _holds(memory: Path, objects: int) -> bool:
+    """Whether that many files, each with its directories, fit there."""
+    if not memory.is_dir():
+        return False
+    there = os.statvfs(memory)
+    return there.f_bavail * there.f_frsize > objects * 16_384 and (not there.f_files or there.f_favail > objects * 4)
 
 
 def credentials(server: S3Server) -> dict[str, str]:
