@@ -46,7 +46,7 @@ bench: $(STAMP)
 
 # What takes hours: thousands of interleavings of upload, deletion and scan; a kill at every boundary.
 soak: $(STAMP)
-	MASTOMEND_SOAK=1 $(BIN)/pytest --numprocesses=2 tests/faults tests/integration/test_engines.py tests/integration/test_orphans.py tests/integration/test_migrate.py -k "killed or swift or goes_on"
+	MASTOMEND_SOAK=1 $(BIN)/pytest --numprocesses=2 tests/faults tests/property/test_keys_columnar.py tests/integration/test_engines.py tests/integration/test_orphans.py tests/integration/test_migrate.py -k "killed or swift or goes_on or agree"
 	MASTOMEND_SEEDS=$${MASTOMEND_SEEDS:-2000} $(BIN)/pytest --numprocesses=2 tests/integration/test_orphans.py -k interleavings
 
 clean:

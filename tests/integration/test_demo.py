@@ -1,4 +1,4 @@
-"""The demo itself: it ends by itself, mends what can be mended, and says what cannot."""
+"""The demo itself. Its first story is told by the tool (test_terminal.py)."""
 
 from __future__ import annotations
 
@@ -7,22 +7,9 @@ from pathlib import Path
 import pytest
 
 from mastomend.demo.moving_story import Moved, moving_story
-from mastomend.demo.story import Checked, Repaired, prepared, story
+from mastomend.demo.story import Checked, prepared, story
 from mastomend.errors import ConfigurationError
 from mastomend.progress import Silent
-
-
-def test_the_story(tmp_path: Path) -> None:
-    events = list(story(tmp_path / "demo", "disk", Silent()))
-    before, after = (e.report for e in events if isinstance(e, Checked))
-    (repaired,) = (e.report for e in events if isinstance(e, Repaired))
-    assert before.broken == repaired.records > 100
-    assert after.broken == repaired.undone
-    left = {outcome for outcome, _ in repaired.reasons} - {"restored", "refreshed"}
-    assert left == {"gone", "refused"}
-    assert {d for d, _ in after.top_domains} == {"gone.example", "moved.example", "parked.example", "tricky.example"}
-    assert (tmp_path / "demo" / ".env.production").is_file()
-    assert not before.mass_loss
 
 
 def test_the_story_of_the_move(tmp_path: Path) -> None:

@@ -30,6 +30,18 @@ def test_g41_the_demo_shows_its_results(tmp_path: Path) -> None:
         for words in ("A small server", "records are broken.", "mended", "Fair to others", "Done in")
     ]
     assert order == sorted(order)
+    (broken, left) = (int(number) for number in re.findall(r"(\d+) records are broken", joined))
+    (mended, tried) = (int(number) for number in re.findall(r"(\d+) of (\d+) records mended", joined)[0])
+    assert broken == tried > 100 and left == tried - mended
+    assert re.search(r"Tried before: \d+ gone at their origin, \d+ refused; 0 new: nothing to do", joined)
+    *_, named = re.findall(r"Most come from: (.*?) What it is", joined)
+    assert set(re.findall(r"[\w.]+(?= \()", named)) == {
+        "gone.example",
+        "moved.example",
+        "parked.example",
+        "tricky.example",
+    }
+    assert (tmp_path / "demo" / ".env.production").is_file()
 
 
 def broken_instance(make_instance: MakeInstance, network: Fediverse) -> SimulatedInstance:
