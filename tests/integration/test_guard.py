@@ -75,7 +75,7 @@ def test_a_mark_that_cannot_be_met_takes_only_what_comes_back(
     for _ in range(3):
         town.media(town.post(), size=1_000)
     town.picture(town.account())
-    full(monkeypatch, 1_000_000_000, 999_999_999)
+    full(monkeypatch, 100_000, 99_999)
     within = looked(instance, apply=True, table={"budget": "1MB"})
     assert (
         within.pruned is not None
@@ -91,6 +91,20 @@ def test_a_mark_that_cannot_be_met_takes_only_what_comes_back(
     assert len([key for key in instance.media.keys() if "/avatars/" in key]) == 1 and exit_code(done) == 1
     named = looked(instance, apply=True, table={"avatars": "1d"})
     assert named.pruned is not None and named.pruned.evicted.records == 1, "these somebody has named"
+
+
+def test_nothing_goes_where_it_would_not_help(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few kilobytes are cached, and a hundred megabytes are needed: that is no reason to let all pictures go."""
+    instance = make_instance()
+    town = Town.of(instance)
+    town.media(town.post(), size=1_000)
+    full(monkeypatch, 1_000_000_000, 999_999_999)
+    held = instance.media.keys()
+    done = looked(instance, apply=True)
+    assert done.pruned is None and "nothing goes, as it would not help" in done.warnings[0] and exit_code(done) == 1
+    assert instance.media.keys() == held
+    named = looked(instance, apply=True, table={"attachments": "1d"})
+    assert named.pruned is not None and named.pruned.evicted.records == 1, "that somebody has named"
 
 
 def test_a_mark_that_faces_meet_is_met(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,6 +227,8 @@ def test_from_the_shell(make_instance: MakeInstance, tmp_path: Path) -> None:
     numbers = (tmp_path / "mastomend_guard.prom").read_text()
     assert 'mastomend_guard_marks_passed{domain="example.social"} 0' in numbers and "guard_disk_free_bytes" in numbers
     found = json.loads(tool(instance.env, "guard", "--disk", "0%", "--json").stdout)
+    assert found["exit_code"] == 1 and found["passed"] and found["pruned"] is None and found["warnings"]
+    found = json.loads(tool(instance.env, "guard", "--disk", "0%", "--budget", "1MB", "--json").stdout)
     assert found["exit_code"] == 1 and found["passed"] and found["pruned"]["applied"] is False
     (instance.folder / "mastomend.toml").write_text('[guard]\ndisc = "80%"\n')
     wrong = tool(instance.env, "guard")

@@ -75,7 +75,7 @@ def guard_command(
         free = report.pruned.to_free if report.pruned is not None else 0
         preview = ["prune", *(words if words or not free else ["--keep-free", f"{free + (report.free or 0)}B"])]
         if report.pruned is not None and report.passed and report.pruned.goes.bytes < report.needed:
-            preview = again[:-1]  # prune would let more go
+            preview[1:1] = [unit.replace("_", "-") for unit in report.pruned.units]  # without that more would go
         show(
             report, *(command_line(given.env, given.state, " ".join(map(shlex.quote, one))) for one in (again, preview))
         )

@@ -10,9 +10,10 @@ from mastomend.plans.prices import dollars
 def show(report: GuardReport, apply: str, preview: str) -> None:
     """How full it is, what was passed, what went or would go, and what a person should do."""
     if report.total is not None and report.free is not None and report.used_percent is not None:
-        result.print(
-            f"The disk is [bold]{report.used_percent:.0f} %[/] full: {size(report.free)} of {size(report.total)} are free."
-        )
+        used = "" if report.passed else f"The disk is [bold]{report.used_percent:.0f} %[/] full: "
+        for mark in report.passed:
+            result.print(f"[bold red]{escape(mark)}[/]")
+        result.print(f"{used}{size(report.free)} of {size(report.total)} are free.")
         if report.bytes_per_day is not None:
             grows = report.bytes_per_day > 0
             a_day = size(round(abs(report.bytes_per_day)))
@@ -21,14 +22,13 @@ def show(report: GuardReport, apply: str, preview: str) -> None:
         else:
             result.print("How fast it fills can be said from tomorrow on.")
     if report.usd_month is not None:
-        result.print(f"A month costs {dollars(report.usd_month)}.")
-    for mark in report.passed:
-        result.print(f"[bold red]{escape(mark)}[/]")
+        passed = [f"[bold red]{escape(mark)}[/]" for mark in report.passed]
+        result.print("\n".join(passed) or f"A month costs {dollars(report.usd_month)}.")
     for warning in report.warnings:
         result.print(f"[yellow]![/] {escape(warning)}")
     pruned = report.pruned
     if pruned is None:
-        result.print("Nothing has to go.")
+        result.print("Nothing goes." if report.passed else "Nothing has to go.")
     elif report.applied:
         result.print(f"[bold]{count(pruned.evicted.records, 'record')} let go[/], {size(pruned.evicted.bytes)} freed.")
     elif pruned.goes.records:

@@ -31,6 +31,8 @@ from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.plans.prices import dollars
 from mastomend.progress import Progress, Silent
 
+#: What share of the room that is needed is worth that anything goes, where nobody has named what.
+_WORTH = 0.1
 #: A count of what the bucket holds that is older tells of no bill.
 _COUNTED = timedelta(days=8)
 
@@ -59,13 +61,13 @@ def guard(
     _look_at_mastodon(instance, wishes, report)
     if report.passed or options.wishes.policy.has_budget or options.wishes.keep_free is not None:
         report.pruned = _pruned(instance, options, wishes, report, (progress, now))
-        if report.pruned.over:
+        if report.pruned is not None and report.pruned.over:
             why = (
                 "what is kept does not fit in. Shorten terms (prune --keep WHAT=TERM), or make room otherwise"
                 if report.pruned.stays.bytes
                 else "that is more than all that is cached. Something else fills it: see usage"
             )
-            report.warnings.append(f"{report.pruned.over / 1e9:.2f} GB too much stay: {why}.")
+            report.warnings.append(f"{report.pruned.over / 1e9:.2f} GB more would have to go: {why}.")
     report.duration_s = time.monotonic() - clock
     return report
 
@@ -76,8 +78,10 @@ def _pruned(
     wishes: Wishes,
     report: GuardReport,
     watched: tuple[Progress, Callable[[], datetime]],
-) -> PruneReport:
-    """What may go, goes. For a mark that all of it would not meet, only what Mastodon fetches again when somebody looks."""
+) -> PruneReport | None:
+    """What may go, goes. For a mark that all of it would not meet, only what Mastodon fetches again when somebody looks; and
+    nothing (None) where it would be for nothing.
+    """
     progress, now = watched
     wanted = PruneOptions(
         wishes.policy, keep_free=wishes.keep_free, access_logs=wishes.access_logs,
@@ -86,27 +90,37 @@ def _pruned(
     if report.passed:
         found = prune(instance, wanted, progress, now=now)
         if found.goes.bytes < report.needed:
-            wanted = _within_reason(options, wanted, found.units, report)
+            reasonable = _within_reason(options, wanted, found, report)
+            if reasonable is None:
+                return None
+            wanted = reasonable
         elif not options.apply:
             return found
     return prune(instance, replace(wanted, apply=options.apply), progress, now=now)
 
 
 def _within_reason(
-    options: GuardOptions, wanted: PruneOptions, units: tuple[str, ...], report: GuardReport
-) -> PruneOptions:
-    """What somebody asked for, or what comes back by itself."""
+    options: GuardOptions, wanted: PruneOptions, found: PruneReport, report: GuardReport
+) -> PruneOptions | None:
+    """What somebody asked for, or what comes back by itself if that helps at all."""
     too_little = "All that is cached and not kept is not enough for that mark"
     asked = options.wishes
     if asked.policy.budget is not None or asked.keep_free is not None:
         report.warnings.append(f"{too_little}: what the policy asks for goes, and no more.")
         return replace(wanted, policy=asked.policy, keep_free=asked.keep_free)
-    named = {*asked.policy.ages, *asked.policy.budgets, "attachments"}
-    if not named.issuperset(units):
+    named = {*asked.policy.ages, *asked.policy.budgets}
+    if not named and found.goes.bytes < report.needed * _WORTH:
+        report.warnings.append(
+            f"All that may go is {found.goes.bytes / 1e9:.2f} GB, and {report.needed / 1e9:.2f} GB have to: nothing goes, as "
+            "it would not help. Something else takes the room: see usage."
+        )
+        return None
+    named.add("attachments")
+    if not named.issuperset(found.units):
         report.warnings.append(
             f"{too_little}: avatars and headers stay, as Mastodon does not fetch them again when somebody looks."
         )
-    return replace(wanted, units=tuple(unit for unit in units if unit in named))
+    return replace(wanted, units=tuple(unit for unit in found.units if unit in named))
 
 
 def _look_at_disk(instance: Instance, options: GuardOptions, report: GuardReport, now: datetime) -> int | None:
@@ -128,7 +142,7 @@ def _look_at_disk(instance: Instance, options: GuardOptions, report: GuardReport
     used = report.used_percent
     if used is None or used <= marks.disk_percent:
         return None
-    report.passed.append(f"The disk is {used:.0f} % full; the mark is {marks.disk_percent:g} %.")
+    report.passed.append(f"The disk is {used:.0f} % full, and the mark is {marks.disk_percent:g} %.")
     report.needed = round(found.total * (100 - marks.disk_percent) / 100) - found.free
     return round(found.total * (100 - max(marks.disk_percent - MARGIN, 0)) / 100)
 

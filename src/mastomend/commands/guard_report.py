@@ -66,7 +66,7 @@ class GuardReport:
     """The result. Bytes of the disk the media are on (None in a bucket), what it grows by a day and when it is full, as far as
     earlier looks tell; `usd_month` by the newest count of `usage`. `passed` are the marks that were passed, `warnings` what
     else a person should do something about, all in words; `needed` bytes must go for the mark to be met. `pruned` is None
-    where nothing had to go.
+    where nothing had to go, or where it would have been for nothing.
     """
 
     applied: bool

@@ -108,15 +108,15 @@ class S3Server:
 _PORTS = range(15_000, 22_700)
 
 
-def free_ports(n: int, address: str = "127.0.0.1") -> list[int]:
-    """Ports nobody listens on, also 10,000 higher (where SeaweedFS puts its gRPC ports)."""
+def free_ports(n: int) -> list[int]:
+    """Ports nobody listens on at any address, also 10,000 higher (where SeaweedFS puts its gRPC ports)."""
     found: list[int] = []
     while len(found) < n:
         port = secrets.choice(_PORTS)
         try:
             for candidate in (port, port + 10_000):
                 with socket.socket() as probe:
-                    probe.bind((address, candidate))
+                    probe.bind(("", candidate))
         except OSError:
             continue
         if all(port not in (p, p + 10_000, p - 10_000) for p in found):
