@@ -83,6 +83,10 @@ class OutputError(MastomendError):
     exit_code = 3
 
 
+class OutputClosed(OutputError):
+    """Whoever read stdout has seen enough (`| head`), and gone: nobody is told."""
+
+
 class SafetyStop(MastomendError):
     """A safety rule stopped the run; nothing was changed after it."""
 

@@ -16,7 +16,8 @@ from mastomend.actions.deferral import Deferral
 from mastomend.commands.history import lost
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions, RepairReport
-from mastomend.commands.systemd import install, units
+from mastomend.commands.systemd import units
+from mastomend.commands.unit_files import install
 from mastomend.demo.fediverse import Fediverse, Manners
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture

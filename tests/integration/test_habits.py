@@ -528,7 +528,8 @@ def test_units_for_this_server(make_instance: MakeInstance, tmp_path: Path) -> N
     assert [unit["became"] for unit in units] == ["unchanged"] * 2 * len(JOBS)
     service = (folder / "mastomend-check.service").read_text()
     assert f" --env {instance.env} --state {instance.state} check --new -q\n" in service
-    assert f"ReadWritePaths=-{instance.folder}/public/system\n" in service and "StateDirectory=mastomend" in service
+    assert f"ReadWritePaths=-{instance.folder}/public/system\n" in service
+    assert f"ReadWritePaths=-{instance.state}\n" in service and "StateDirectory" not in service
     assert "SuccessExitStatus=1\n" in (folder / "mastomend-deferred.service").read_text()
     if shutil.which("systemd-analyze"):
         files = [str(path) for path in folder.iterdir()]

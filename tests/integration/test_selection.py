@@ -116,13 +116,17 @@ def test_a_scan_of_another_selection_is_not_gone_on_with(make_instance: MakeInst
         ("user@host.example", Account("user", "host.example")),
         ("@me", Account("me", None)),
         ("@me@OWN.example", Account("me", None)),
+        ("https://host.example/@User", Account("user", "host.example")),
+        ("https://host.example/users/user/", Account("user", "host.example")),
+        ("https://own.example/@user@host.example", Account("user", "host.example")),
+        ("https://own.example/@me", Account("me", None)),
     ],
 )
 def test_accounts_as_people_write_them(text: str, account: Account) -> None:
     assert parse_account(text, ["own.example"]) == account
 
 
-@pytest.mark.parametrize("text", ["", "@", "@@host", "a@b@c", "a b@c", "https://host/@user"])
+@pytest.mark.parametrize("text", ["", "@", "@@host", "a@b@c", "a b@c", "https://host/user", "https://host/@user/1"])
 def test_what_is_no_account(text: str) -> None:
     with pytest.raises(ConfigurationError, match="no account"):
         parse_account(text, [])

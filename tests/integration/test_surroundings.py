@@ -440,4 +440,4 @@ def test_g42_commands_in_hints_name_the_instance(make_instance: MakeInstance, ne
     done = command(instance, "undo", "20200101T000000Z-0000", text=True)
     assert f"{given} history" in done.stderr
     assert command(instance, "repair", "--apply").returncode == 1
-    assert f"{given} repair --from DIR --apply" in command(instance, "history", "--lost", text=True).stdout
+    assert f"{given} repair --local --from DIR" in command(instance, "history", "--lost", text=True).stdout

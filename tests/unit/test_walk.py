@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -157,11 +158,21 @@ def test_a_walk_nobody_reads_to_its_end_leaves_no_process_behind(tmp_path: Path)
     )
 
 
-def test_a_process_that_dies_is_no_short_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_process_that_dies_is_no_short_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: bool) -> None:
+    """Before it was told anything, or after."""
     make(tmp_path, *(f"{n:03}/x" for n in range(300)))
     broken = tmp_path.parent / "broken_worker.py"
-    broken.write_text("import sys; sys.exit(1)\n")
+    broken.write_text(f"import sys; {'sys.stdin.read(1); ' if heard else ''}sys.exit(1)\n")
     monkeypatch.setattr("mastomend.storage.walk._WORKER", broken)
+    if not heard:
+        write = os.write
+
+        def late(descriptor: int, data: bytes) -> int:
+            time.sleep(0.5)  # it is dead by now
+            return write(descriptor, data)
+
+        monkeypatch.setattr("mastomend.storage.walk.os.write", late)
     with pytest.raises(StorageError, match="ended early"):
         walked(tmp_path)
 

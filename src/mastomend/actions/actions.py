@@ -160,7 +160,9 @@ class SetColumns:
     after: Mapping[str, str | None]
 
     def __str__(self) -> str:
-        changes = ", ".join(f"{c} {_short(self.before[c])} → {_short(v)}" for c, v in self.after.items())
+        changes = ", ".join(
+            f"{c} {_short(self.before[c])} → {_short(v)}" for c, v in self.after.items() if self.before[c] != v
+        )
         return f"set in {self.table} {self.id}: {changes}"
 
 

@@ -59,12 +59,15 @@ class TakingBack:
     refused: set[str] = field(default_factory=set)
 
     def foreseen(self, kept: Kept) -> Plan:
-        """A dry run's plan: what came after it is still there, and would be gone by then, unless it is refused."""
+        """A dry run's plan: what came after it is still there, and would be gone by then, unless it is refused. Then a change
+        of the row stays, too, and what is about files alone is looked at as it is.
+        """
         name = record_name(kept.plan.subject)
-        if kept.is_followed and name in self.refused:
+        stays = kept.is_followed and name in self.refused
+        if stays and any(isinstance(action, SetColumns) for action in kept.performed):
             verdict = Refused(Reason.CONFLICT, "a later change of the same row stays")
             return Plan(kept.plan.subject, verdict, (), Rule.TAKE_BACK, kept.number)
-        plan = self.plan(kept, trusting=kept.is_followed)
+        plan = self.plan(kept, trusting=kept.is_followed and not stays)
         if isinstance(plan.verdict, Refused):
             self.refused.add(name)
         return plan
@@ -109,7 +112,10 @@ class TakingBack:
             if isinstance(action, SetColumns) and not self.world.rows.are(action.table, action.id, action.after):
                 raise Conflict(f"{action.table} {action.id} was changed by somebody else meanwhile")
             if isinstance(action, Writing) and not holds(self.world, action):
-                raise Conflict(f"{action.key} is no longer the file that was written")
+                is_gone = self.world.store(action.place).sizes([action.key])[0] == MISSING
+                raise Conflict(
+                    f"{action.key} is {'there no more' if is_gone else 'no longer the file that was written'}"
+                )
             if isinstance(action, RestoreFile) and action.size is not None:
                 (there,) = self.world.store(action.place).sizes([action.key])
                 if there not in (action.size, MISSING):
@@ -146,7 +152,7 @@ class TakingBack:
         moving = [action.key for action in actions if isinstance(action, QuarantineFile)]
         for key, owner in zip(moving, self.world.owners.of(moving) if moving else (), strict=True):
             if isinstance(owner, Owned) and owner.is_local:
-                raise Conflict(f"{key} belongs to a local record")
+                raise Conflict(f"{key} belongs to one of your own users, and no file of theirs is ever taken away")
         shown = [action.key for action in actions if isinstance(action, SetServing) and action.after.is_public]
         for key, is_hidden in zip(shown, self.world.owners.hidden(shown) if shown else (), strict=True):
             if is_hidden:

@@ -48,7 +48,7 @@ from mastomend.cli.output import (
     write_log,
 )
 from mastomend.cli.words import in_order
-from mastomend.errors import MastomendError, OutputError
+from mastomend.errors import MastomendError, OutputClosed, OutputError
 from mastomend.mastodon.values import redact
 
 INTERRUPTED = 130
@@ -163,7 +163,8 @@ def _is_of_stdout(error: OSError) -> bool:
 
 def _unheard(error: OutputError) -> int:
     give_up_stdout()
-    show_error(error)
+    if not isinstance(error, OutputClosed):
+        show_error(error)
     return error.exit_code
 
 

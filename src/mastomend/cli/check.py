@@ -118,7 +118,8 @@ def check_command(
         limit = [f"--max-missing {shlex.quote(max_missing)}"] if max_missing is not None else []
         commands = [" ".join([*words, *rest]) for rest in (limit, [WITHOUT_LIMIT])]
         commands.append(f"show {report.scan}")
-        show(report, *(command_line(given.env, given.state, command) for command in commands))
+        lines = (command_line(given.env, given.state, command) for command in commands)
+        show(report, *lines, new_first=new)
     return code
 
 

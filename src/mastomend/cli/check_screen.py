@@ -9,10 +9,15 @@ from mastomend.plans.public import in_short, is_ours
 from mastomend.vocabulary import State
 
 
-def show(report: CheckReport, next_command: str, without_limit: str, findings: str) -> None:
+def show(report: CheckReport, next_command: str, without_limit: str, findings: str, *, new_first: bool = False) -> None:
     """What a person reads: a table, what is broken, where it came from, and the one command to run next, which is the last
-    one where all looks lost.
+    one where all looks lost. `new_first` begins with what nobody knew of yet, as a mail of cron should.
     """
+    if new_first and report.new:
+        result.print(f"[bold red]{count(report.new, 'record')} {'is' if report.new == 1 else 'are'} newly broken:[/]")
+        for line in own_lines(report.fresh_names, report.fresh, report.new, findings):
+            result.print(line)
+        result.print("")
     note = f" ({escape(report.version.note)})" if report.version.note else ""
     result.print(f"{escape(report.domain)}, Mastodon {report.version.name}{note}, media in {escape(report.storage)}")
     _show_table(report)
@@ -23,7 +28,7 @@ def show(report: CheckReport, next_command: str, without_limit: str, findings: s
             "This looks like a disk that is not mounted or a wrong bucket rather than like damage. Is everything mounted "
             "that should be (`findmnt`, `mount -a`), and is it the right storage? Changing commands stop until it is."
         )
-    _show_broken(report, findings)
+    _show_broken(report, findings, is_new_told=new_first)
     if report.unseen:
         result.print(f"[bold red]{count(report.unseen, 'file')} could not be looked at[/], and may be whole or broken:")
         for reason, n in report.obstacles:
@@ -84,7 +89,7 @@ def _show_next(report: CheckReport, next_command: str, without_limit: str) -> No
         result.print(f"  [command]{escape(f'{next_command} --deferred --apply')}[/]")
 
 
-def _show_broken(report: CheckReport, findings: str) -> None:
+def _show_broken(report: CheckReport, findings: str, *, is_new_told: bool) -> None:
     """How much is broken, what is known of it, and where it came from."""
     took = f"({report.duration_s:.1f} s)"
     unseen = f"; {report.unseen:,} could not be looked at" if report.unseen else ""
@@ -113,7 +118,7 @@ def _show_broken(report: CheckReport, findings: str) -> None:
         may_change = report.new or report.known[Outcome.DEFERRED]
         nothing = "" if may_change else ": nothing to do"
         result.print(f"Tried before: {known}; {report.new:,} new{nothing}.")
-        for line in own_lines(report.fresh_names, report.fresh, report.new, findings):
+        for line in () if is_new_told else own_lines(report.fresh_names, report.fresh, report.new, findings):
             result.print(line)
     if report.top_domains:
         origins = ", ".join(f"{escape(domain)} ({n:,})" for domain, n in report.top_domains)

@@ -40,7 +40,8 @@ def doctor_command(
     if json:
         emit_json(document(report), code)
     elif not (given.quiet and code == 0):
-        show(report, command_line(given.env, given.state, "check"), quiet=given.quiet)
+        words = ("check", "")
+        show(report, *(command_line(given.env, given.state, word) for word in words), quiet=given.quiet)
     return code
 
 

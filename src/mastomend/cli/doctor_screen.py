@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from mastomend.cli.output import count, escape, result
 from mastomend.commands.doctor_report import DoctorReport, Health
 
+#: A command of ours in an advice.
+_OURS = re.compile(r"\bmastomend (?=[a-z])")
 _MARKS = {
     Health.GOOD: "[green]good   [/]",
     Health.BAD: "[bold red]BAD    [/]",
@@ -13,8 +17,8 @@ _MARKS = {
 }
 
 
-def show(report: DoctorReport, check: str, *, quiet: bool) -> None:
-    """All lines by area; only what is wrong where one wants quiet."""
+def show(report: DoctorReport, check: str, prefix: str, *, quiet: bool) -> None:
+    """All lines by area; only what is wrong where one wants quiet. `prefix` is how a command of this instance begins."""
     area = ""
     for line in report.lines:
         if quiet and line.health is not Health.BAD:
@@ -24,7 +28,7 @@ def show(report: DoctorReport, check: str, *, quiet: bool) -> None:
             result.print(f"[bold]{escape(area)}[/]")
         result.print(f"  {_MARKS[line.health]}{escape(line.name)}: {escape(line.said)}")
         if line.advice:
-            result.print(f"         → {escape(line.advice)}")
+            result.print(f"         → {escape(_OURS.sub(lambda _: prefix, line.advice))}")
         for statement in line.statements:
             result.print(f"         [command]{escape(statement)}[/]")
     bad, advised = report.number(Health.BAD), report.number(Health.ADVISED)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mastomend.cli import context as cli_context
-from mastomend.cli.options import Apply, DryRun, Json, is_applied
+from mastomend.cli.options import Apply, DryRun, Json, MaxMissing, is_applied, missing_limit
 from mastomend.cli.textfile import Textfile, of_guard, usable
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def guard_command(
     keep_free: Annotated[str | None, typer.Option(metavar="SIZE", help="As for prune.")] = None,
     apply: Apply = False,
     dry_run: DryRun = False,
+    max_missing: MaxMissing = None,
     list_concurrency: Annotated[
         int, typer.Option(metavar="N", min=1, max=256, help="How many connections list a bucket at once.")
     ] = 32,
@@ -47,8 +48,8 @@ def guard_command(
     json: Json = False,
 ) -> int:
     """Keep the storage within its bounds, and warn before it is full."""
-    from mastomend.cli.guard_screen import show
-    from mastomend.cli.output import command_line, emit_json
+    from mastomend.cli.guard_screen import Commands, show
+    from mastomend.cli.output import WITHOUT_LIMIT, command_line, emit_json
     from mastomend.commands.guard import guard
     from mastomend.commands.guard_report import GuardOptions, marks
     from mastomend.commands.policy import wishes, with_given
@@ -60,7 +61,13 @@ def guard_command(
     table |= {name: one for name, one in (("disk", disk), ("bill", bill), ("warn_days", warn_days)) if one is not None}
     asked = [("budget", one) for one in budget or []] + [("keep-free", one) for one in [keep_free] if one is not None]
     wanted = with_given(wishes(instance.settings.prune, f"{where}: prune"), asked)
-    options = GuardOptions(marks(table, f"{where}: guard"), wanted, is_applied(apply, dry_run), list_concurrency)
+    options = GuardOptions(
+        marks(table, f"{where}: guard"),
+        wanted,
+        is_applied(apply, dry_run),
+        list_concurrency,
+        missing_limit(max_missing),
+    )
     with cli_context.watched(ctx, json=json) as observer:
         report = guard(instance, options, observer)
     if folder is not None:
@@ -70,15 +77,16 @@ def guard_command(
         emit_json(document(report), code)
     elif not (given.quiet and code == 0):
         words = [word for name, value in asked for word in (f"--{name}", value)]
-        marked = [("--disk", disk), ("--bill", bill)]
+        marked = [("--disk", disk), ("--bill", bill), ("--max-missing", max_missing)]
         again = ["guard", *(str(word) for one in marked if one[1] is not None for word in one), *words, "--apply"]
         free = report.pruned.to_free if report.pruned is not None else 0
         preview = ["prune", *(words if words or not free else ["--keep-free", f"{free + (report.free or 0)}B"])]
         if report.pruned is not None and report.passed and report.pruned.goes.bytes < report.needed:
             preview[1:1] = [unit.replace("_", "-") for unit in report.pruned.units]  # without that more would go
-        show(
-            report, *(command_line(given.env, given.state, " ".join(map(shlex.quote, one))) for one in (again, preview))
-        )
+        shown = ["show", report.pruned.run if report.pruned is not None else "latest"]
+        ways = (again, preview, [*again, *WITHOUT_LIMIT.split()], shown)
+        lines = (command_line(given.env, given.state, " ".join(map(shlex.quote, one))) for one in ways)
+        show(report, Commands(*lines))
     return code
 
 

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mastomend.cli.output import count, escape, result, size
 from mastomend.commands.guard_report import GuardReport
+from mastomend.commands.prune_report import PruneReport
 from mastomend.plans.prices import dollars
 
 
-def show(report: GuardReport, apply: str, preview: str) -> None:
+def _by_kind(pruned: PruneReport) -> str:
+    """What goes, kind by kind."""
+    parts = [(unit, goes) for unit, (_, _, goes) in pruned.by_unit.items() if goes.records]
+    return ", ".join(f"{goes.records:,} of {unit.replace('_', ' ')} ({size(goes.bytes)})" for unit, goes in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What may be run next."""
+
+    apply: str
+    preview: str
+    without_limit: str
+    shown: str
+
+
+def show(report: GuardReport, commands: Commands) -> None:
     """How full it is, what was passed, what went or would go, and what a person should do."""
+    _show_marks(report)
+    for warning in report.warnings:
+        result.print(f"[yellow]![/] {escape(warning)}")
+    if report.pruned is None:
+        result.print("Nothing goes." if report.passed else "Nothing has to go.")
+    else:
+        _show_pruned(report.pruned, commands, applied=report.applied)
+
+
+def _show_marks(report: GuardReport) -> None:
     if report.total is not None and report.free is not None and report.used_percent is not None:
         used = "" if report.passed else f"The disk is [bold]{report.used_percent:.0f} %[/] full: "
         for mark in report.passed:
@@ -24,21 +53,23 @@ def show(report: GuardReport, apply: str, preview: str) -> None:
     if report.usd_month is not None:
         passed = [f"[bold red]{escape(mark)}[/]" for mark in report.passed]
         result.print("\n".join(passed) or f"A month costs {dollars(report.usd_month)}.")
-    for warning in report.warnings:
-        result.print(f"[yellow]![/] {escape(warning)}")
-    pruned = report.pruned
-    if pruned is None:
-        result.print("Nothing goes." if report.passed else "Nothing has to go.")
-    elif report.applied:
-        result.print(f"[bold]{count(pruned.evicted.records, 'record')} let go[/], {size(pruned.evicted.bytes)} freed.")
-    elif pruned.goes.records:
-        result.print(f"[bold]{count(pruned.goes.records, 'record')} would go[/], {size(pruned.goes.bytes)}.")
-        result.print(f"Which, and what stays: [command]{escape(preview)}[/]")
-        result.print(f"Nothing was changed. Next: [command]{escape(apply)}[/]")
+
+
+def _show_pruned(pruned: PruneReport, commands: Commands, *, applied: bool) -> None:
+    if applied:
+        freed = size(pruned.evicted.bytes)
+        result.print(f"[bold]{count(pruned.evicted.records, 'record')} let go[/], {freed} freed by deleting for good.")
+        if pruned.evicted.records:
+            result.print(f"Record by record: [command]{escape(commands.shown)}[/]")
     elif pruned.stops:
         for reason in pruned.stops:
             result.print(f"[bold red]{escape(reason)}[/]")
         result.print("With --apply this stops. Is everything mounted that should be?")
+        result.print(f"If the files really are gone: [command]{escape(commands.without_limit)}[/]")
+    elif pruned.goes.records:
+        result.print(f"[bold]{count(pruned.goes.records, 'record')} would go[/]: {_by_kind(pruned)}.")
+        result.print(f"Which, and what stays: [command]{escape(commands.preview)}[/]")
+        result.print(f"Nothing was changed. Next: [command]{escape(commands.apply)}[/]")
     elif pruned.over:
         result.print("Nothing more may go.")
     else:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from mastomend.commands.history import PastRun
     from mastomend.commands.undo import UndoReport
 
-#: How many records that were left are named.
+#: How many records that were left are named, and how many that are lost.
 _SHOWN = 5
+_LISTED = 200
 HISTORY_EXAMPLES = """
 Examples:
   mastomend history
@@ -91,9 +92,11 @@ def _show_lost(ctx: typer.Context, *, json: bool) -> int:
         result.print("Nothing is known to be lost.")
         return 0
     given = cli_context.options(ctx)
+    shown = entries[:_LISTED]  # local ones come first
     with cli_context.watched(ctx) as observer:
-        names = named(instance, entries, observer)
-    show_lost(entries, names, command_line(given.env, given.state, "repair --from DIR --apply"))
+        names = named(instance, shown, observer)
+    words = ("repair --local --from DIR", "show latest --outcome refused")
+    show_lost(entries, shown, names, *(command_line(given.env, given.state, word) for word in words))
     return 1
 
 
@@ -151,7 +154,7 @@ def undo_command(
     json: Json = False,
 ) -> int:
     """Take a run back: changed rows, written files, quarantined files."""
-    from mastomend.cli.output import command_line, emit_json
+    from mastomend.cli.output import WITHOUT_LIMIT, command_line, emit_json
     from mastomend.commands.undo import undo
 
     given = cli_context.options(ctx)
@@ -162,7 +165,7 @@ def undo_command(
     if json:
         emit_json(undo_document(report), code)
     else:
-        words = (f"undo {report.undoes} --apply", f"undo {report.run} --apply", "repair --apply")
+        words = (f"undo {report.undoes} --apply", f"undo {report.run} --apply", f"repair --apply {WITHOUT_LIMIT}")
         show(report, *(command_line(given.env, given.state, word) for word in words))
     return code
 
@@ -190,10 +193,11 @@ def show(report: UndoReport, apply_command: str, again: str, repair: str) -> Non
         result.print(
             f"{count(report.reverted, 'record')} of run {report.undoes} would be taken back. Nothing was changed."
         )
-        for line in (line for plan in report.plans for line in report.words(plan).splitlines()):
+        some = report.plans[:_SHOWN]
+        for line in (line for plan in some for line in report.words(plan).splitlines()):
             result.print(escape(line), style="dim")
-        if report.reverted > len(report.plans):
-            result.print(f"… and {report.reverted - len(report.plans):,} more.", style="dim")
+        if report.reverted > len(some):
+            result.print(f"… and {report.reverted - len(some):,} more.", style="dim")
     else:
         result.print(f"{count(report.reverted, 'record')} of run {report.undoes} taken back by run {report.run}.")
     for detail in report.details[:_SHOWN]:
@@ -205,9 +209,11 @@ def show(report: UndoReport, apply_command: str, again: str, repair: str) -> Non
         result.print(f"[yellow]{count(report.irreversible, 'record')} {what} that nothing takes back.[/]")
     if report.conflicts:
         verb = "would stay" if not report.applied else "stayed"
-        result.print(f"{count(report.conflicts, 'record')} {verb} as they are, for the reasons above.")
-    if report.applied and report.undid == "prune" and report.reverted and not report.posts:
-        result.print(f"The rows name files that were deleted. They are fetched by: [command]{escape(repair)}[/]")
+        they = "it is" if report.conflicts == 1 else "they are"
+        result.print(f"{count(report.conflicts, 'record')} {verb} as {they}, for the reasons above.")
+    if report.undid in ("prune", "guard") and report.reverted and not report.posts:
+        name = "name" if report.applied else "would name"
+        result.print(f"The rows {name} files that were deleted. They are fetched by: [command]{escape(repair)}[/]")
     if report.applied and report.reverted:
         result.print(f"To take that back: [command]{escape(again)}[/]")
     if not report.applied and report.reverted:

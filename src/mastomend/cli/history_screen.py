@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -32,24 +33,44 @@ def show_run(past: PastRun, reasons: Mapping[tuple[Outcome, str], int], show: st
         result.print(f"To take it back: [command]{escape(undo)}[/]")
 
 
-def show_lost(entries: Sequence[Entry], names: Mapping[tuple[str, int], str], from_backup: str) -> None:
-    """What is lost for good, two lines each, one's own users' first."""
-    local = sum(entry.is_local for entry in entries)
-    if local:
-        result.print(f"[bold red]{count(local, 'file')} of your own users {'is' if local == 1 else 'are'} lost.[/]")
-        result.print(f"Look for a backup: [command]{escape(from_backup)}[/]\n")
-    others = len(entries) - local
-    if others:
+def show_lost(
+    entries: Sequence[Entry],
+    shown: Sequence[Entry],
+    names: Mapping[tuple[str, int], str],
+    from_backup: str,
+    refused: str,
+) -> None:
+    """What is lost for good: one's own users' first, then what other servers have no more. `shown` are told one by one."""
+    own = [entry for entry in entries if entry.is_local]
+    others = [entry for entry in entries if not entry.is_local]
+    if own:
         result.print(
-            f"{count(others, 'record')} of other servers {'is' if others == 1 else 'are'} gone at the origin or lost:\n"
+            f"[bold red]{count(len(own), 'file')} of your own users {'is' if len(own) == 1 else 'are'} lost.[/]"
         )
-    for entry in sorted(entries, key=lambda one: (not one.is_local, one.domain or "", one.kind, one.id)):
+        _show_entries([entry for entry in shown if entry.is_local], names)
+        result.print(f"Look for a backup: [command]{escape(from_backup)}[/]\n")
+    if others:
+        what = "is gone at its origin, or lost" if len(others) == 1 else "are gone at their origin, or lost"
+        result.print(f"{count(len(others), 'record')} of other servers {what}.")
+        servers = Counter(entry.domain for entry in others if entry.domain).most_common(5)
+        if len(servers) > 1:
+            result.print(f"Most come from: {', '.join(f'{escape(domain)} ({n:,})' for domain, n in servers)}")
+        _show_entries([entry for entry in shown if not entry.is_local], names)
+    if len(shown) < len(entries):
+        result.print(f"… and {len(entries) - len(shown):,} more; --json has all.")
+    result.print(f"What was refused is not among them: [command]{escape(refused)}[/]")
+
+
+def _show_entries(entries: Sequence[Entry], names: Mapping[tuple[str, int], str]) -> None:
+    """Two lines each."""
+    for entry in sorted(entries, key=lambda one: (one.domain or "", one.kind, one.id)):
         record = f"{entry.kind} {entry.id}"
         name = names.get((entry.kind, entry.id))
         style = "bold red" if entry.is_local else "bold"
         of = "" if name else f"  {entry.domain or entry.remote_url or ''}".rstrip()
         result.print(f"[{style}]{escape(name or record)}[/]{escape(of)}  {escape(record if name else '')}".rstrip())
-        dead = f"; gone since {entry.dead_since:%Y-%m-%d}" if entry.dead_since else ""
+        since = entry.dead_since if entry.dead_since and entry.dead_since.date() != entry.first_seen.date() else None
+        dead = f"; gone since {since:%Y-%m-%d}" if since else ""
         words = Reason(entry.reason).words if entry.reason in {one.value for one in Reason} else entry.reason
         result.print(f"   {escape(words)}; first seen {entry.first_seen:%Y-%m-%d}{dead}")
 

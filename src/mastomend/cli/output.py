@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import json
 import os
 import shlex
@@ -24,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from mastomend.errors import ConfigurationError, MastomendError, OutputError
+from mastomend.errors import ConfigurationError, MastomendError, OutputClosed, OutputError
 
 #: What means something to rich, and what stands for it meanwhile: characters of private use, which are never shown.
 _HIDDEN = {"[": "\ue000", "\\": "\ue001"}
@@ -63,7 +64,7 @@ class Console(RichConsole):
 
     def on_broken_pipe(self) -> NoReturn:
         """Whoever read our output has gone."""
-        raise OutputError("The output was closed before everything was written.")
+        raise OutputClosed("The output was closed before everything was written.")
 
 
 _THEME = Theme({"command": "bold"})
@@ -131,6 +132,8 @@ def flush() -> None:
 
 def cannot_write(error: OSError) -> OutputError:
     """Nobody can be told: why."""
+    if error.errno == errno.EPIPE:
+        return OutputClosed("The output was closed before everything was written.")
     return OutputError(f"The output cannot be written: {error.strerror}.")
 
 
@@ -212,6 +215,14 @@ def escape(text: str) -> str:
 def _visible(character: str) -> str:
     code = ord(character)
     return f"\ue001x{code:02x}" if code < 0x100 else f"\ue001u{code:04x}"
+
+
+def span(seconds: float) -> str:
+    """`45 s`, `12 min`, `14 hours`, `3 days`: the largest unit of which there are at least two."""
+    for unit, of_it in (("days", 86_400), ("hours", 3_600), ("min", 60)):
+        if seconds >= 2 * of_it:
+            return f"{seconds / of_it:,.0f} {unit}"
+    return f"{seconds:,.0f} s"
 
 
 def count(n: int, singular: str, plural: str | None = None) -> str:

@@ -47,6 +47,9 @@ def show(report: PruneReport, commands: Commands) -> None:
         result.print(f"[bold red]{escape(reason)}[/]")
     if report.stops:
         result.print("With --apply this stops. Is everything mounted that should be?")
+    elif report.goes.records and report.over and not report.stays.bytes:
+        _notes(report)
+        result.print("Nothing was changed. With --apply all of it goes, and that is not enough: see usage first.")
     elif report.goes.records:
         _notes(report)
         result.print(f"Nothing was changed. Next: [command]{escape(commands.apply)}[/]")
@@ -123,14 +126,14 @@ def _show_goes(report: PruneReport) -> None:
             result.print(f"[bold red]{size(report.over)} too much would be left[/]: what is kept does not fit in.")
             result.print("Shorter terms make room: --keep WHAT=TERM.")
         else:
-            result.print(f"[bold red]{size(report.over)} more than all that is cached[/] were to go. See usage.")
+            result.print(f"[bold red]{size(report.over)} more would have to go[/] than all that is cached.")
 
 
 def _notes(report: PruneReport) -> None:
     """What comes back, and when."""
     units = [unit for unit, (_, _, goes) in report.by_unit.items() if goes.records]
     if "attachments" in units:
-        result.print("Attachments come back when somebody looks at the post.")
+        result.print("Attachments come back when somebody looks at the post, if its server still has them.")
     if {"avatars", "headers"} & set(units):
         result.print(
             f"Avatars and headers come back only {OCCASIONS[AVATARS.name]}. Until then a placeholder is shown. Sooner: "

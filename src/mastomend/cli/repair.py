@@ -135,9 +135,9 @@ def repair_command(
     code = 1 if report.undone else 0
     if json:
         emit_json(document(report), code)
-    else:
+    elif not (given.quiet and not report.records and code == 0):
         selected = [*chosen.words, *public_words(public)]
-        show(report, options, _next(given, selected, options, report, max_missing))
+        show(report, options, _next(given, selected, options, report, max_missing), instance.settings.politeness.rate)
     return code
 
 

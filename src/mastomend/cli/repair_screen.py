@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mastomend.cli.output import count, escape, own_lines, result, size
+from mastomend.cli.output import count, escape, own_lines, result, size, span
 from mastomend.commands.repair_report import RepairOptions, RepairReport
 from mastomend.outcomes import Engine, Outcome
 from mastomend.reasons import Reason
@@ -21,6 +21,8 @@ SOURCES = {
 }
 
 
+#: How long something must take for that to be worth a line, in seconds.
+_TELLING_S = 10
 _BY_OTHERS = {
     Engine.SIDEKIQ: "to be emptied and handed to Mastodon's workers where the kind has one, else asked for directly",
     Engine.RESET: "to be emptied, for Mastodon to fetch on its next occasion",
@@ -39,23 +41,34 @@ class Commands:
     findings: str
 
 
-def show(report: RepairReport, options: RepairOptions, commands: Commands) -> None:
-    """What a person reads: how much, what became of it and why, what to do next."""
-    if report.records:
-        (_show_done if report.applied else _show_intended)(report, options, commands)
+def show(report: RepairReport, options: RepairOptions, commands: Commands, rate: float = 0) -> None:
+    """What a person reads: how much, what became of it and why, what to do next. `rate` is how often a server is asked a
+    second; 0 is as often as can be.
+    """
+    if report.records and report.applied:
+        _show_done(report, options, commands)
+    elif report.records:
+        _show_intended(report, options, commands, rate)
     elif report.resting or report.not_taken:
-        _show_resting(report, commands.findings)
+        _show_resting(report, commands)
     else:
         result.print("Nothing that was deferred is due." if options.deferred else "[green]Nothing is broken.[/]")
 
 
-def _show_intended(report: RepairReport, options: RepairOptions, commands: Commands) -> None:
+def _show_intended(report: RepairReport, options: RepairOptions, commands: Commands, rate: float) -> None:
     result.print(f"{count(report.records, 'record')} broken.")
     for source, words in SOURCES.items():
         if found := report.plan[source]:
             by_others = _BY_OTHERS.get(options.engine) if source in ("origin", "page") else None
             result.print(f"{found:>9,} {by_others or words}")
-    _show_resting(report, commands.findings)
+    if options.engine is Engine.DIRECT and report.hosts:
+        ((domain, most),) = report.hosts.most_common(1)
+        if (seconds := most / rate if rate else 0) >= _TELLING_S:
+            result.print(
+                f"{most:,} of them are of {escape(domain)}, and a server is asked {rate:g} times a second at most: that alone "
+                f"takes {span(seconds)}, up to twice that where it has to say a new address first."
+            )
+    _show_resting(report, commands)
     result.print(f"Record by record: [command]{escape(commands.show)}[/]")
     for reason in report.mass_loss:
         result.print(f"[bold red]{escape(reason)}[/]")
@@ -64,7 +77,7 @@ def _show_intended(report: RepairReport, options: RepairOptions, commands: Comma
         result.print("Nothing was changed. If the files really are gone:")
         result.print(f"  [command]{escape(commands.without_limit)}[/]")
     elif set(report.plan) == {"none"}:
-        result.print("Nothing of this can be mended as it is; what can be done stands there, too.")
+        result.print("Nothing of this can be mended as it is. What can be done is told there, too.")
     else:
         result.print(f"Nothing was changed. Next: [command]{escape(commands.again)}[/]")
 
@@ -89,13 +102,17 @@ def _show_done(report: RepairReport, options: RepairOptions, commands: Commands)
         f"\n[bold]{mended:,} of {count(report.records, 'record')} mended[/], {size(report.bytes)} written. "
         f"({report.duration_s:.1f} s)"
     )
-    _show_resting(report, commands.findings)
+    _show_resting(report, commands)
+    if report.reversible:
+        result.print(f"To take this back: [command]{escape(commands.undo)}[/]")
     result.print(f"Record by record: [command]{escape(commands.show)}[/]")
     if report.outcomes[Outcome.DEFERRED]:
         result.print(f"{count(report.outcomes[Outcome.DEFERRED], 'record')} may succeed later; when they are due:")
         result.print(f"  [command]{escape(commands.later)}[/]")
-    if mended:
-        result.print(f"To take this back: [command]{escape(commands.undo)}[/]")
+    left = [outcome.value for outcome in (Outcome.GONE, Outcome.LOST, Outcome.REFUSED) if report.outcomes[outcome]]
+    if left:
+        only = " ".join(f"--outcome {outcome}" for outcome in left)
+        result.print(f"What stays broken, and why: [command]{escape(f'{commands.show} {only}')}[/]")
 
 
 def reason_lines(reasons: Mapping[tuple[Outcome, str], int]) -> Iterator[str]:
@@ -107,12 +124,12 @@ def reason_lines(reasons: Mapping[tuple[Outcome, str], int]) -> Iterator[str]:
         yield f"{n:>{widest},} [{style}]{outcome.value.replace('_', ' ')}[/]: {escape(words)}"
 
 
-def _show_resting(report: RepairReport, findings: str) -> None:
+def _show_resting(report: RepairReport, commands: Commands) -> None:
     if report.resting:
         what = count(report.resting, "record")
         said = "is" if report.resting == 1 else "are"
         result.print(f"{what} {said} not asked for again yet: gone at the origin, or of no use when asked.")
-        result.print(f"   Which: [command]{escape(findings)}[/]")
-        result.print("   To ask all the same: --again")
+        result.print(f"   Which: [command]{escape(commands.findings)}[/]")
+        result.print(f"   To ask all the same: [command]{escape(f'{commands.again} --again')}[/]")
     if report.not_taken:
         result.print(f"{count(report.not_taken, 'more broken record')} are left for the next run (--limit).")

@@ -19,6 +19,11 @@ _ADVICE = 12
 _STYLES = {"restored": "green", "refreshed": "green", "deferred": "yellow"}
 
 
+#: Where what was mended came from.
+_SOURCES = {
+    Source.ACTOR.value: "the address its account tells now",
+    Source.NOTE.value: "the address its post tells now",
+}
 #: What its owner calls a file of a kind, in a text for them.
 _THEIRS = {
     "accounts/avatars": "the picture of your profile",
@@ -64,7 +69,7 @@ def _text(found: Showing) -> Iterator[str]:
     yield f"[bold]{escape(title)}.[/]{more}"
     if is_ours:
         yield ""
-        yield "What your own users miss no other server has. Look for a backup: repair --from DIR --apply."
+        yield "What your own users miss no other server has. Look for a backup: repair --local --from DIR"
         if theirs:
             yield "If there is none, they can upload it again. A text for them:"
             lost = " and ".join([", ".join(list(theirs)[:-1]), list(theirs)[-1]] if len(theirs) > 1 else theirs)
@@ -112,6 +117,8 @@ def _asked(row: Shown) -> str:
         source, _, reason = one.partition(": ")
         words = Reason(reason).words if reason in known else reason
         said.append(source if reason == row.reason or not words else f"{source} ({words})")
-    if said:
-        return f"asked: {', '.join(said)}"
-    return f"from: {row.source}" if row.source else ""
+    asked = [f"asked: {', '.join(said)}"] if said else []
+    given = (
+        [f"from: {_SOURCES.get(row.source, row.source)}"] if row.source and (row.word in _STYLES or not said) else []
+    )
+    return "; then ".join([*asked, *given])

@@ -42,12 +42,14 @@ def systemd_command(
 
     from mastomend.cli.output import command_line, emit_json, escape, result
     from mastomend.commands.instance import locate_env
-    from mastomend.commands.systemd import FOLDER, JOBS, install, units
+    from mastomend.commands.systemd import JOBS, foreign_owner, units
+    from mastomend.commands.unit_files import FOLDER, install
 
     given = cli_context.options(ctx)
     apply = is_applied(apply, dry_run)
     env = locate_env(given.env, os.environ)
-    texts = units(cli_context.instance(ctx), _program(), env, given.state, user)
+    instance = cli_context.instance(ctx)
+    texts = units(instance, _program(), env, given.state, user)
     written = install(texts, folder or FOLDER, apply=apply)
     left = [unit for unit in written if unit.became == "left"]
     code = 1 if left else 0
@@ -63,9 +65,20 @@ def systemd_command(
             result.print(Text(unit.text), soft_wrap=True)
     for unit in left:
         result.print(f"[yellow]left:[/] {escape(str(unit.path))} was not made by this command.")
-    if apply:
-        timers = " ".join(f"{job.name}.timer" for job in JOBS)
-        result.print(f"Next: [command]systemctl daemon-reload && systemctl enable --now {timers}[/]")
+    if (owner := foreign_owner(instance, user)) is not None:
+        result.print(
+            f"[yellow]![/] The media belong to {escape(owner)}, who these do not run as: --user {escape(owner)}"
+        )
+    if apply and folder is not None and folder.absolute() != FOLDER:
+        result.print(f"systemd looks for them in {FOLDER}.")
+    elif apply:
+        safe, deleting = ([f"{job.name}.timer" for job in JOBS if job.deletes is kind] for kind in (False, True))
+        result.print(f"Next: [command]systemctl daemon-reload && systemctl enable --now {' '.join(safe)}[/]")
+        result.print(
+            f"{' '.join(deleting)} deletes cached media for good where the disk is too full. If you want that:"
+        )
+        result.print(f"  [command]{escape(command_line(given.env, given.state, 'guard'))}[/]  (what it would do)")
+        result.print(f"  [command]systemctl enable --now {' '.join(deleting)}[/]")
     else:
         words = ["systemd", "--apply"]
         words += [] if user is None else ["--user", shlex.quote(user)]

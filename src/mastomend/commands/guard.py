@@ -5,16 +5,13 @@ What it saw of the disk each time is kept in the state directory, so that the ne
 
 from __future__ import annotations
 
-import contextlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from mastomend.actions.journal import Journal
-from mastomend.actions.journal_file import journal_path
+from mastomend.commands.bill_watch import counted
 from mastomend.commands.costs import price
 from mastomend.commands.disk_watch import forecast, refuse_empty_folder
 from mastomend.commands.guard_report import MARGIN, GuardOptions, GuardReport
@@ -33,8 +30,6 @@ from mastomend.progress import Progress, Silent
 
 #: What share of the room that is needed is worth that anything goes, where nobody has named what.
 _WORTH = 0.1
-#: A count of what the bucket holds that is older tells of no bill.
-_COUNTED = timedelta(days=8)
 
 
 def guard(
@@ -85,7 +80,7 @@ def _pruned(
     progress, now = watched
     wanted = PruneOptions(
         wishes.policy, keep_free=wishes.keep_free, access_logs=wishes.access_logs,
-        list_concurrency=options.list_concurrency,
+        list_concurrency=options.list_concurrency, max_missing_percent=options.max_missing_percent,
     )  # fmt: skip
     if report.passed:
         found = prune(instance, wanted, progress, now=now)
@@ -151,7 +146,7 @@ def _look_at_bill(
     instance: Instance, options: GuardOptions, report: GuardReport, wishes: Wishes, now: datetime
 ) -> Wishes:
     """What a month costs by the newest count; over its mark, what has to go is asked for."""
-    known, held = price(instance), _counted(instance, now)
+    known, held = price(instance), counted(instance, now)
     most = options.marks.bill_usd
     if known is None or held is None:
         if most is not None:
@@ -174,31 +169,6 @@ def _look_at_bill(
         return wishes
     report.needed = held - fits
     return replace(wishes, policy=replace(wishes.policy, to_free=held - fits))
-
-
-def _counted(instance: Instance, now: datetime) -> int | None:
-    """Bytes by the newest count of `usage`."""
-    counts = []
-    for path in (instance.state / "scans").glob("*/usage.json"):
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            counts.append((datetime.fromisoformat(kept["at"]), int(kept["bytes"])))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    young = [one for one in counts if now - one[0] <= _COUNTED]
-    if not young:
-        return None
-    at, held = max(young)
-    return max(0, held - _freed_since(instance, at))
-
-
-def _freed_since(instance: Instance, at: datetime) -> int:
-    """What prunings have freed since then: the count does not know of it."""
-    if not journal_path(instance.state).exists():
-        return 0
-    with contextlib.closing(Journal(instance.state)) as journal:
-        prunings = [run for run in journal.runs() if run.command == "prune" and run.finished_at]
-    return sum(int(run.summary.get("bytes") or 0) for run in prunings if datetime.fromisoformat(run.started_at) > at)
 
 
 def _look_at_mastodon(instance: Instance, wishes: Wishes, report: GuardReport) -> None:

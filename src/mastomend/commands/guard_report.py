@@ -59,6 +59,7 @@ class GuardOptions:
     wishes: Wishes = field(default_factory=Wishes)
     apply: bool = False
     list_concurrency: int = 32
+    max_missing_percent: float | None = None
 
 
 @dataclass(slots=True)

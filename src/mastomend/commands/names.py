@@ -56,8 +56,8 @@ def refuse_unknown(database: MastodonDatabase, selection: Selection) -> None:
     if names := unknown(database, selection):
         raise ConfigurationError(
             f"This server does not know {' or '.join(names)}.",
-            hint="Accounts are written @user@host (@user alone lives on this server), posts by the address their own "
-            "server gives them. Is it misspelt, or was it never seen here?",
+            hint="Accounts are written @user@host (@user alone lives on this server), posts as a number or by their address, "
+            "there or here. Is it misspelt, or was it never seen here?",
         )
 
 

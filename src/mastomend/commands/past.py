@@ -41,7 +41,8 @@ def refuse_empty(scan: str, path: Path, broken: int, budget: int) -> None:
 
 def either(instance: Instance, name: str, *, is_run: bool | None = None) -> tuple[str, Path, bool]:
     """The scan or the run of that name, its report, and whether it is a run. `latest` is the report written last, of scans
-    only or of runs that were applied only where `is_run` says so.
+    only or of runs that were applied only where `is_run` says so; a run that found nothing to do, as a timer's does most
+    hours, is not meant.
 
     Raises:
         ConfigurationError: as above.
@@ -52,7 +53,9 @@ def either(instance: Instance, name: str, *, is_run: bool | None = None) -> tupl
     both = strays | scans | runs
     some = both if is_run is None else _applied(instance, runs) if is_run else scans
     if name == "latest" and some:
-        name = max(some, key=lambda one: some[one].stat().st_mtime_ns)
+        newest = sorted(some, key=lambda one: some[one].stat().st_mtime_ns, reverse=True)
+        budget = instance.settings.memory_bytes // 4
+        name = next((one for one in newest if one not in runs or number_of(some[one], Wanted(), budget)), newest[0])
     if name not in both and name in _journaled(instance):
         raise ConfigurationError(
             f"Run {name} has no report: it took something back, removed what was old, or was cut off.",

@@ -60,9 +60,11 @@ class RepairOptions:
 
 @dataclass(slots=True)
 class RepairReport:
-    """The result. `plan` counts records per source, without `--apply` only; `resting` ones were not asked for,
-    `not_taken` ones are left for the next run by the limit. `lost_local` are records of this server's own users that stay
-    broken; `own` and `names` are a few of them: kind and id, and what they are called.
+    """The result. `plan` counts records per source, `hosts` those to be asked for by server, both
+    without `--apply` only; `resting` ones were not asked for,
+    `not_taken` ones are left for the next run by the limit. `reversible` are mended ones that an undo
+    takes back: never files of this server's own users. `lost_local` are records of theirs that stay broken; `own` and `names`
+    are a few of them: kind and id, and what they are called.
     """
 
     run: str
@@ -73,6 +75,7 @@ class RepairReport:
     sources: Counter[Source] = field(default_factory=Counter)
     reasons: Counter[tuple[Outcome, str]] = field(default_factory=Counter)
     plan: Counter[str] = field(default_factory=Counter)
+    hosts: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
     duration_s: float = 0.0
     report: Path = Path()
@@ -82,6 +85,7 @@ class RepairReport:
     resting: int = 0
     not_taken: int = 0
     lost_local: int = 0
+    reversible: int = 0
     own: list[tuple[str, int]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
 
@@ -90,11 +94,14 @@ class RepairReport:
         self.records += 1
         if outcome.outcome is None:
             self.plan[outcome.source.value if outcome.source else "none"] += 1
+            if outcome.source in (Source.ORIGIN, Source.PAGE) and outcome.domain:
+                self.hosts[outcome.domain] += 1
             return
         self.outcomes[outcome.outcome] += 1
         self.reasons[outcome.outcome, outcome.reason] += 1
         if outcome.outcome in (Outcome.RESTORED, Outcome.REFRESHED):
             self.sources.update([outcome.source] if outcome.source else [])
+            self.reversible += not outcome.is_local
         elif outcome.is_local and outcome.reason != Reason.UNSERVABLE:
             self.lost_local += 1
             self.own += [(outcome.kind, outcome.id)] if len(self.own) < FEW else []

@@ -15,18 +15,13 @@ from mastomend.actions.journal_file import journal_path
 from mastomend.commands.instance import Instance
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.storage_settings import FilesystemStorage
-from mastomend.state_files import replace_text
 
-#: Where an administrator's own units belong.
-FOLDER = Path("/etc/systemd/system")
-#: How a file begins that may be made anew.
-MADE_HERE = "# Made by `mastomend systemd`"
 _TEMPLATES = Path(__file__).parents[1] / "units"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something done from a timer. `code_1` says what exit code 1 means to systemd."""
+    """Something done from a timer. `code_1` says what exit code 1 means to systemd, `deletes` that it does for good."""
 
     name: str
     description: str
@@ -34,6 +29,7 @@ class Job:
     calendar: str
     when: str
     code_1: str
+    deletes: bool = False
 
 
 JOBS = (
@@ -61,17 +57,9 @@ JOBS = (
         "*-*-* 05:23",
         "every night",
         "# 1 says that a person should do something: the unit fails, and OnFailure= of your own can say so",
+        deletes=True,
     ),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A unit: its file, its text, and what became of it: `shown`, `written`, `unchanged`, or `left` as it is not ours."""
-
-    path: Path
-    text: str
-    became: str
 
 
 def units(
@@ -100,6 +88,7 @@ def units(
     named = [(option, path) for option, path in (("--env", env), ("--state", state)) if path is not None]
     words = [*program, *(word for option, path in named for word in (option, os.fspath(path.absolute())))]
     command = " ".join(_word(word).replace("$", "$$") for word in words)
+    shared = _in_tmp([Path(program[0]), instance.folder, *(path for _, path in named), *_reached(instance)])
     found = {}
     for job in JOBS:
         values = {
@@ -111,6 +100,7 @@ def units(
             "command": f"{command} {job.command}",
             "success": job.code_1,
             "writable": _writable(instance, state),
+            "private": "no" if shared else "yes",
             "when": job.when,
             "calendar": job.calendar,
         }
@@ -120,34 +110,17 @@ def units(
     return found
 
 
-def install(texts: dict[str, str], folder: Path, *, apply: bool) -> list[Written]:
-    """Write them there, or say what would be written. A file of the same name that was not made here is left as it is.
-
-    Raises:
-        ConfigurationError: the folder cannot be written.
-    """
-    if not folder.is_dir():
-        raise ConfigurationError(f"{folder} is no directory.", hint="Make it, or name another --folder.")
-    written = []
-    for name, text in texts.items():
-        path = folder / name
-        try:
-            old = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
-            if old is not None and not old.startswith(MADE_HERE):
-                became = "left"
-            elif old == text:
-                became = "unchanged"
-            elif apply:
-                replace_text(path, text, 0o644)
-                became = "written"
-            else:
-                became = "shown"
-        except OSError as error:
-            raise ConfigurationError(
-                f"{path} cannot be written: {error.strerror}.", hint="Run it as root, or name another --folder."
-            ) from None
-        written.append(Written(path, text, became))
-    return written
+def foreign_owner(instance: Instance, named: str | None) -> str | None:
+    """Whom the media belong to, if that is not who the units run as: they could not write there."""
+    storage = instance.configuration.storage
+    user, _ = _owner(instance, named)
+    if not isinstance(storage, FilesystemStorage):
+        return None
+    try:
+        owner = pwd.getpwuid(Path(storage.root).stat().st_uid).pw_name
+    except (KeyError, OSError):  # it is not there, or belongs to a number: the units say so when they run
+        return None
+    return owner if owner != user else None
 
 
 def _owner(instance: Instance, named: str | None) -> tuple[str, str]:
@@ -179,11 +152,27 @@ def _used_before(instance: Instance, user: str) -> Path | None:
 
 
 def _writable(instance: Instance, state: Path | None) -> str:
-    """What a service may write besides `/var/lib/mastomend`. The media may be away: that must not keep it from saying so."""
+    """What a service may write: its own directory (`/var/lib/mastomend`), made only where no other one is used, as commands by
+    hand would take it for theirs. The media may be away: that must not keep it from saying so.
+    """
     storage = instance.configuration.storage
     paths = [Path(storage.root)] if isinstance(storage, FilesystemStorage) else []
     paths += [state] if state is not None else []
-    return "\n".join(f"ReadWritePaths=-{_word(os.fspath(path.absolute()))}" for path in paths)
+    own = [] if state is not None else ["StateDirectory=mastomend", "StateDirectoryMode=0700"]
+    return "\n".join([*own, *(f"ReadWritePaths=-{_word(os.fspath(path.absolute()))}" for path in paths)])
+
+
+def _reached(instance: Instance) -> list[Path]:
+    """What is reached by a path besides: the media, a socket of the database."""
+    storage = instance.configuration.storage
+    host = str(instance.configuration.database.parameters.get("host") or "")
+    media = [Path(storage.root)] if isinstance(storage, FilesystemStorage) else []
+    return [*media, *([Path(host)] if host.startswith("/") else [])]
+
+
+def _in_tmp(paths: Sequence[Path]) -> bool:
+    """Whether one is below a directory that a service would have for itself, and empty."""
+    return any(path.absolute().is_relative_to(tmp) for path in paths for tmp in ("/tmp", "/var/tmp"))
 
 
 def _word(text: str) -> str:

@@ -7,6 +7,7 @@ good) is said before anything is done. The dry run makes the same plans and look
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -91,7 +92,7 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
         undone = _find(journal, instance.state, run_id)
         report = UndoReport(new, undone.id, undone.command, apply, irreversible=journal.irreversible(undone.id))
         if not apply:
-            _foresee(journal, undone, stack.enter_context(changing_parts(instance)), report, progress)
+            _foresee(journal, undone, stack.enter_context(changing_parts(instance)), report, progress, instance.state)
             return report
         with run(here, "undo", undone.id, new) as current:
             if not stack.enter_context(owned(instance.state, undone.id)):
@@ -126,16 +127,39 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
     return report
 
 
-def _foresee(journal: Journal, undone: JournaledRun, parts: Parts, report: UndoReport, progress: Progress) -> None:
+def _foresee(
+    journal: Journal,
+    undone: JournaledRun,
+    parts: Parts,
+    report: UndoReport,
+    progress: Progress,
+    state: Path,
+) -> None:
     """What would be taken back, and what would keep it from being."""
     if (barred := barred_from(parts.database, journal.columns_set(undone.id))) is not None:
         said_barred(barred, progress)
     if begun := len(journal.open_plans(undone.id)):
         progress.note(f"{begun:,} of its records are half done, as it was cut off: --apply settles them first.")
+    if undone.finished_at is None:
+        with contextlib.suppress(OSError), owned(state, undone.id) as has_ended:
+            if not has_ended:
+                progress.note("That run is still under way: --apply stops until it has ended.")
     progress.start(f"undo {undone.id}", _left(journal, undone))
     planner = TakingBack(parts.world(), report.run)
+    settled = {
+        plan.plan.part
+        for one in journal.runs()
+        if one.undoes == undone.id and one.finished_at is None
+        for plan in journal.open_plans(one.id)
+    }
+    if settled:
+        progress.note(
+            f"{len(settled):,} of its records were under way in an undo that was cut off: --apply goes on with it."
+        )
     for kept in _unreversed(journal, undone, progress):
-        report.count(*preview([planner.foreseen(kept)], report.show))
+        if kept.number not in settled:
+            report.count(*preview([planner.foreseen(kept)], report.show))
+    report.reverted += len(settled)
     rows = [(s.kind, s.id) for s in (plan.subject for plan in report.plans) if isinstance(s, RowOf)]
     report.names = dict(zip(rows, who(parts.database, rows), strict=True))
 

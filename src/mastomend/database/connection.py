@@ -135,13 +135,21 @@ def connection_failure(database: Database, error: Exception) -> MastomendError:
         return DatabaseError(
             f"PostgreSQL has no connection left for {database}.", hint="Try again later, or raise max_connections."
         )
-    barred = "Permission denied" in text
-    return DatabaseError(
-        f"PostgreSQL cannot be reached at {database}: {redact(text)[:300]}",
-        hint="This user may not enter the folder of its socket: run it as the user that runs Mastodon."
-        if barred
-        else "Check DB_HOST and DB_PORT, and that PostgreSQL is running.",
-    )
+    if "is not permitted to log in" in text:
+        return DatabaseError(
+            f"PostgreSQL does not let {database} log in.",
+            hint="As the database's owner, in psql:",
+            statements=[f"ALTER ROLE {database.parameters.get('user')} LOGIN;"],
+        )
+    if "Permission denied" in text:
+        hint = "This user may not enter the folder of its socket: run it as the user that runs Mastodon."
+    else:
+        hint = (
+            "Check DB_HOST and DB_PORT, and that PostgreSQL is running. In a container DB_HOST is the name of a service in "
+            "the same network."
+        )
+    said = redact(text).partition(" Is the server running")[0]
+    return DatabaseError(f"PostgreSQL cannot be reached at {database}: {said[:300].rstrip('.')}.", hint=hint)
 
 
 def failure(error: Exception) -> DatabaseError:

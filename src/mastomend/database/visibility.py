@@ -7,6 +7,7 @@ name the table, the right and the GRANT.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,7 +89,8 @@ def invisible(needs: Sequence[tuple[Table, Collection[str]]], database: str) -> 
     troubles = [trouble for table, columns in needs if (trouble := _trouble(table, columns))]
     if not troubles:
         return None
-    said, helps = zip(*troubles, strict=True)
+    said = _together([one for one, _ in troubles], r"(\S+ may not read )(\w+)()")
+    helps = _together([one for _, one in troubles], r"(GRANT SELECT ON )([\w.]+)( TO .*;)")
     statements = [one for one in helps if one.endswith(";")]
     return DatabaseError(
         f"{database} cannot be seen as a whole: {'; '.join(said)}.",
@@ -96,6 +98,21 @@ def invisible(needs: Sequence[tuple[Table, Collection[str]]], database: str) -> 
             dict.fromkeys([*(one for one in helps if one not in statements), *([IN_PSQL] if statements else [])])
         ),
         statements=tuple(dict.fromkeys(statements)),
+    )
+
+
+def _together(texts: Sequence[str], pattern: str) -> list[str]:
+    """Texts of that form become one that names them all, where the first of them stood; the others stay as they are."""
+    tables: dict[tuple[str, str], dict[str, None]] = {}
+    found = [re.fullmatch(pattern, text) for text in texts]
+    for one in found:
+        if one is not None:
+            tables.setdefault((one[1], one[3]), {})[one[2]] = None
+    return list(
+        dict.fromkeys(
+            text if one is None else one[1] + ", ".join(tables[one[1], one[3]]) + one[3]
+            for text, one in zip(texts, found, strict=True)
+        )
     )
 
 

@@ -7,6 +7,7 @@ the server whose page it shows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -88,16 +89,23 @@ def unknown_sql(selection: Selection, literal: Callable[[str], str]) -> str | No
     return " UNION ALL ".join(looked_for) or None
 
 
+_PROFILE = re.compile(r"https?://(?P<host>[^/?#@]+)/(?:@|users/)(?P<user>[^/?#@]+)(?:@(?P<of>[^/?#@]+))?/?")
+
+
 def parse_account(text: str, own_domains: Iterable[str]) -> Account:
-    """`@user@host`, `user@host`, `@user`.
+    """`@user@host`, `user@host`, `@user`, or the address of a profile, there or as this server shows it.
 
     Raises:
         ConfigurationError: it is none of them.
     """
-    username, _, domain = text.strip().removeprefix("@").partition("@")
+    if profile := _PROFILE.fullmatch(text.strip()):
+        username, domain = profile["user"], profile["of"] or profile["host"]
+    else:
+        username, _, domain = text.strip().removeprefix("@").partition("@")
     if not username or "@" in domain or any(c.isspace() or c == "/" for c in username + domain):
         raise ConfigurationError(
-            f"{text!r} is no account.", hint="Write it as @user@host, or @user for one of this server's."
+            f"{text!r} is no account.",
+            hint="Write it as @user@host, @user for one of this server's, or give the profile's address.",
         )
     domain = normalize_domain(domain)
     is_own = not domain or domain in {own.lower() for own in own_domains}

@@ -141,8 +141,12 @@ def _run(
                 share = shares.get_nowait()
             except queue.Empty:
                 return
-            process.stdin.write(b"".join(folder + b"\0" for folder in share))
-            process.stdin.flush()
+            rest = memoryview(b"".join(folder + b"\0" for folder in share))
+            try:
+                while rest:  # past its buffer, which would be written when it is closed, and fail again
+                    rest = rest[os.write(process.stdin.fileno(), rest) :]
+            except BrokenPipeError:
+                raise _ended_early(root) from None
             for what in (found for _ in share for found in _frames(process.stdout, root)):
                 hand(what)
                 if unread.is_set():
@@ -150,11 +154,15 @@ def _run(
                     return
 
 
+def _ended_early(root: str) -> StorageError:
+    return StorageError(f"A process that walks {root} ended early.", hint="Is there enough memory?")
+
+
 def _frames(answers: IO[bytes], root: str) -> Iterator[RecordBatch | list[Trouble]]:
     while True:
         header = answers.read(_HEADER.size)
         if len(header) < _HEADER.size:
-            raise StorageError(f"A process that walks {root} ended early.", hint="Is there enough memory?")
+            raise _ended_early(root)
         n, named, told = _HEADER.unpack(header)
         if n < 0:
             return
