@@ -122,7 +122,10 @@ def _kept(value: str, where: str) -> dict[str, int]:
 def _pair(value: str, where: str) -> tuple[str, str]:
     name, equals, rest = value.partition("=")
     if not equals or not name.strip() or not rest.strip():
-        raise ConfigurationError(f"{where}: {value!r} is no NAME=VALUE.", hint="As in --keep thread=90d.")
+        raise ConfigurationError(
+            f"{where}: {value!r} is no NAME=VALUE.",
+            hint="As in --keep thread=90d. An age of pictures: --attachments 7d.",
+        )
     return name.strip(), rest.strip()
 
 

@@ -194,6 +194,18 @@ def _unusable(folder: Path, error: Exception) -> JournalError:
     )
 
 
+def _cannot_write(state: Path, error: Exception) -> JournalError:
+    """Why nothing can be written there, and what to do."""
+    if "No space left" in str(error):
+        return JournalError(
+            f"The state directory {state} cannot be written: the disk it is on is full.",
+            hint="Free some space there, or name a directory on another disk with --state, now and in every later command. If "
+            "something was changed before, copy what is there (cp -a) and name the copy.",
+        )
+    why = error.strerror if isinstance(error, OSError) else error
+    return JournalError(f"The state directory {state} cannot be written: {why}.", hint="Use --state DIR.")
+
+
 @contextmanager
 def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | None = None) -> Iterator[Workspace]:
     """The workspace in `folder/work`; removed when the block ends well, left to be taken up when it does not.
@@ -217,8 +229,7 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
             temporary.write_text(json.dumps({**scope, "started_at": begun}), encoding="utf-8")
             temporary.replace(work / _SCOPE)
     except (OSError, duckdb.Error) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise JournalError(f"The state directory {folder} cannot be written: {why}.", hint="Use --state DIR.") from None
+        raise _cannot_write(folder.parent.parent, error) from None
     try:
         _limit(connection, max(budget - _OVERHEAD, _SMALLEST), work / "spill")
         # what is joined is known to be built of what is held, never of the many expected keys
