@@ -85,11 +85,17 @@ def restoration(
     limited_federation = instance.configuration.limits.limited_federation
     with contextlib.ExitStack() as stack:
         kinds = choose_kinds(options.kinds, kinds_of(parts.database), but=options.but_kinds)
-        parts.database.require(must_see_to_repair(kinds, options.selection, limited=limited_federation))
+        barred = unchangeable(parts.database, kinds)
+        try:
+            parts.database.require(must_see_to_repair(kinds, options.selection, limited=limited_federation))
+        except MastomendError as unseen:  # whoever lacks one right is told all of them at once
+            if barred is not None and unseen.statements and closing is not None:
+                unseen.statements += barred.statements
+            raise
         if options.engine is Engine.SIDEKIQ:
             parts.sidekiq.waiting()  # says what is wrong
         caches_answer = closing is not None and parts.caches.reachable()
-        if (barred := unchangeable(parts.database, kinds)) is not None:
+        if barred is not None:
             if closing is not None:
                 raise barred
             said_barred(barred, progress)
