@@ -90,6 +90,9 @@ def test_what_is_new_comes_first(make_instance: MakeInstance, network: Fediverse
     lines = run(instance.env, "check", "--new", "-q", "--max-missing", "100%").stdout.splitlines()
     assert lines[:2] == ["1 record is newly broken:", "  @fresh@a.example  accounts/avatars"]
     assert sum("@fresh@a.example" in line for line in lines) == 1
+    shown = run(instance.env, "show", "--new").stdout
+    assert "@fresh@a.example" in shown and "@gone@a.example" not in shown and "1 finding of scan" in shown
+    assert "is a run" in run(instance.env, "show", mended(instance), "--new").stderr
 
 
 def test_how_long_it_takes_is_said_before(make_instance: MakeInstance, network: Fediverse) -> None:

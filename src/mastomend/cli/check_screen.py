@@ -15,7 +15,7 @@ def show(report: CheckReport, next_command: str, without_limit: str, findings: s
     """
     if new_first and report.new:
         result.print(f"[bold red]{count(report.new, 'record')} {'is' if report.new == 1 else 'are'} newly broken:[/]")
-        for line in own_lines(report.fresh_names, report.fresh, report.new, findings):
+        for line in own_lines(report.fresh_names, report.fresh, report.new, f"{findings} --new --limit 0"):
             result.print(line)
         result.print("")
     note = f" ({escape(report.version.note)})" if report.version.note else ""
@@ -118,7 +118,11 @@ def _show_broken(report: CheckReport, findings: str, *, is_new_told: bool) -> No
         may_change = report.new or report.known[Outcome.DEFERRED]
         nothing = "" if may_change else ": nothing to do"
         result.print(f"Tried before: {known}; {report.new:,} new{nothing}.")
-        for line in () if is_new_told else own_lines(report.fresh_names, report.fresh, report.new, findings):
+        for line in (
+            ()
+            if is_new_told
+            else own_lines(report.fresh_names, report.fresh, report.new, f"{findings} --new --limit 0")
+        ):
             result.print(line)
     if report.top_domains:
         origins = ", ".join(f"{escape(domain)} ({n:,})" for domain, n in report.top_domains)

@@ -24,6 +24,7 @@ Examples:
   mastomend show 20261125T10 --outcome refused --outcome deferred
   mastomend show avatars --domain a.example --limit 0
   mastomend show --account @user@a.example
+  mastomend show --new                # what no repair has tried yet
   mastomend show --csv > broken.csv
 """
 _SHOWN = 100
@@ -53,6 +54,7 @@ def show_command(
     local: Local = False,
     remote: Remote = False,
     exclude: Exclude = None,
+    new: Annotated[bool, typer.Option("--new", help="Only findings of a check that no repair has tried.")] = False,
     sort: Annotated[
         str, typer.Option(metavar="whose|kind|domain|outcome", help="In which order; your own users' first by default.")
     ] = "whose",
@@ -74,7 +76,7 @@ def show_command(
     instance = cli_context.instance(ctx)
     with (
         cli_context.watched(ctx, json=json or csv) as observer,
-        show(instance, of, wanted, chosen.selection(instance), observer) as found,
+        show(instance, of, wanted, chosen.selection(instance), observer, new=new) as found,
     ):
         if json:
             rows = [document(row) for row in found.rows]

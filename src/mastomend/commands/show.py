@@ -18,6 +18,7 @@ from mastomend.commands.names import Called, names_of, read, refuse_unknown
 from mastomend.commands.past import either, kept_ledger
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of, read_selected_ids
+from mastomend.errors import ConfigurationError
 from mastomend.inventory.browse import Wanted, browse, number_of
 from mastomend.mastodon.rows_sql import must_see
 from mastomend.mastodon.selection import EVERYTHING, Selection
@@ -74,15 +75,24 @@ class Showing:
 
 @contextlib.contextmanager
 def show(
-    instance: Instance, name: str, wanted: Wanted, selection: Selection = EVERYTHING, progress: Progress = Silent()
+    instance: Instance,
+    name: str,
+    wanted: Wanted,
+    selection: Selection = EVERYTHING,
+    progress: Progress = Silent(),
+    *,
+    new: bool = False,
 ) -> Iterator[Showing]:
-    """The rows of that scan or run. Accounts and posts of the selection are looked up in the database as it is now.
+    """The rows of that scan or run. Accounts and posts of the selection are looked up in the database as it is now. `new`
+    leaves out what a repair has tried.
 
     Raises:
         ConfigurationError: there is none of that name.
         DatabaseError: accounts or posts are selected, and the database cannot be asked.
     """
-    of, path, is_run = either(instance, name, is_run=_of_runs(wanted))
+    of, path, is_run = either(instance, name, is_run=False if new else _of_runs(wanted))
+    if new and is_run:
+        raise ConfigurationError(f"{of} is a run: what it did is not new.", hint="Name a scan, or none.")
     budget = instance.settings.memory_bytes // 4
     with contextlib.ExitStack() as stack:
         wanted = replace(
@@ -92,6 +102,8 @@ def show(
             wanted = replace(wanted, records=_records(instance, replace(selection, domains=(), without_domains=())))
         names = stack.enter_context(names_of(instance, progress))
         ledger = stack.enter_context(kept_ledger(instance))
+        if new and ledger is not None:
+            wanted = replace(wanted, tried=ledger.tables)
         rows = _rows(path, wanted, budget, names, ledger)
         yield Showing(of, is_run, number_of(path, wanted, budget), rows, path.stem == "strays")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from arro3.core import Table
 
 from mastomend.inventory.workspace import scratch
 
@@ -30,7 +32,8 @@ _STRAY = (
 class Wanted:
     """Which rows. Empty means all; `words` are states or outcomes, domains have their subdomains with them.
 
-    `records` are kind and id of all that may be shown; None: no matter which.
+    `records` are kind and id of all that may be shown; None: no matter which. `tried` gives kind and id of those that may not,
+    as often as it is asked.
     """
 
     kinds: tuple[str, ...] = ()
@@ -42,11 +45,13 @@ class Wanted:
     records: Sequence[tuple[str, int]] | None = None
     limit: int | None = None
     sort: str = "whose"
+    tried: Callable[[], Iterable[Table]] | None = None
 
 
 def browse(path: Path, wanted: Wanted, budget: int) -> Iterator[list[dict[str, Any]]]:
     """The rows as columns by name, with `word`: the state of a finding, the outcome of a record."""
     with scratch(path.parent, budget) as connection:
+        _take_tried(connection, wanted)
         sql, values = _question(path, wanted, _columns(connection, path))
         result = connection.execute(sql, values)
         names = [column[0] for column in result.description]
@@ -57,9 +62,20 @@ def browse(path: Path, wanted: Wanted, budget: int) -> Iterator[list[dict[str, A
 def number_of(path: Path, wanted: Wanted, budget: int) -> int:
     """How many rows there are, whatever the limit."""
     with scratch(path.parent, budget) as connection:
+        _take_tried(connection, wanted)
         sql, values = _question(path, wanted, _columns(connection, path), limited=False)
         ((number,),) = connection.execute(f"SELECT count(*) FROM ({sql})", values).fetchall()
         return int(number)
+
+
+def _take_tried(connection: Any, wanted: Wanted) -> None:
+    """What is left out, where the question finds it."""
+    if wanted.tried is None:
+        return
+    connection.execute("CREATE TEMP TABLE tried (kind VARCHAR, id BIGINT)")
+    for batch in wanted.tried():
+        connection.execute("INSERT INTO tried SELECT kind, id FROM batch")
+        del batch
 
 
 def _columns(connection: Any, path: Path) -> set[str]:
@@ -84,10 +100,12 @@ def _question(path: Path, wanted: Wanted, columns: set[str], *, limited: bool = 
     if wanted.records is not None:
         conditions.append("(kind, id) IN (SELECT unnest(?::VARCHAR[]), unnest(?::BIGINT[]))")
         values += [[kind for kind, _ in wanted.records], [record_id for _, record_id in wanted.records]]
+    if wanted.tried is not None:
+        conditions.append("NOT EXISTS (SELECT 1 FROM tried t WHERE t.kind = found.kind AND t.id = found.id)")
     if wanted.local is not None:
         conditions.append("is_local" if wanted.local else "NOT is_local")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    sql = f"SELECT *, {word} AS word {source}{where}"
+    sql = f"SELECT *, {word} AS word {source} found{where}"
     if limited:
         sql += f" ORDER BY {SORTS[wanted.sort]}" + ("" if wanted.limit is None else f" LIMIT {int(wanted.limit)}")
     return sql, values
