@@ -176,8 +176,6 @@ _WORDS = {
     Reason.IRREVERSIBLE: "nothing takes that back",
 }
 
-#: What is gone stays gone; its row need not name it.
-_PLACEHOLDER = "a placeholder instead of the broken picture: repair --engine reset --again"
 _ADVICE = {
     Reason.UNSERVABLE: "look at the web server, the CDN or the bucket's policy: a bucket and a CDN",
     Reason.IN_FLIGHT: "run it again later",
@@ -188,10 +186,6 @@ _ADVICE = {
     Reason.NEEDS_FFMPEG: "install ffmpeg where this runs",
     Reason.NEEDS_DECODER: "install libvips' or ffmpeg's decoder for that format",
     Reason.INTERNAL_ERROR: "report it, with the sentence that show tells",
-    Reason.NOT_FOUND: _PLACEHOLDER,
-    Reason.GONE: _PLACEHOLDER,
-    Reason.ACTOR_GONE: _PLACEHOLDER,
-    Reason.NOTE_GONE: _PLACEHOLDER,
     Reason.FORBIDDEN: "look whether that server blocks yours, or wants signed requests (the instance actor needs a key)",
     Reason.RATE_LIMITED: "run repair --deferred --apply later, or the timer does",
     Reason.SERVER_ERROR: "later; the timer does",

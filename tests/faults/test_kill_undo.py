@@ -54,7 +54,9 @@ def test_an_undo_that_is_killed_is_gone_on_with(
             assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
             killed += 1
             try:
-                undo(opened(instance), run, apply=True)
+                foreseen = undo(opened(instance), run, apply=False)
+                done_by = undo(opened(instance), run, apply=True)
+                assert foreseen.reverted == done_by.reverted, f"boundary {number}: what is said is what is done"
             except ConfigurationError as done:  # it had ended, all but its process
                 assert "was taken back already" in done.message
         held, rows = state(instance)

@@ -178,6 +178,18 @@ def test_what_deletes_is_not_switched_on_with_the_rest(make_instance: MakeInstan
     assert f"systemd looks for them in {Path('/etc/systemd/system')}." in told and "enable" not in told
 
 
+def test_a_state_directory_that_a_service_cannot_make_is_made_before(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    own = Path("/var/lib/mastomend/example.social")
+    assert (
+        "StateDirectory=mastomend"
+        in units(opened(instance), ["/bin/true"], instance.env, own, "root")["mastomend-check.service"]
+    )
+    missing = instance.folder / "not there"
+    told = run(instance.env, "--state", str(missing), "systemd", "--user", "root").stdout
+    assert f"install -d -o root -g root -m 700 '{missing}'" in told
+
+
 def test_a_state_directory_elsewhere_has_none_beside_it(make_instance: MakeInstance) -> None:
     """An empty `/var/lib/mastomend` would be taken for the state directory by every command by hand."""
     instance = make_instance()
@@ -220,8 +232,38 @@ def test_what_prune_took_away_comes_back_by_the_command_that_is_printed(
     assert "12 records let go" in gone.stdout, gone.stdout
     back = run(instance.env, "undo", "latest", "--apply").stdout
     (command,) = (line for line in back.splitlines() if line.startswith("The rows name files that were deleted."))
-    done = run(instance.env, *command.partition(str(instance.state))[2].split())
+    assert "it looks like an unmounted disk" in back
+    done = run(instance.env, *command.partition(str(instance.state))[2].split(), "--max-missing", "100%")
     assert "12 of 12 records mended" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_profile_is_found_where_names_and_pages_have_two_hosts(
+    make_instance: MakeInstance, network: Fediverse
+) -> None:
+    instance = make_instance()
+    made = record(instance, origin=network.add("short.example"), name="bob", damage="missing")
+    keep_folders(instance)
+    page = "https://social.short.example/@bob"
+    instance.db.execute("UPDATE accounts SET url = %s WHERE id = %s", [page, made.id])
+    done = run(instance.env, "check", "--account", f"{page}?x", "--json", "--max-missing", "100%")
+    assert json.loads(done.stdout)["totals"]["records_broken"] == 1, done.stdout
+
+
+def test_what_was_changed_is_told_though_nobody_reads(make_instance: MakeInstance, network: Fediverse) -> None:
+    """`repair --apply | head` has changed something; a socket that breaks is no reader that has gone."""
+    instance = make_instance()
+    record(instance, origin=network.add("a.example"), name="one", damage="missing")
+    command = [sys.executable, "-m", "mastomend", "--env", str(instance.env), "--state", str(instance.state)]
+    with subprocess.Popen(
+        [*command, "repair", "--apply", "--max-missing", "100%"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as repairing:
+        assert repairing.stdout is not None and repairing.stderr is not None
+        repairing.stdout.close()
+        said = repairing.stderr.read()
+    assert "The output was closed" in said and said.endswith("history\n"), said
 
 
 def test_guard_s_way_out_exists(make_instance: MakeInstance) -> None:
@@ -237,7 +279,7 @@ def test_who_may_not_log_in_is_told_what_lets_them(make_instance: MakeInstance) 
     text = instance.env.read_text(encoding="utf-8")
     instance.env.write_text(text.replace("DB_USER=postgres", "DB_USER=asleep"), encoding="utf-8")
     done = run(instance.env, "check")
-    assert done.returncode == 3 and "ALTER ROLE asleep LOGIN;" in done.stderr and "is running" not in done.stderr
+    assert done.returncode == 3 and 'ALTER ROLE "asleep" LOGIN;' in done.stderr and "is running" not in done.stderr
 
 
 def test_a_budget_that_nothing_meets_is_no_next_command(make_instance: MakeInstance, network: Fediverse) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from mastomend.commands.policy import wishes
 from mastomend.commands.usage import count_usage
 from mastomend.commands.usage_report import UsageOptions
 from mastomend.demo.instance import SimulatedInstance
-from mastomend.errors import ConfigurationError
+from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.inventory.keeping import Policy
 from mastomend.mastodon.retention import parse_days
 from mastomend.plans.prices import Price
@@ -105,6 +106,33 @@ def test_nothing_goes_where_it_would_not_help(make_instance: MakeInstance, monke
     assert instance.media.keys() == held
     named = looked(instance, apply=True, table={"attachments": "1d"})
     assert named.pruned is not None and named.pruned.evicted.records == 1, "that somebody has named"
+
+
+def test_what_is_out_of_sight_is_no_reason_to_look_elsewhere(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache that is not mounted weighs nothing: that stops, as it did."""
+    instance = make_instance()
+    town = Town.of(instance)
+    for _ in range(60):
+        town.media(town.post(), size=1_000)
+    for key in list(instance.media.keys()):
+        if key.startswith("cache/"):
+            instance.media.delete(key)
+    instance.media.write("accounts/avatars/kept", b"x")
+    full(monkeypatch, 1_000_000_000, 999_999_999)
+    dry = looked(instance)
+    assert dry.pruned is not None and dry.pruned.stops and exit_code(dry) == 1
+    with pytest.raises(SafetyStop):
+        looked(instance, apply=True)
+
+
+def test_strangers_are_named(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = make_instance()
+    town = Town.of(instance)
+    town.media(town.post(), size=1_000)
+    full(monkeypatch, 1_000_000_000, 999_999_999)
+    assert looked(instance, table={"strangers": "1d"}).pruned is not None
 
 
 def test_a_mark_that_faces_meet_is_met(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,6 +240,31 @@ def test_a_bill_passes_its_mark(make_instance: MakeInstance) -> None:
     assert looked(instance, marks=Marks(bill_usd=5.0), now=today).pruned is None
     again = looked(instance, marks=Marks(bill_usd=0.6), apply=True, now=today)
     assert again.passed == [] and again.pruned is None, "what went since the count is known"
+
+
+def test_a_bill_is_shown_by_what_prune_would_do(make_instance: MakeInstance) -> None:
+    """In a bucket no room can be kept free; and a minimum that is billed whatever is kept is a warning, no wrong usage."""
+    instance = make_instance("4.5", "s3")
+    town = Town.of(instance)
+    for _ in range(4):
+        town.media(town.post(), size=250_000)
+    prices = instance.folder / "mastomend-prices.toml"
+    prices.write_text(
+        '[[provider]]\nname = "here"\nendpoint = "127.0.0.1"\nlist = 0.0\nhead = 0.0\nread_on = 2026-11-24\n'
+        "gigabyte_month = 1000.0\n"
+    )
+    count_usage(opened(instance), UsageOptions())
+    told = tool(instance.env, "guard", "--bill", "0.6").stdout
+    (command,) = (line for line in told.splitlines() if line.startswith("Which, and what stays:"))
+    shown = tool(instance.env, *command.partition(str(instance.state))[2].split())
+    went = r"([\d,]+) records? of attachments would go"
+    assert re.search(went, shown.stdout), shown.stdout + shown.stderr
+    assert f"{re.findall(went, shown.stdout)[0]} records would go" in told
+    prices.write_text(prices.read_text() + "minimum_gb = 1000\n")
+    done = tool(instance.env, "guard", "--bill", "0.6")
+    assert done.returncode == 1 and "its minimum is billed" in done.stdout and "Nothing goes." in done.stdout, (
+        done.stderr
+    )
 
 
 def test_what_is_free_and_what_is_billed_at_least_is_reckoned_with() -> None:

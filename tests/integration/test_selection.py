@@ -120,6 +120,7 @@ def test_a_scan_of_another_selection_is_not_gone_on_with(make_instance: MakeInst
         ("https://host.example/users/user/", Account("user", "host.example")),
         ("https://own.example/@user@host.example", Account("user", "host.example")),
         ("https://own.example/@me", Account("me", None)),
+        ("https://host.example/@user?from=there#top", Account("user", "host.example")),
     ],
 )
 def test_accounts_as_people_write_them(text: str, account: Account) -> None:

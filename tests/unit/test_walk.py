@@ -16,7 +16,7 @@ from mastomend.errors import StorageError
 from mastomend.storage import walk_worker
 from mastomend.storage.filesystem import FilesystemStore
 from mastomend.storage.ports import held
-from mastomend.storage.walk import Trouble, walk
+from mastomend.storage.walk import _HEADER, Trouble, walk
 
 NAMES = st.text(st.sampled_from("ab0é "), min_size=1, max_size=3).map(str.strip).filter(bool)
 
@@ -156,6 +156,21 @@ def test_a_walk_nobody_reads_to_its_end_leaves_no_process_behind(tmp_path: Path)
     assert not children.exists() or "walk_worker" not in "".join(
         Path(f"/proc/{pid}/cmdline").read_text() for pid in children.read_text().split()
     )
+
+
+def test_a_process_that_dies_in_the_middle_of_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, *(f"{n:03}/x" for n in range(300)))
+    broken = tmp_path.parent / "half_worker.py"
+    for told in (
+        b"\0",
+        _HEADER.pack(2, 4, 0),
+        _HEADER.pack(1, 4, 0) + b"\0" * 11,
+        _HEADER.pack(1, 9, 0) + b"\0" * 16 + b"ab",
+    ):
+        broken.write_text(f"import sys; sys.stdin.read(1); sys.stdout.buffer.write({told!r})\n")
+        monkeypatch.setattr("mastomend.storage.walk._WORKER", broken)
+        with pytest.raises(StorageError, match="ended early"):
+            walked(tmp_path)
 
 
 @pytest.mark.parametrize("heard", [True, False])

@@ -161,6 +161,10 @@ class Ledger:
         for row in self._journal.stream(sql, (int(handed_over),)):
             yield row["kind"], row["id"]
 
+    def number(self, outcome: Outcome) -> int:
+        """How many records have come to that."""
+        return int(self._journal.query("SELECT count(*) AS n FROM ledger WHERE outcome = ?", (outcome.value,))[0]["n"])
+
     def lost(self) -> Iterator[Entry]:
         """Permanent losses: `lost` and `gone`, local ones first, then by age."""
         sql = "SELECT * FROM ledger WHERE outcome IN ('lost', 'gone') ORDER BY is_local DESC, first_seen, kind, id"

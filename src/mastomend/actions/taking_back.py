@@ -56,20 +56,22 @@ class TakingBack:
 
     world: World
     run: str
-    refused: set[str] = field(default_factory=set)
+    refused: dict[str, set[str]] = field(default_factory=dict)
 
     def foreseen(self, kept: Kept) -> Plan:
-        """A dry run's plan: what came after it is still there, and would be gone by then, unless it is refused. Then a change
-        of the row stays, too, and what is about files alone is looked at as it is.
+        """A dry run's plan: what came after it is still there, and would be gone by then, unless it is refused. Then what it
+        changed stays, too, and what is about other columns or files is looked at as it is.
         """
         name = record_name(kept.plan.subject)
+        columns = {column for action in kept.performed if isinstance(action, SetColumns) for column in action.after}
         stays = kept.is_followed and name in self.refused
-        if stays and any(isinstance(action, SetColumns) for action in kept.performed):
+        if stays and columns & self.refused[name]:
+            self.refused[name] |= columns
             verdict = Refused(Reason.CONFLICT, "a later change of the same row stays")
             return Plan(kept.plan.subject, verdict, (), Rule.TAKE_BACK, kept.number)
         plan = self.plan(kept, trusting=kept.is_followed and not stays)
         if isinstance(plan.verdict, Refused):
-            self.refused.add(name)
+            self.refused.setdefault(name, set()).update(columns)
         return plan
 
     def plan(self, kept: Kept, *, trusting: bool = False) -> Plan:

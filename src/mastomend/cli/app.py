@@ -6,6 +6,7 @@ A command imports what it needs when it is called, so that a nightly `check` doe
 from __future__ import annotations
 
 import errno
+import select
 import signal
 import sys
 import traceback
@@ -123,7 +124,7 @@ def run(arguments: Sequence[str]) -> int:
         answer: Any = app(in_order(words), standalone_mode=False)
         flush()
     except OutputError as error:
-        return _unheard(error)
+        return _unheard(error, words)
     except MastomendError as error:
         error.hint = _as_given(error.hint, words)
         return _told(words, error.message, error.next, error.exit_code, partial(show_error, error))
@@ -133,7 +134,7 @@ def run(arguments: Sequence[str]) -> int:
         raise
     except OSError as error:
         # what typer prints itself is not wrapped; a file of ours that cannot be written comes in words of its own
-        return _unheard(cannot_write(error)) if _is_of_stdout(error) else _usage_error(error, words)
+        return _unheard(cannot_write(error), words) if _is_of_stdout(error) else _usage_error(error, words)
     except BaseException as error:  # also a panic of an extension module, which is no `Exception`
         return _usage_error(error, words)
     if answer == INTERRUPTED:  # typer turns Ctrl-C into this answer itself
@@ -158,12 +159,19 @@ def _as_given(hint: str, words: Sequence[str]) -> str:
 
 
 def _is_of_stdout(error: OSError) -> bool:
-    return error.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO) and error.filename is None
+    if error.errno == errno.EPIPE:  # a socket's says the same
+        poll = select.poll()
+        poll.register(1, 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    return error.errno in (errno.ENOSPC, errno.EIO) and error.filename is None
 
 
-def _unheard(error: OutputError) -> int:
+def _unheard(error: OutputError, words: Sequence[str]) -> int:
+    """Nobody reads the result. Who has seen enough is told nothing, unless something may have been changed."""
     give_up_stdout()
-    if not isinstance(error, OutputClosed):
+    if "--apply" in words:
+        error.hint = _as_given("What was done: mastomend history", list(words))
+    if "--apply" in words or not isinstance(error, OutputClosed):
         show_error(error)
     return error.exit_code
 

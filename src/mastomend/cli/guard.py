@@ -79,15 +79,26 @@ def guard_command(
         words = [word for name, value in asked for word in (f"--{name}", value)]
         marked = [("--disk", disk), ("--bill", bill), ("--max-missing", max_missing)]
         again = ["guard", *(str(word) for one in marked if one[1] is not None for word in one), *words, "--apply"]
-        free = report.pruned.to_free if report.pruned is not None else 0
-        preview = ["prune", *(words if words or not free else ["--keep-free", f"{free + (report.free or 0)}B"])]
-        if report.pruned is not None and report.passed and report.pruned.goes.bytes < report.needed:
-            preview[1:1] = [unit.replace("_", "-") for unit in report.pruned.units]  # without that more would go
+        limit = ["--max-missing", max_missing] if max_missing is not None else []
+        preview = ["prune", *_as_prune(report, asked), *limit]
         shown = ["show", report.pruned.run if report.pruned is not None else "latest"]
         ways = (again, preview, [*again, *WITHOUT_LIMIT.split()], shown)
         lines = (command_line(given.env, given.state, " ".join(map(shlex.quote, one))) for one in ways)
         show(report, Commands(*lines))
     return code
+
+
+def _as_prune(report: GuardReport, asked: list[tuple[str, str]]) -> list[str]:
+    """The words with which `prune` lets go the same."""
+    pruned = report.pruned
+    if pruned is None or not pruned.to_free:
+        return [word for name, value in asked for word in (f"--{name}", value)]
+    whole = pruned.goes.bytes >= report.needed
+    units = [] if whole else [unit.replace("_", "-") for unit in pruned.units]  # without them more would go
+    words = [word for name, value in asked if name == "budget" and "=" in value for word in ("--budget", value)]
+    if report.free is not None:
+        return [*units, *words, "--keep-free", f"{pruned.to_free + report.free}B"]
+    return [*units, *words, "--budget", f"{max(0, pruned.cached.bytes - pruned.to_free)}B"]
 
 
 def exit_code(report: GuardReport) -> int:

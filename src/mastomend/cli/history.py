@@ -81,7 +81,7 @@ def history_command(
 def _show_lost(ctx: typer.Context, *, json: bool) -> int:
     from mastomend.cli.history_screen import show_lost
     from mastomend.cli.output import command_line, emit_json, result
-    from mastomend.commands.history import lost, named
+    from mastomend.commands.history import lost, named, refused
 
     instance = cli_context.instance(ctx)
     entries = lost(instance)
@@ -95,8 +95,9 @@ def _show_lost(ctx: typer.Context, *, json: bool) -> int:
     shown = entries[:_LISTED]  # local ones come first
     with cli_context.watched(ctx) as observer:
         names = named(instance, shown, observer)
-    words = ("repair --local --from DIR", "show latest --outcome refused")
-    show_lost(entries, shown, names, *(command_line(given.env, given.state, word) for word in words))
+    show_lost(
+        entries, shown, names, command_line(given.env, given.state, "repair --local --from DIR"), refused(instance)
+    )
     return 1
 
 
@@ -154,7 +155,7 @@ def undo_command(
     json: Json = False,
 ) -> int:
     """Take a run back: changed rows, written files, quarantined files."""
-    from mastomend.cli.output import WITHOUT_LIMIT, command_line, emit_json
+    from mastomend.cli.output import command_line, emit_json
     from mastomend.commands.undo import undo
 
     given = cli_context.options(ctx)
@@ -165,7 +166,7 @@ def undo_command(
     if json:
         emit_json(undo_document(report), code)
     else:
-        words = (f"undo {report.undoes} --apply", f"undo {report.run} --apply", f"repair --apply {WITHOUT_LIMIT}")
+        words = (f"undo {report.undoes} --apply", f"undo {report.run} --apply", "repair --apply")
         show(report, *(command_line(given.env, given.state, word) for word in words))
     return code
 
@@ -187,7 +188,7 @@ def undo_document(report: UndoReport) -> dict[str, Any]:
 
 def show(report: UndoReport, apply_command: str, again: str, repair: str) -> None:
     """What was or would be taken back, what cannot be, and why."""
-    from mastomend.cli.output import count, escape, result
+    from mastomend.cli.output import WITHOUT_LIMIT, count, escape, result
 
     if not report.applied:
         result.print(
@@ -211,10 +212,15 @@ def show(report: UndoReport, apply_command: str, again: str, repair: str) -> Non
         verb = "would stay" if not report.applied else "stayed"
         they = "it is" if report.conflicts == 1 else "they are"
         result.print(f"{count(report.conflicts, 'record')} {verb} as {they}, for the reasons above.")
-    if report.undid in ("prune", "guard") and report.reverted and not report.posts:
-        name = "name" if report.applied else "would name"
-        result.print(f"The rows {name} files that were deleted. They are fetched by: [command]{escape(repair)}[/]")
+    if report.undid == "prune" and report.reverted and not report.posts:
+        if report.applied:
+            result.print(f"The rows name files that were deleted. They are fetched by: [command]{escape(repair)}[/]")
+            result.print(
+                f"Are they most of their kind, that needs {WITHOUT_LIMIT}: it looks like an unmounted disk else."
+            )
+        else:
+            result.print("The rows would name files that were deleted: a repair fetches them afterwards.")
     if report.applied and report.reverted:
         result.print(f"To take that back: [command]{escape(again)}[/]")
-    if not report.applied and report.reverted:
+    if not report.applied and (report.reverted or report.goes_on):
         result.print(f"Next: [command]{escape(apply_command)}[/]")

@@ -38,7 +38,7 @@ def show_lost(
     shown: Sequence[Entry],
     names: Mapping[tuple[str, int], str],
     from_backup: str,
-    refused: str,
+    refused: int,
 ) -> None:
     """What is lost for good: one's own users' first, then what other servers have no more. `shown` are told one by one."""
     own = [entry for entry in entries if entry.is_local]
@@ -58,7 +58,11 @@ def show_lost(
         _show_entries([entry for entry in shown if not entry.is_local], names)
     if len(shown) < len(entries):
         result.print(f"… and {len(entries) - len(shown):,} more; --json has all.")
-    result.print(f"What was refused is not among them: [command]{escape(refused)}[/]")
+    if refused:
+        what = "was refused when it was asked for" if refused == 1 else "were refused when they were asked for"
+        result.print(
+            f"{count(refused, 'more record')} {what}, which need not be for good: check, then show, tell them."
+        )
 
 
 def _show_entries(entries: Sequence[Entry], names: Mapping[tuple[str, int], str]) -> None:

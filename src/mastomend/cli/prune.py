@@ -195,7 +195,7 @@ def _agreeing(options: Sequence[tuple[str, str]], units: tuple[str, ...]) -> tup
     from mastomend.inventory.cached import UNITS
 
     for name, value in options:
-        about = value.partition("=")[0] if name == "budget" else name
+        about = value.partition("=")[0] if name == "budget" else {"strangers": "attachments"}.get(name, name)
         if units and about.replace("-", "_") in set(UNITS) - set(units):
             raise ConfigurationError(
                 f"--{name} {value} is about what is left out: only {', '.join(units)} would be looked at.",

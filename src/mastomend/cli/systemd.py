@@ -42,7 +42,7 @@ def systemd_command(
 
     from mastomend.cli.output import command_line, emit_json, escape, result
     from mastomend.commands.instance import locate_env
-    from mastomend.commands.systemd import JOBS, foreign_owner, units
+    from mastomend.commands.systemd import JOBS, foreign_owner, to_be_made, units
     from mastomend.commands.unit_files import FOLDER, install
 
     given = cli_context.options(ctx)
@@ -69,16 +69,18 @@ def systemd_command(
         result.print(
             f"[yellow]![/] The media belong to {escape(owner)}, who these do not run as: --user {escape(owner)}"
         )
+    if (made := to_be_made(given.state, instance, user)) is not None:
+        result.print(f"[yellow]![/] The state directory is not there yet. Make it: [command]{escape(made)}[/]")
     if apply and folder is not None and folder.absolute() != FOLDER:
         result.print(f"systemd looks for them in {FOLDER}.")
     elif apply:
         safe, deleting = ([f"{job.name}.timer" for job in JOBS if job.deletes is kind] for kind in (False, True))
         result.print(f"Next: [command]systemctl daemon-reload && systemctl enable --now {' '.join(safe)}[/]")
         result.print(
-            f"{' '.join(deleting)} deletes cached media for good where the disk is too full. If you want that:"
+            f"{' '.join(deleting)} deletes cached media for good where the disk is too full. What it would do:"
         )
-        result.print(f"  [command]{escape(command_line(given.env, given.state, 'guard'))}[/]  (what it would do)")
-        result.print(f"  [command]systemctl enable --now {' '.join(deleting)}[/]")
+        result.print(f"  [command]{escape(command_line(given.env, given.state, 'guard'))}[/]")
+        result.print(f"If you want that: [command]systemctl enable --now {' '.join(deleting)}[/]")
     else:
         words = ["systemd", "--apply"]
         words += [] if user is None else ["--user", shlex.quote(user)]

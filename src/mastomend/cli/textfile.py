@@ -90,12 +90,13 @@ def of_guard(folder: Path, domain: str, report: GuardReport) -> None:
     """The numbers of a guard, as `mastomend_guard.prom`."""
     pruned = report.pruned
     went = 0 if pruned is None or not report.applied else pruned.evicted.bytes
+    over = pruned.over if pruned else report.needed
     numbers = [
         _metric("guard_timestamp_seconds", "when the last guard ended", {(): time.time()}),
         _metric("guard_marks_passed", "marks of disk and bill that were passed", {(): len(report.passed)}),
         _metric("guard_warnings", "what a person should do something about", {(): len(report.warnings)}),
         _metric("guard_freed_bytes", "what was let go", {(): went}),
-        _metric("guard_over_bytes", "what a budget is still exceeded by", {(): pruned.over if pruned else 0}),
+        _metric("guard_over_bytes", "what a budget is still exceeded by", {(): over}),
     ]
     if report.total is not None and report.free is not None:
         numbers.append(_metric("guard_disk_free_bytes", "free on the disk of the media", {(): report.free}))

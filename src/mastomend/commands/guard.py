@@ -82,8 +82,12 @@ def _pruned(
         wishes.policy, keep_free=wishes.keep_free, access_logs=wishes.access_logs,
         list_concurrency=options.list_concurrency, max_missing_percent=options.max_missing_percent,
     )  # fmt: skip
+    if not wanted.chosen:
+        return None
     if report.passed:
         found = prune(instance, wanted, progress, now=now)
+        if found.stops:  # what is out of sight weighs nothing: with `apply` this stops
+            return prune(instance, replace(wanted, apply=True), progress, now=now) if options.apply else found
         if found.goes.bytes < report.needed:
             reasonable = _within_reason(options, wanted, found, report)
             if reasonable is None:
@@ -104,7 +108,7 @@ def _within_reason(
         report.warnings.append(f"{too_little}: what the policy asks for goes, and no more.")
         return replace(wanted, policy=asked.policy, keep_free=asked.keep_free)
     named = {*asked.policy.ages, *asked.policy.budgets}
-    if not named and found.goes.bytes < report.needed * _WORTH:
+    if not (named or asked.policy.has_age) and found.goes.bytes < report.needed * _WORTH:
         report.warnings.append(
             f"All that may go is {found.goes.bytes / 1e9:.2f} GB, and {report.needed / 1e9:.2f} GB have to: nothing goes, as "
             "it would not help. Something else takes the room: see usage."

@@ -93,6 +93,14 @@ def lost(instance: Instance) -> list[Entry]:
         return list(Ledger(journal, instance.settings.deferral).lost())
 
 
+def refused(instance: Instance) -> int:
+    """How many records are known to have been refused."""
+    if not (instance.state / "journal.sqlite3").exists():
+        return 0
+    with contextlib.closing(Journal(instance.state)) as journal:
+        return Ledger(journal, instance.settings.deferral).number(Outcome.REFUSED)
+
+
 def named(instance: Instance, entries: Sequence[Entry], progress: Progress = Silent()) -> dict[tuple[str, int], str]:
     """What those records are called, where the database says it."""
     names: dict[tuple[str, int], str] = {}

@@ -12,7 +12,7 @@ from mastomend.actions.ledger import Ledger
 from mastomend.commands.instance import Instance
 from mastomend.errors import ConfigurationError
 from mastomend.ids import chosen
-from mastomend.inventory.browse import Wanted, number_of
+from mastomend.inventory.browse import Wanted, filled, number_of
 
 
 def kept_findings(instance: Instance, name: str) -> tuple[str, Path]:
@@ -54,8 +54,9 @@ def either(instance: Instance, name: str, *, is_run: bool | None = None) -> tupl
     some = both if is_run is None else _applied(instance, runs) if is_run else scans
     if name == "latest" and some:
         newest = sorted(some, key=lambda one: some[one].stat().st_mtime_ns, reverse=True)
-        budget = instance.settings.memory_bytes // 4
-        name = next((one for one in newest if one not in runs or number_of(some[one], Wanted(), budget)), newest[0])
+        with_rows = filled(some[one] for one in newest if one in runs)
+        first = next(with_rows, None)
+        name = next((one for one in newest if one not in runs or some[one] == first), newest[0])
     if name not in both and name in _journaled(instance):
         raise ConfigurationError(
             f"Run {name} has no report: it took something back, removed what was old, or was cut off.",

@@ -99,9 +99,12 @@ class RepairReport:
             return
         self.outcomes[outcome.outcome] += 1
         self.reasons[outcome.outcome, outcome.reason] += 1
+        self.reversible += outcome.reason in (Reason.RESET, Reason.HANDED_OVER) or (
+            outcome.is_local and outcome.reason == Reason.SERVED
+        )
         if outcome.outcome in (Outcome.RESTORED, Outcome.REFRESHED):
             self.sources.update([outcome.source] if outcome.source else [])
-            self.reversible += not outcome.is_local
+            self.reversible += not outcome.is_local and outcome.reason != Reason.BY_MASTODON
         elif outcome.is_local and outcome.reason != Reason.UNSERVABLE:
             self.lost_local += 1
             self.own += [(outcome.kind, outcome.id)] if len(self.own) < FEW else []

@@ -6,6 +6,7 @@ import contextlib
 import grp
 import os
 import pwd
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from mastomend.commands.instance import Instance
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.storage_settings import FilesystemStorage
 
+#: What systemd makes for a service that has no other state directory.
+_OWN = Path("/var/lib/mastomend")
 _TEMPLATES = Path(__file__).parents[1] / "units"
 
 
@@ -123,6 +126,14 @@ def foreign_owner(instance: Instance, named: str | None) -> str | None:
     return owner if owner != user else None
 
 
+def to_be_made(state: Path | None, instance: Instance, named: str | None) -> str | None:
+    """The command that makes a state directory that was named and is not there yet: a service could not."""
+    if state is None or state.exists() or state.absolute().is_relative_to(_OWN):
+        return None
+    user, group = _owner(instance, named)
+    return f"install -d -o {user} -g {group} -m 700 {shlex.quote(str(state.absolute()))}"
+
+
 def _owner(instance: Instance, named: str | None) -> tuple[str, str]:
     """Whoever runs Mastodon: the one that was named, else the owner of its settings."""
     try:
@@ -146,7 +157,7 @@ def _used_before(instance: Instance, user: str) -> Path | None:
     home = Path(pwd.getpwnam(user).pw_dir) / ".local/state/mastomend" / instance.state.name
     for state in dict.fromkeys((instance.state, home)):
         with contextlib.suppress(OSError):  # whom it belongs to does not let us look
-            if not state.is_relative_to("/var/lib/mastomend") and journal_path(state).exists():
+            if not state.is_relative_to(_OWN) and journal_path(state).exists():
                 return state
     return None
 
@@ -158,7 +169,8 @@ def _writable(instance: Instance, state: Path | None) -> str:
     storage = instance.configuration.storage
     paths = [Path(storage.root)] if isinstance(storage, FilesystemStorage) else []
     paths += [state] if state is not None else []
-    own = [] if state is not None else ["StateDirectory=mastomend", "StateDirectoryMode=0700"]
+    is_own = state is None or state.absolute().is_relative_to(_OWN)
+    own = ["StateDirectory=mastomend", "StateDirectoryMode=0700"] if is_own else []
     return "\n".join([*own, *(f"ReadWritePaths=-{_word(os.fspath(path.absolute()))}" for path in paths)])
 
 

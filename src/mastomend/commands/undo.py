@@ -41,8 +41,8 @@ _SHOWN = 10
 class UndoReport:
     """The result: records taken back, records that had changed since, changes that nothing takes back.
 
-    `undid` is the command that run was, `posts` whether it was about posts; `plans` are a dry run's first plans, `names` what
-    their records are called.
+    `undid` is the command that run was, `posts` whether it was about posts; `goes_on`: an undo of it was cut off.
+    `plans` are a dry run's first plans, `names` what their records are called.
     """
 
     run: str
@@ -55,6 +55,7 @@ class UndoReport:
     details: list[str] = field(default_factory=list)
     plans: list[Plan] = field(default_factory=list)
     posts: bool = False
+    goes_on: bool = False
 
     names: dict[tuple[str, int], str] = field(default_factory=dict)
 
@@ -146,16 +147,13 @@ def _foresee(
                 progress.note("That run is still under way: --apply stops until it has ended.")
     progress.start(f"undo {undone.id}", _left(journal, undone))
     planner = TakingBack(parts.world(), report.run)
-    settled = {
-        plan.plan.part
-        for one in journal.runs()
-        if one.undoes == undone.id and one.finished_at is None
-        for plan in journal.open_plans(one.id)
-    }
-    if settled:
-        progress.note(
-            f"{len(settled):,} of its records were under way in an undo that was cut off: --apply goes on with it."
-        )
+    cut_off = [one.id for one in journal.runs() if one.undoes == undone.id and one.finished_at is None]
+    settled = {plan.plan.part for one in cut_off for plan in journal.open_plans(one)}
+    for done in (done for one in cut_off for done in journal.outcomes(one)):
+        report.count(done)
+    report.goes_on = bool(cut_off)
+    if cut_off:
+        progress.note("An undo of it was cut off: --apply goes on with that.")
     for kept in _unreversed(journal, undone, progress):
         if kept.number not in settled:
             report.count(*preview([planner.foreseen(kept)], report.show))

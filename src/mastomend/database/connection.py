@@ -136,10 +136,11 @@ def connection_failure(database: Database, error: Exception) -> MastomendError:
             f"PostgreSQL has no connection left for {database}.", hint="Try again later, or raise max_connections."
         )
     if "is not permitted to log in" in text:
+        user = str(database.parameters.get("user") or "NAME").replace('"', '""')
         return DatabaseError(
             f"PostgreSQL does not let {database} log in.",
-            hint="As the database's owner, in psql:",
-            statements=[f"ALTER ROLE {database.parameters.get('user')} LOGIN;"],
+            hint="As a superuser, in psql (sudo -u postgres psql):",
+            statements=[f'ALTER ROLE "{user}" LOGIN;'],
         )
     if "Permission denied" in text:
         hint = "This user may not enter the folder of its socket: run it as the user that runs Mastodon."

@@ -98,7 +98,11 @@ def read_rows(database: MastodonDatabase, kind: Kind, ids: Sequence[int], *, gua
 def unknown(database: MastodonDatabase, selection: Selection) -> list[str]:
     """The accounts and posts of a selection that are not there, as they were named."""
     database.require(
-        ({"accounts": {"id", "username", "domain"}} if selection.accounts else {})
+        (
+            {"accounts": {"id", "username", "domain", *(("uri", "url") if selection.has_addresses else ())}}
+            if selection.accounts
+            else {}
+        )
         | ({"statuses": {"id", "uri", "url"}} if selection.statuses else {})
     )
     sql = unknown_sql(selection, lambda text: literal(text, database.encoding))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 from arro3.core import Table
 
 from mastomend.inventory.workspace import scratch
@@ -66,6 +68,16 @@ def number_of(path: Path, wanted: Wanted, budget: int) -> int:
         sql, values = _question(path, wanted, _columns(connection, path), limited=False)
         ((number,),) = connection.execute(f"SELECT count(*) FROM ({sql})", values).fetchall()
         return int(number)
+
+
+def filled(paths: Iterable[Path]) -> Iterator[Path]:
+    """Those of the reports that hold a row; only their last bytes are read."""
+    with duckdb.connect(":memory:") as connection:
+        for path in paths:
+            with contextlib.suppress(duckdb.Error):  # cut off, or of another program: it is none
+                ((rows,),) = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(path)]).fetchall()
+                if rows:
+                    yield path
 
 
 def _take_tried(connection: Any, wanted: Wanted) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.kinds import PREVIEW_CARDS, Kind, Owner
@@ -19,10 +19,11 @@ from mastomend.mastodon.urls import origin_host
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """`@user@host`; `domain` None for one of this server's."""
+    """`@user@host`; `domain` None for one of this server's. `address` is that of its page, whose host may be another."""
 
     username: str
     domain: str | None
+    address: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class Selection:
         said += [] if self.local is None else ["local" if self.local else "remote"]
         return ", ".join(said) or "everything"
 
+    @property
+    def has_addresses(self) -> bool:
+        """Whether an account is named by its page."""
+        return any(one.address is not None for one in self.accounts)
+
     def scope(self) -> Mapping[str, object]:
         """What tells one selection from another, as plain values."""
         return asdict(self)
@@ -54,7 +60,7 @@ class Selection:
         if (self.domains or self.without_domains) and kind is PREVIEW_CARDS:
             needs["preview_cards"] = {"url"}
         if self.accounts and kind.owner in (Owner.ACCOUNT, Owner.ACCOUNT_ID):
-            needs["accounts"] = {"id", "username", "domain"}
+            needs["accounts"] = {"id", "username", "domain"} | ({"uri", "url"} if self.has_addresses else set())
         if self.statuses and kind.owner is Owner.ACCOUNT_ID:
             needs |= {"statuses": {"id", "uri", "url"}, kind.table: {"status_id"}}
         if self.statuses and kind is PREVIEW_CARDS:
@@ -89,7 +95,9 @@ def unknown_sql(selection: Selection, literal: Callable[[str], str]) -> str | No
     return " UNION ALL ".join(looked_for) or None
 
 
-_PROFILE = re.compile(r"https?://(?P<host>[^/?#@]+)/(?:@|users/)(?P<user>[^/?#@]+)(?:@(?P<of>[^/?#@]+))?/?")
+_PROFILE = re.compile(
+    r"(?P<address>https?://(?P<host>[^/?#@]+)/(?:@|users/)(?P<user>[^/?#@]+)(?:@(?P<of>[^/?#@]+))?)/?(?:[?#].*)?"
+)
 
 
 def parse_account(text: str, own_domains: Iterable[str]) -> Account:
@@ -98,8 +106,10 @@ def parse_account(text: str, own_domains: Iterable[str]) -> Account:
     Raises:
         ConfigurationError: it is none of them.
     """
+    address = None
     if profile := _PROFILE.fullmatch(text.strip()):
         username, domain = profile["user"], profile["of"] or profile["host"]
+        address = None if profile["of"] else profile["address"]
     else:
         username, _, domain = text.strip().removeprefix("@").partition("@")
     if not username or "@" in domain or any(c.isspace() or c == "/" for c in username + domain):
@@ -109,7 +119,7 @@ def parse_account(text: str, own_domains: Iterable[str]) -> Account:
         )
     domain = normalize_domain(domain)
     is_own = not domain or domain in {own.lower() for own in own_domains}
-    return Account(username.lower(), None if is_own else domain)
+    return Account(username.lower(), None if is_own else domain, None if is_own else address)
 
 
 def parse_domain(text: str) -> str:
@@ -190,7 +200,11 @@ def _in_domains(column: str, domains: Iterable[str], literal: Callable[[str], st
 def _is_one_of(row: str, accounts: Iterable[Account], literal: Callable[[str], str]) -> str:
     def one(account: Account) -> str:
         domain = f"{row}.domain IS NULL" if account.domain is None else f"{row}.domain = {literal(account.domain)}"
-        return f"(lower({row}.username) = {literal(account.username)} AND {domain})"
+        named = f"(lower({row}.username) = {literal(account.username)} AND {domain})"
+        if account.address is None:
+            return named
+        address = literal(account.address)  # whose names are of another host than their pages
+        return f"({named} OR {row}.uri = {address} OR {row}.url = {address})"
 
     return f"({' OR '.join(map(one, accounts))})"
 

@@ -158,17 +158,22 @@ def _ended_early(root: str) -> StorageError:
     return StorageError(f"A process that walks {root} ended early.", hint="Is there enough memory?")
 
 
+def _exactly(answers: IO[bytes], n: int, root: str) -> bytes:
+    """So many bytes; a process that was ended in the middle of them says less."""
+    data = answers.read(n)
+    if len(data) < n:
+        raise _ended_early(root)
+    return data
+
+
 def _frames(answers: IO[bytes], root: str) -> Iterator[RecordBatch | list[Trouble]]:
     while True:
-        header = answers.read(_HEADER.size)
-        if len(header) < _HEADER.size:
-            raise _ended_early(root)
-        n, named, told = _HEADER.unpack(header)
+        n, named, told = _HEADER.unpack(_exactly(answers, _HEADER.size, root))
         if n < 0:
             return
-        sizes, modified = array("q", answers.read(8 * n)), array("q", answers.read(8 * n))
-        keys = answers.read(named).decode("utf-8").split("\0")[:-1]
-        troubles = [entry.rpartition(b"\t") for entry in answers.read(told).split(b"\0")[:-1]]
+        sizes, modified = (array("q", _exactly(answers, 8 * n, root)) for _ in range(2))
+        keys = _exactly(answers, named, root).decode("utf-8").split("\0")[:-1]
+        troubles = [entry.rpartition(b"\t") for entry in _exactly(answers, told, root).split(b"\0")[:-1]]
         if keys:
             yield batch(keys, sizes, modified)
         if troubles:
