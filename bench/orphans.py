@@ -89,7 +89,10 @@ def ours(env: Path, *words: str) -> tuple[Run, dict[str, int]]:
 def journaled(state: Path) -> float:
     """Seconds from when the newest run began, its scan behind it, to its last change."""
     with contextlib.closing(sqlite3.connect(f"file:{state / 'journal.sqlite3'}?mode=ro", uri=True)) as journal:
-        sql = "SELECT r.started_at, max(s.done_at) FROM runs r JOIN steps s ON s.run = r.id GROUP BY r.id ORDER BY r.id DESC LIMIT 1"
+        sql = (
+            "SELECT r.started_at, max(s.done_at) FROM runs r JOIN steps s ON s.run = r.id "
+            "GROUP BY r.id ORDER BY r.id DESC LIMIT 1"
+        )
         ((first, last),) = journal.execute(sql).fetchall()
     return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
 
