@@ -73,7 +73,11 @@ def test_a1_a_role_that_may_only_read_sees_everything(monitored: SimulatedInstan
     ("taken", "words", "grant"),
     [
         ("REVOKE SELECT ON media_attachments FROM {role}", "may not read media_attachments", "GRANT SELECT ON public.media_"),
-        ("REVOKE SELECT ON site_uploads, backups FROM {role}", "may not read site_uploads, backups", "public.site_uploads, public.backups"),
+        (
+            "REVOKE SELECT ON site_uploads, backups FROM {role}",
+            "may not read site_uploads, backups",
+            "public.site_uploads, public.backups",
+        ),
         ("REVOKE SELECT ON schema_migrations FROM {role}", "may not read schema_migrations", "public.schema_migrations"),
         (
             "REVOKE SELECT ON accounts FROM {role}; GRANT SELECT (id, domain, avatar_file_name) ON accounts TO {role}",
