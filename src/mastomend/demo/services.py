@@ -153,9 +153,10 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     data = folder / "data"
     data.mkdir(exist_ok=True)
     master, volume, filer, s3 = free_ports(4)
+    # each bucket begins with seven volumes, which are files of a few bytes
     command = [
         _weed(), "server", "-s3", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-master.port={master}",
-        f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}", f"-s3.config={config}", "-volume.max=500",
+        f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}", f"-s3.config={config}", "-volume.max=5000",
         "-master.volumeSizeLimitMB=64", "-s3.port.iceberg=0", "-s3.port.lance=0",
         "-master.telemetry=false", "-volume.preStopSeconds=0",
     ]  # fmt: skip
