@@ -15,6 +15,7 @@ from broken import keep_folders, record
 from conftest import MakeInstance, opened
 from tool import run
 
+from mastomend.cli.app import run as app_run
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions
 from mastomend.commands.systemd import foreign_owner, units
@@ -166,16 +167,21 @@ def test_a_header_that_was_changed_keeps_no_avatar(make_instance: MakeInstance, 
 # --- units --------------------------------------------------------------------------------------------------------------
 
 
-def test_what_deletes_is_not_switched_on_with_the_rest(make_instance: MakeInstance) -> None:
-    from mastomend.cli import systemd as cli
-
+def test_what_deletes_is_not_switched_on_with_the_rest(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     instance = make_instance()
-    texts = units(opened(instance), ["/bin/true"], instance.env, None, "root")
-    assert "guard --apply" in texts["mastomend-guard.service"] and cli
     folder = instance.folder / "units"
     folder.mkdir()
-    told = run(instance.env, "systemd", "--apply", "--user", "root", "--folder", str(folder)).stdout
-    assert f"systemd looks for them in {Path('/etc/systemd/system')}." in told and "enable" not in told
+    words = ["--env", str(instance.env), "--state", str(instance.state), "systemd", "--apply", "--user", "root"]
+    elsewhere = run(instance.env, "systemd", "--apply", "--user", "root", "--folder", str(folder)).stdout
+    assert "systemd looks for them in /etc/systemd/system." in elsewhere and "enable" not in elsewhere
+    monkeypatch.setattr("mastomend.commands.unit_files.FOLDER", folder)
+    assert app_run(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (following,) = (line for line in lines if line.startswith("Next: "))
+    assert "mastomend-check.timer mastomend-deferred.timer" in following and "guard" not in following
+    assert "If you want that: systemctl enable --now mastomend-guard.timer" in lines
 
 
 def test_a_state_directory_that_a_service_cannot_make_is_made_before(make_instance: MakeInstance) -> None:
