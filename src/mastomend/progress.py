@@ -16,8 +16,10 @@ class Progress(Protocol):
         """`n` more units of the current task are done."""
         ...
 
-    def status(self, text: str) -> None:
-        """What came of the current task so far, and what it waits for; each replaces the one before."""
+    def status(self, text: str, left_s: float = 0.0) -> None:
+        """What came of the current task so far, and what it waits for; each replaces the one before. It takes `left_s` seconds
+        more, at the least.
+        """
         ...
 
     def note(self, text: str) -> None:
@@ -34,7 +36,7 @@ class Silent:
     def advance(self, n: int) -> None:
         pass
 
-    def status(self, text: str) -> None:
+    def status(self, text: str, left_s: float = 0.0) -> None:
         pass
 
     def note(self, text: str) -> None:

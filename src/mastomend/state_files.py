@@ -75,6 +75,36 @@ def make_private_file(path: Path) -> None:
         path.chmod(0o600)
 
 
+def hand_over(state: Path, heir: int, shared: Path) -> None:
+    """Give what root has put into a state directory to the user it belongs to, or to `heir` where it is root's as well. Others
+    may pass through `shared`, where directories of several instances are, and not look around.
+
+    Nothing is followed out of the directory: no link, and no second name of a file that is somewhere else, too.
+    """
+    with contextlib.suppress(OSError):
+        if state.parent == shared and shared.stat().st_uid == 0:
+            shared.chmod(0o711)
+        user = state.stat().st_uid or heir
+        if not user:
+            return
+        for _, _, files, folder in os.fwalk(state, follow_symlinks=False):
+            _give(folder, user)
+            for name in files:
+                with contextlib.suppress(OSError):
+                    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+                    try:
+                        _give(file, user)
+                    finally:
+                        os.close(file)
+
+
+def _give(descriptor: int, user: int) -> None:
+    status = os.fstat(descriptor)
+    is_single = stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink == 1)
+    if status.st_uid == 0 and is_single:
+        os.fchown(descriptor, user, -1)
+
+
 def replace_text(path: Path, text: str, mode: int) -> None:
     """Put a file that others read in the place of what was there, at once: nobody ever reads half of it.
 

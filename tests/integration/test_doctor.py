@@ -112,16 +112,21 @@ def test_each_trouble_is_a_line_and_hides_no_other(make_instance: MakeInstance, 
 def test_rights_are_told_as_grants(make_instance: MakeInstance, socket_dir: str) -> None:
     instance = shown_here(make_instance())
     record(instance, AVATARS, picture(1), domain="a.example", name="u")
-    name = f"limited_{instance.folder.name}"
+    role = f"Lim-ited {instance.folder.name}"
+    name = f'"{role}"'
     instance.db.execute(f"CREATE ROLE {name} LOGIN")
     try:
         instance.db.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
-        set_line(instance, "DB_USER", name)
+        set_line(instance, "DB_USER", f'"{role}"')
         told: dict[str, Any] = document(doctor(opened(instance)))
         lines = {one["name"]: one for one in told["lines"] if one["area"] == "database"}
         assert lines["rights of check"]["health"] == "good" and lines["rights of repair"]["health"] == "good"
+        assert lines["rights of repair --apply"]["health"] == "advised", "a role that only checks is no trouble"
+        instance.db.execute(f"GRANT UPDATE (updated_at) ON accounts TO {name}")
+        half = {one["name"]: one for one in document(doctor(opened(instance)))["lines"]}
+        assert half["rights of repair --apply"]["health"] == "bad", "it is meant to repair"
         for what in ("repair --apply", "prune --apply"):
-            assert lines[f"rights of {what}"]["health"] == "bad"
+            assert what != "prune --apply" or lines[f"rights of {what}"]["health"] == "advised"
             for statement in lines[f"rights of {what}"]["statements"]:
                 instance.db.execute(statement)
         lines = {one["name"]: one for one in document(doctor(opened(instance)))["lines"] if one["area"] == "database"}

@@ -64,7 +64,7 @@ def test_a_full_disk_is_brought_below_its_mark(make_instance: MakeInstance, monk
     full(monkeypatch, 100_000, 99_999)
     over = looked(instance, apply=True)
     assert over.pruned is not None and over.pruned.evicted.records == 12 and over.pruned.over > 0
-    assert exit_code(over) == 1 and "does not fit" in over.warnings[-1] and len(instance.media.keys()) == 2
+    assert exit_code(over) == 1 and "Something else fills it" in over.warnings[-1] and len(instance.media.keys()) == 2
 
 
 def test_a_mark_that_cannot_be_met_takes_only_what_comes_back(

@@ -450,9 +450,11 @@ def test_a_repair_tells_what_came_so_far_and_whom_it_waits_for(make_instance: Ma
     class Statuses(Silent):
         def __init__(self) -> None:
             self.told: list[str] = []
+            self.left: list[float] = []
 
-        def status(self, text: str) -> None:
+        def status(self, text: str, left_s: float = 0.0) -> None:
             self.told.append(text)
+            self.left.append(left_s)
 
     instance = make_instance()
     (instance.folder / "mastomend.toml").write_text("settle_seconds = 0\n[politeness]\nrate = 4\n")
@@ -462,6 +464,8 @@ def test_a_repair_tells_what_came_so_far_and_whom_it_waits_for(make_instance: Ma
     watcher = Statuses()
     repair(opened(instance), RepairOptions(apply=True, max_missing_percent=100), watcher)
     assert re.fullmatch(r"\d restored; waiting for 127\.0\.0\.\d+ \(\d\)", watcher.told[1]), watcher.told
+    waiting = int(watcher.told[1].rpartition("(")[2].rstrip(")"))
+    assert watcher.left[1] >= waiting / 4 - 0.01, "the slowest server decides, however fast the others are"
 
 
 def test_a_selection_does_not_hide_a_wrong_disk(make_instance: MakeInstance, network: Fediverse) -> None:

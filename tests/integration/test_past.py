@@ -203,7 +203,8 @@ def test_a_timer_knows_what_is_known(make_instance: MakeInstance, monkeypatch: p
     fresh = Instance(here.configuration, here.settings, Path("/var/lib/mastomend/example.social"), here.folder, {})
     home = here.folder / "home"
     mine = pwd.getpwuid(os.getuid())
-    monkeypatch.setattr(pwd, "getpwnam", lambda name: pwd.struct_passwd((*mine[:5], str(home), mine[6])))
+    for name in ("getpwnam", "getpwuid"):
+        monkeypatch.setattr(pwd, name, lambda who: pwd.struct_passwd((*mine[:5], str(home), mine[6])))
     service = units(fresh, ["/bin/mastomend"], here.folder / ".env.production", None, None)["mastomend-check.service"]
     assert "--state" not in service
     kept = home / ".local/state/mastomend/example.social"

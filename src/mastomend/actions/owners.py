@@ -68,6 +68,18 @@ def owned(state: Path, run: str) -> Iterator[bool]:
         os.close(descriptor)
 
 
+def is_alive(state: Path, run: str) -> bool:
+    """Whether that run's owner lives; not known where its lock may not be looked at, which is no."""
+    try:
+        with (state / "owners" / run).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # it is gone with its owner
+        return False
+    return False
+
+
 def _is_still(descriptor: int, path: Path) -> bool:
     try:
         return os.fstat(descriptor).st_ino == path.stat().st_ino

@@ -136,7 +136,9 @@ def run(arguments: Sequence[str]) -> int:
         # what typer prints itself is not wrapped; a file of ours that cannot be written comes in words of its own
         return _unheard(cannot_write(error), words) if _is_of_stdout(error) else _usage_error(error, words)
     except BaseException as error:  # also a panic of an extension module, which is no `Exception`
-        return _usage_error(error, words)
+        if not _interruptions or getattr(error, "exit_code", None) is not None:
+            return _usage_error(error, words)
+        answer = INTERRUPTED  # a library was at work, and called it an error of its own
     if answer == INTERRUPTED:  # typer turns Ctrl-C into this answer itself
         said = "Interrupted. Nothing is lost: the same command goes on from here."
         return _told(words, said, "Run the same command again.", INTERRUPTED, lambda: log.print(said))
@@ -209,13 +211,19 @@ def _usage_error(error: BaseException, words: Sequence[str]) -> int:
     return _told(words, summary, hint, DEFECT, explain)
 
 
-def _terminate(*_: object) -> NoReturn:
+#: The signals that asked this process to stop.
+_interruptions: list[int] = []
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    _interruptions.append(number)
     raise KeyboardInterrupt
 
 
 def main() -> None:
     """The console script."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -101,7 +101,7 @@ def check_command(
         missing_limit(max_missing),
         list_concurrency=list_concurrency,
         listing=tuple(listing or ()),
-        resume=not fresh,
+        resume=not (fresh or new),  # an alarm is about now
         selection=chosen.selection(instance),
         but_kinds=chosen.but_kinds,
         public=public_look(public),

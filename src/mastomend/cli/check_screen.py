@@ -40,6 +40,11 @@ def show(report: CheckReport, next_command: str, without_limit: str, findings: s
             f"[bold red]{count(report.unsettled, 'record')} kept changing during the scan[/]: somebody holds a transaction "
             "open. Run check again when it is over."
         )
+    if report.resumed and report.looked_since is not None:
+        result.print(
+            f"This check went on where one of {clock(report.looked_since)} was cut off: what broke after it had been looked "
+            "at is not in it (--fresh)."
+        )
     if not report.is_whole:
         result.print(f"What it is: [command]{escape(findings)}[/]")
     _show_next(report, next_command, without_limit)

@@ -105,7 +105,8 @@ def exit_code(report: GuardReport) -> int:
     """1 if a person should do something."""
     pruned = report.pruned
     undone = pruned is not None and (pruned.over or pruned.stops or (report.applied and pruned.left_alone))
-    waits = bool(report.passed) and not report.applied
+    goes = pruned is not None and pruned.goes.records
+    waits = bool(report.passed or goes) and not report.applied
     return 1 if report.warnings or undone or waits else 0
 
 

@@ -34,7 +34,17 @@ def show(report: GuardReport, commands: Commands) -> None:
     if report.pruned is None:
         result.print("Nothing goes." if report.passed else "Nothing has to go.")
     else:
+        if not report.passed and report.pruned.goes.records:
+            result.print(f"[bold]{_asked_for(report.pruned)}[/]")
         _show_pruned(report.pruned, commands, applied=report.applied)
+
+
+def _asked_for(pruned: PruneReport) -> str:
+    """Why something goes though no mark is passed."""
+    budget = pruned.policy.budget
+    if budget is not None and pruned.cached.bytes > budget:
+        return f"{size(pruned.cached.bytes)} are cached; the budget is {size(budget)}."
+    return "There is more than the policy keeps (mastomend.toml, or what was given)."
 
 
 def _show_marks(report: GuardReport) -> None:

@@ -126,6 +126,7 @@ def document(past: PastRun) -> dict[str, Any]:
         "command": past.run.command,
         "started_at": past.run.started_at,
         "finished_at": past.run.finished_at,
+        "state": past.state.replace(" ", "_"),
         "scan": past.run.scan,
         "undoes": past.run.undoes,
         "outcomes": {outcome.value: past.outcomes[outcome] for outcome in Outcome},

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import json
 import os
+import pwd
 import shlex
 import shutil
 import sys
@@ -291,12 +292,23 @@ WITHOUT_LIMIT = "--max-missing 100%"
 
 def command_line(env: Path | None, state: Path | None, rest: str) -> str:
     """The command a person should run next, with the options they gave; it runs as it is printed."""
-    words = [_program()]
+    words = [_as_whom(), _program()]
     if env is not None:
         words.append(f"--env {shlex.quote(os.fspath(env))}")
     if state is not None:
         words.append(f"--state {shlex.quote(os.fspath(state))}")
-    return " ".join([*words, rest])
+    return " ".join(filter(None, [*words, rest]))
+
+
+def _as_whom() -> str:
+    """What stands before a command if this one was called by sudo: a shell here is another user's."""
+    by, called = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_COMMAND", "").partition(" ")[0]
+    if not by.isdecimal() or int(by) == os.geteuid() or Path(called).name != Path(sys.argv[0]).name:
+        return ""  # or a shell was called by it, in which this stands
+    try:
+        return "sudo" if os.geteuid() == 0 else f"sudo -u {pwd.getpwuid(os.geteuid()).pw_name}"
+    except KeyError:
+        return ""
 
 
 def _program() -> str:

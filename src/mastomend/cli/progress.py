@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Protocol
 
 from rich.console import RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from mastomend.cli.output import escape, log, write_log
@@ -30,16 +31,23 @@ class Display(Observer, Protocol):
         ...
 
 
+def _left_s(done: int, total: int, took_s: float, least_s: float) -> float:
+    """Seconds that are left, going on as fast as so far; never fewer than are known of. 0 if that cannot be told."""
+    if not done or done >= total:
+        return 0.0
+    return max((total - done) * took_s / done, least_s)
+
+
 class PlainProgress:
     """A line per task every ten seconds: done, rate, time left."""
 
     def __init__(self, *, every_step: bool = False) -> None:
         self._every_step = every_step
-        self._task, self._status, self._total, self._done = "", "", 0, 0
+        self._task, self._status, self._total, self._done, self._left_s = "", "", 0, 0, 0.0
         self._started = self._spoken = time.monotonic()
 
     def start(self, task: str, total: int) -> None:
-        self._task, self._status, self._total, self._done = task, "", total, 0
+        self._task, self._status, self._total, self._done, self._left_s = task, "", total, 0, 0.0
         self._started = time.monotonic()
         write_log(task)
         if self._every_step:
@@ -51,13 +59,13 @@ class PlainProgress:
         if now - self._spoken >= _EVERY_S:
             self._spoken = now
             rate = self._done / max(now - self._started, 0.001)
-            left = (self._total - self._done) / rate if self._total > self._done and rate else 0
+            left = _left_s(self._done, self._total, now - self._started, self._left_s)
             remaining = f", about {left:,.0f} s left" if left else ""
             so_far = f"; {escape(self._status)}" if self._status else ""
             log.print(f"{escape(self._task)}: {self._done:,} done, {rate:,.0f}/s{remaining}{so_far}")
 
-    def status(self, text: str) -> None:
-        self._status = text
+    def status(self, text: str, left_s: float = 0.0) -> None:
+        self._status, self._left_s = text, left_s
 
     def note(self, text: str) -> None:
         write_log(text)
@@ -84,10 +92,10 @@ class BarProgress:
     def __init__(self) -> None:
         self._bars: _Bars | None = None
         self._task: TaskID | None = None
-        self._words, self._total, self._done, self._began = "", 0, 0, 0.0
+        self._words, self._total, self._done, self._began, self._left_s = "", 0, 0, 0.0, 0.0
 
     def start(self, task: str, total: int) -> None:
-        self._words, self._total, self._done, self._began = task, total, 0, time.monotonic()
+        self._words, self._total, self._done, self._began, self._left_s = task, total, 0, time.monotonic(), 0.0
         write_log(task)
         if self._bars is not None and self._task is not None:
             self._bars.remove_task(self._task)
@@ -101,8 +109,11 @@ class BarProgress:
             self._show()
         assert self._bars is not None and self._task is not None
         total = max(self._total, self._done) if self._total else None  # it may have been an estimate
-        rate = self._done / max(time.monotonic() - self._began, 0.001)
-        self._bars.update(self._task, completed=self._done, total=total, rate=f"{rate:,.0f}/s")
+        took = time.monotonic() - self._began
+        left = _left_s(self._done, self._total, took, self._left_s)
+        said = f"{timedelta(seconds=round(left))}" if left else ""
+        rate = f"{self._done / max(took, 0.001):,.0f}/s"
+        self._bars.update(self._task, completed=self._done, total=total, rate=rate, left=said)
 
     def _show(self) -> None:
         if self._bars is None:
@@ -111,14 +122,15 @@ class BarProgress:
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
+                TextColumn("[cyan]{task.fields[left]}[/]"),
             )
             self._bars = _Bars(*columns, console=log, transient=True)
             self._bars.start()
         self._bars.status = ""
-        self._task = self._bars.add_task(self._words, total=self._total or None, rate="")
+        self._task = self._bars.add_task(self._words, total=self._total or None, rate="", left="")
 
-    def status(self, text: str) -> None:
+    def status(self, text: str, left_s: float = 0.0) -> None:
+        self._left_s = left_s
         if self._bars is not None:
             self._bars.status = text
 
@@ -141,7 +153,7 @@ class Unwatched:
     def advance(self, n: int) -> None:
         pass
 
-    def status(self, text: str) -> None:
+    def status(self, text: str, left_s: float = 0.0) -> None:
         pass
 
     def note(self, text: str) -> None:

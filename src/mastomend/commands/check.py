@@ -110,6 +110,7 @@ def _report(instance: Instance, made: Scan) -> CheckReport:
         made.store.requests,
         made.folder / "findings.parquet",
         resumed=made.begun.resumed,
+        looked_since=made.begun.started_at,
         cost=made.cost,
     )
 

@@ -75,6 +75,7 @@ class CheckReport:
     unsettled: int = 0
     deep_read: int = 0
     resumed: bool = False
+    looked_since: datetime | None = None
     cost: Cost | None = None
     mass_loss: list[str] = field(default_factory=list)
     top_domains: list[tuple[str, int]] = field(default_factory=list)

@@ -49,9 +49,9 @@ class DoctorReport:
         """Something does not work."""
         self.lines.append(Line(area, name, Health.BAD, said, advice, statements))
 
-    def advised(self, area: str, name: str, said: str, advice: str = "") -> None:
+    def advised(self, area: str, name: str, said: str, advice: str = "", statements: tuple[str, ...] = ()) -> None:
         """It works, and could be better."""
-        self.lines.append(Line(area, name, Health.ADVISED, said, advice))
+        self.lines.append(Line(area, name, Health.ADVISED, said, advice, statements))
 
     def unknown(self, area: str, name: str, said: str, advice: str = "") -> None:
         """It could not be found out."""

@@ -59,8 +59,8 @@ def guard(
         if report.pruned is not None and report.pruned.over:
             why = (
                 "what is kept does not fit in. Shorten terms (prune --keep WHAT=TERM), or make room otherwise"
-                if report.pruned.stays.bytes
-                else "that is more than all that is cached. Something else fills it: see usage"
+                if report.pruned.stays.bytes >= report.pruned.over
+                else "that is more than all that is kept. Something else fills it: see usage"
             )
             report.warnings.append(f"{report.pruned.over / 1e9:.2f} GB more would have to go: {why}.")
     report.duration_s = time.monotonic() - clock
@@ -80,7 +80,7 @@ def _pruned(
     progress, now = watched
     wanted = PruneOptions(
         wishes.policy, keep_free=wishes.keep_free, access_logs=wishes.access_logs,
-        list_concurrency=options.list_concurrency, max_missing_percent=options.max_missing_percent,
+        list_concurrency=options.list_concurrency, max_missing_percent=options.max_missing_percent, resume=False,
     )  # fmt: skip
     if not wanted.chosen:
         return None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from mastomend.actions.journal import Journal, JournaledRun
 from mastomend.actions.ledger import Entry, Ledger
 from mastomend.actions.lineage import Lineage
+from mastomend.actions.owners import is_alive
 from mastomend.commands.instance import Instance
 from mastomend.commands.names import names_of, read
 from mastomend.ids import chosen
@@ -21,7 +22,7 @@ from mastomend.progress import Progress, Silent
 class PastRun:
     """A run, what became of its records, and how many changes of each sort it made. `files_served` are handed out otherwise
     since (permission, type, headers). `taken_back` is the run that took it back; `half_done` plans the next changing command
-    settles first; `has_report` tells whether `show` has more of it.
+    settles first; `is_alive`: it is running; `has_report` tells whether `show` has more of it.
     """
 
     run: JournaledRun
@@ -37,11 +38,12 @@ class PastRun:
     taken_back: str | None = None
     has_report: bool = True
     half_done: int = 0
+    is_alive: bool = False
 
     @property
     def has_changed(self) -> bool:
-        """Whether it changed anything that an undo would look at."""
-        return bool(
+        """Whether it changed anything that an undo would look at, and take back some of it."""
+        return self.run.summary.get("reversible") != 0 and bool(
             self.rows_changed + self.files_written + self.files_moved + self.files_served
             + self.posts_deleted + self.posts_restored
         )  # fmt: skip
@@ -55,8 +57,10 @@ class PastRun:
 
     @property
     def state(self) -> str:
-        """`finished`, or `cut off` for a run that did not end by itself (or is running right now)."""
-        return "finished" if self.run.finished_at else "cut off or running"
+        """`finished`, `running`, or `cut off` for a run that did not end by itself."""
+        if self.is_alive:
+            return "running"
+        return "finished" if self.run.finished_at and not self.run.summary.get("cut_off") else "cut off"
 
 
 def history(instance: Instance) -> list[PastRun]:
@@ -120,8 +124,9 @@ def _past(journal: Journal, instance: Instance, run: JournaledRun, later: Journa
         outcomes[Outcome.COPIED] = int(run.summary.get("copied") or outcomes[Outcome.COPIED])
     has_report = (instance.state / "runs" / run.id / "outcomes.parquet").exists()
     moved = done["quarantine"] + done["restore"] + done["preserve"]
-    written, half_done = done["put"] + done["copy"], len(journal.open_plans(run.id))
+    alive = run.finished_at is None and is_alive(instance.state, run.id)
+    written, half_done = done["put"] + done["copy"], 0 if alive else len(journal.open_plans(run.id))
     return PastRun(
         run, outcomes, done["set"], written, moved, done["delete"], done["serve"], done["delete_post"],
-        done["restore_post"], done["enqueue"], later.id if later else None, has_report, half_done,
+        done["restore_post"], done["enqueue"], later.id if later else None, has_report, half_done, alive,
     )  # fmt: skip

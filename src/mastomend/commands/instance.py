@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mastomend.commands.settings import Settings, load
+from mastomend.commands.state_place import default_state, owners_of, share
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.configuration import Configuration, configuration
 from mastomend.mastodon.environment import FILES_BY_PRECEDENCE, Dialect, merge
+from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.mastodon.versions import Version
 
 DEFAULT_ENV = Path("/home/mastodon/live/.env.production")
@@ -110,7 +111,9 @@ def open_instance(env: Path | None, state: Path | None, process: Mapping[str, st
         )
     config = configuration(variables, str(root))
     settings = load(folder / "mastomend.toml")
-    state = state or default_state(config.local_domain, process)
+    owners = owners_of([*_media(config), *([env_file] if env_file else []), folder])
+    state = state or default_state(config.local_domain, process, owners)
+    share(state, owners)
     try:
         state.lstat()
     except FileNotFoundError:
@@ -120,6 +123,10 @@ def open_instance(env: Path | None, state: Path | None, process: Mapping[str, st
             f"The state directory {state} cannot be used: {_why(error)}.", hint="Name another one with --state DIR."
         ) from None
     return Instance(config, settings, state, folder, variables, env_file)
+
+
+def _media(config: Configuration) -> list[Path]:
+    return [Path(config.storage.root)] if isinstance(config.storage, FilesystemStorage) else []
 
 
 def refuse_ignored_prefix(instance: Instance, version: Version) -> None:
@@ -161,16 +168,3 @@ def _read(path: Path) -> str | None:
             f"{path} cannot be read: {error.strerror}.",
             hint="Run Mastomend as the user that runs Mastodon, e.g. `sudo -u mastodon mastomend check`.",
         ) from None
-
-
-def default_state(domain: str, process: Mapping[str, str]) -> Path:
-    """`/var/lib/mastomend/DOMAIN` where this user may write it, else below `$XDG_STATE_HOME` or `~/.local/state`.
-
-    The timer's service and a command by hand so share one journal, once /var/lib/mastomend belongs to Mastodon's user.
-    """
-    folder = "".join(c if c.isalnum() or c in ".-" else "_" for c in domain.lower()).strip(".") or "instance"
-    shared = Path("/var/lib/mastomend")
-    if not process.get("XDG_STATE_HOME") and (os.geteuid() == 0 or os.access(shared, os.W_OK)):
-        return shared / folder
-    base = Path(process.get("XDG_STATE_HOME") or Path.home() / ".local/state")
-    return base / "mastomend" / folder

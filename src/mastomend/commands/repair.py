@@ -32,7 +32,7 @@ from mastomend.commands.repair_report import (
     memory_for_records,
     take_up,
 )
-from mastomend.commands.restoration import NO_REDIS, client_of, drive, resting, restoration
+from mastomend.commands.restoration import NO_REDIS, client_of, resting, restoration
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.inventory.work_list import WorkList, work_list
@@ -45,6 +45,7 @@ from mastomend.remote.client import GuardedClient
 from mastomend.restore.case import Broken
 from mastomend.restore.closing import Closing, forget_whole
 from mastomend.restore.desk import Desk, workers_for
+from mastomend.restore.driving import drive
 from mastomend.vocabulary import Done
 
 
@@ -139,7 +140,7 @@ def _apply(
                     done for done in journal.outcomes(report.run) if done.verdict.reason is Reason.HANDED_OVER
                 )
             ways = (work.chain.ways(batch, closing) for batch in _batches(records, work.kinds))
-            asyncio.run(drive(desk, ways, progress))
+            asyncio.run(drive(desk, instance.settings.politeness.rate, ways, progress))
             if work.mastodon is not None:
                 work.mastodon.watch()
             report.resting = work.chain.rested
@@ -151,7 +152,11 @@ def _apply(
             progress.note(NO_REDIS)
         report.names = who(parts.database, report.own)
         OUTCOMES.write(report.report, (done.row() for done in journal.outcomes(report.run)), budget)
-    current.summary = {"outcomes": {o.value: n for o, n in report.outcomes.items()}, "bytes": report.bytes}
+    current.summary = {
+        "outcomes": {o.value: n for o, n in report.outcomes.items()},
+        "bytes": report.bytes,
+        "reversible": report.reversible,
+    }
     return report
 
 

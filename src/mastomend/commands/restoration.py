@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,14 +22,11 @@ from mastomend.mastodon.kinds import Kind, choose_kinds
 from mastomend.mastodon.rows_sql import must_see_to_repair
 from mastomend.outcomes import Engine
 from mastomend.progress import Progress
-from mastomend.reasons import Reason
 from mastomend.remote.client import GuardedClient
 from mastomend.remote.signatures import Signer
-from mastomend.restore.case import Way
 from mastomend.restore.chain import Chain
 from mastomend.restore.change import Changes
 from mastomend.restore.closing import Closing
-from mastomend.restore.desk import Desk
 from mastomend.restore.order import usual
 from mastomend.restore.policy import Policy
 from mastomend.restore.sources.copies import Backup, Elsewhere, Shelf
@@ -40,7 +35,6 @@ from mastomend.restore.workshop import Workshop
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Mounts, Store
 
-_TOLD_EVERY_S = 0.5
 Resting = Callable[[str, Sequence[int]], Set[int]]
 NO_REDIS = (
     "Names have changed, and Mastodon's Redis cannot be reached: Mastodon may show the old ones from its cache for a while "
@@ -165,23 +159,3 @@ def client_of(instance: Instance, database: MastodonDatabase, progress: Progress
         proxy=http_proxy(instance.variables),
         signer=actor,
     )
-
-
-async def drive(desk: Desk, batches: Iterator[list[Way]], progress: Progress) -> None:
-    """Take all of them to their ends; `progress` hears what came of them so far, and whom one waits for."""
-    so_far: Counter[str] = Counter()
-    told_at = 0.0
-    async with desk:
-        async for done in desk.all(batches):  # each is recorded at the end of its way
-            if done is None or done.verdict.reason is not Reason.HANDED_OVER:
-                progress.advance(1)
-            if done is not None:
-                so_far[done.verdict.outcome.value] += 1
-            if time.monotonic() - told_at > _TOLD_EVERY_S:
-                told_at = time.monotonic()
-                progress.status(_status(so_far, desk.waiting_for(2)))
-
-
-def _status(so_far: Counter[str], hosts: Sequence[str]) -> str:
-    said = ", ".join(f"{n:,} {word}" for word, n in so_far.most_common())
-    return "; ".join(part for part in (said, f"waiting for {', '.join(hosts)}" if hosts else "") if part)

@@ -14,11 +14,10 @@ from string import Template
 
 from mastomend.actions.journal_file import journal_path
 from mastomend.commands.instance import Instance
+from mastomend.commands.state_place import SHARED, homes
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.storage_settings import FilesystemStorage
 
-#: What systemd makes for a service that has no other state directory.
-_OWN = Path("/var/lib/mastomend")
 _TEMPLATES = Path(__file__).parents[1] / "units"
 
 
@@ -128,7 +127,7 @@ def foreign_owner(instance: Instance, named: str | None) -> str | None:
 
 def to_be_made(state: Path | None, instance: Instance, named: str | None) -> str | None:
     """The command that makes a state directory that was named and is not there yet: a service could not."""
-    if state is None or state.exists() or state.absolute().is_relative_to(_OWN):
+    if state is None or state.exists() or state.absolute().is_relative_to(SHARED):
         return None
     user, group = _owner(instance, named)
     return f"install -d -o {user} -g {group} -m 700 {shlex.quote(str(state.absolute()))}"
@@ -154,10 +153,9 @@ def _used_before(instance: Instance, user: str) -> Path | None:
     """The state directory this instance has elsewhere: without what is known there everything broken would look new, and
     nothing could be taken back. None where the service's own (`/var/lib/mastomend`) is right.
     """
-    home = Path(pwd.getpwnam(user).pw_dir) / ".local/state/mastomend" / instance.state.name
-    for state in dict.fromkeys((instance.state, home)):
+    for state in dict.fromkeys((instance.state, *homes([pwd.getpwnam(user).pw_uid], instance.state.name))):
         with contextlib.suppress(OSError):  # whom it belongs to does not let us look
-            if not state.is_relative_to(_OWN) and journal_path(state).exists():
+            if not state.is_relative_to(SHARED) and journal_path(state).exists():
                 return state
     return None
 
@@ -169,7 +167,7 @@ def _writable(instance: Instance, state: Path | None) -> str:
     storage = instance.configuration.storage
     paths = [Path(storage.root)] if isinstance(storage, FilesystemStorage) else []
     paths += [state] if state is not None else []
-    is_own = state is None or state.absolute().is_relative_to(_OWN)
+    is_own = state is None or state.absolute().is_relative_to(SHARED)
     own = ["StateDirectory=mastomend", "StateDirectoryMode=0700"] if is_own else []
     return "\n".join([*own, *(f"ReadWritePaths=-{_word(os.fspath(path.absolute()))}" for path in paths)])
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
@@ -128,7 +129,7 @@ def connection_failure(database: Database, error: Exception) -> MastomendError:
             f"PostgreSQL does not let this user into {database}.",
             hint="As the database's owner, in psql:",
             statements=[
-                f"GRANT CONNECT ON DATABASE {database.parameters.get('dbname')} TO {database.parameters.get('user')};"
+                f"GRANT CONNECT ON DATABASE {_quoted(database, 'dbname')} TO {_quoted(database, 'user')};",
             ],
         )
     if "too many" in text or "remaining connection slots" in text:
@@ -136,11 +137,10 @@ def connection_failure(database: Database, error: Exception) -> MastomendError:
             f"PostgreSQL has no connection left for {database}.", hint="Try again later, or raise max_connections."
         )
     if "is not permitted to log in" in text:
-        user = str(database.parameters.get("user") or "NAME").replace('"', '""')
         return DatabaseError(
             f"PostgreSQL does not let {database} log in.",
             hint="As a superuser, in psql (sudo -u postgres psql):",
-            statements=[f'ALTER ROLE "{user}" LOGIN;'],
+            statements=[f"ALTER ROLE {_quoted(database, 'user')} LOGIN;"],
         )
     if "Permission denied" in text:
         hint = "This user may not enter the folder of its socket: run it as the user that runs Mastodon."
@@ -151,6 +151,11 @@ def connection_failure(database: Database, error: Exception) -> MastomendError:
         )
     said = redact(text).partition(" Is the server running")[0]
     return DatabaseError(f"PostgreSQL cannot be reached at {database}: {said[:300].rstrip('.')}.", hint=hint)
+
+
+def _quoted(database: Database, name: str) -> str:
+    """A parameter of the connection as a name in a statement."""
+    return sql.Identifier(database.parameters.get(name) or "NAME").as_string(None)
 
 
 def failure(error: Exception) -> DatabaseError:

@@ -58,12 +58,22 @@ def unchangeable(database: MastodonDatabase, kinds: Sequence[Kind]) -> DatabaseE
     )
 
 
+def changes_anything(database: MastodonDatabase, kinds: Sequence[Kind]) -> bool:
+    """Whether this user may change any column of the tables of those kinds."""
+    (row,) = database.query(
+        "SELECT coalesce(bool_or(has_any_column_privilege(to_regclass(quote_ident(t)), 'UPDATE')), false) AS may "
+        "FROM unnest(%s::text[]) AS t",
+        [[kind.table for kind in kinds]],
+    )
+    return bool(row["may"])
+
+
 def barred_from(database: MastodonDatabase, columns_of: Iterable[tuple[str, str]]) -> DatabaseError | None:
     """Why this user could not change those columns (table, column) as far as they exist; None if it could."""
     wanted = [(table, column) for table, column in columns_of if column in database.columns(table)]
     tables, columns = [table for table, _ in wanted], [column for _, column in wanted]
     rows = database.query(
-        "SELECT w.t AS name, string_agg(DISTINCT w.c, ', ') AS columns, current_user AS who "
+        "SELECT w.t AS name, string_agg(DISTINCT w.c, ', ') AS columns, quote_ident(current_user) AS who "
         "FROM unnest(%s::text[], %s::text[]) AS w(t, c) "
         "WHERE NOT has_column_privilege(to_regclass(quote_ident(w.t)), w.c, 'UPDATE') GROUP BY w.t ORDER BY w.t",
         [tables, columns],

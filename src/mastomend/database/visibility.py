@@ -22,7 +22,7 @@ Ask = Callable[[str, Sequence[object]], Sequence[Mapping[str, Any]]]
 _FIND = """
 SELECT (SELECT quote_ident(h.nspname) FROM pg_class o JOIN pg_namespace h ON h.oid = o.relnamespace
         WHERE o.oid = to_regclass('schema_migrations')) AS home, wanted.name,
-       c.oid IS NOT NULL AS found, quote_ident(n.nspname) AS schema, current_user::text AS user,
+       c.oid IS NOT NULL AS found, quote_ident(n.nspname) AS schema, quote_ident(current_user) AS user,
        coalesce(has_table_privilege(c.oid, 'SELECT'), false) AS whole,
        coalesce((SELECT array_agg(a.attname::text) FROM pg_attribute a
                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '{}') AS columns,
@@ -89,8 +89,8 @@ def invisible(needs: Sequence[tuple[Table, Collection[str]]], database: str) -> 
     troubles = [trouble for table, columns in needs if (trouble := _trouble(table, columns))]
     if not troubles:
         return None
-    said = _together([one for one, _ in troubles], r"(\S+ may not read )(\w+)()")
-    helps = _together([one for _, one in troubles], r"(GRANT SELECT ON )([\w.]+)( TO .*;)")
+    said = _together([one for one, _ in troubles], r"(.+? may not read )(\w+)()")
+    helps = _together([one for _, one in troubles], r"(GRANT SELECT ON )(\S+)( TO .*;)")
     statements = [one for one in helps if one.endswith(";")]
     return DatabaseError(
         f"{database} cannot be seen as a whole: {'; '.join(said)}.",

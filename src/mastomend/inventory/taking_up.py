@@ -18,7 +18,7 @@ from mastomend import __version__
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.inventory.sample import Sample
-from mastomend.inventory.workspace import Scope, unfinished
+from mastomend.inventory.workspace import Scope, discard, unfinished
 from mastomend.mastodon.database_settings import Database
 from mastomend.mastodon.selection import EVERYTHING, Selection
 from mastomend.mastodon.storage_settings import FilesystemStorage, Storage
@@ -62,13 +62,18 @@ class Terms:
 
 
 def take_up(scans: Path, terms: Terms, now: datetime, *, resume: bool) -> Begun:
-    """The newest scan below that folder that was cut off on those terms, if `resume` allows it; else a new one."""
+    """The newest scan below that folder that was cut off on those terms, if `resume` allows it; else a new one. Older ones are
+    discarded: what they saw is never newer than what is seen now.
+    """
     same = terms.same()
-    for earlier in unfinished(scans, now):
-        if resume and all(earlier.scope.get(name) == value for name, value in same.items()):
-            seed = earlier.scope.get("seed")
-            deep = replace(terms.deep, seed=seed) if terms.deep and isinstance(seed, int) else terms.deep
-            return Begun(earlier.scan, earlier.started_at, deep, earlier.scope, resumed=True)
+    alike = [one for one in unfinished(scans, now) if all(one.scope.get(name) == it for name, it in same.items())]
+    for older in alike[1 if resume else 0 :]:
+        discard(scans / older.scan)
+    if resume and alike:
+        earlier = alike[0]
+        seed = earlier.scope.get("seed")
+        deep = replace(terms.deep, seed=seed) if terms.deep and isinstance(seed, int) else terms.deep
+        return Begun(earlier.scan, earlier.started_at, deep, earlier.scope, resumed=True)
     scope = {**same, "seed": terms.deep.seed if terms.deep else None}
     return Begun(new_id(now), now, terms.deep, scope, resumed=False)
 

@@ -92,9 +92,16 @@ def unfinished(scans: Path, now: datetime) -> Iterator[Unfinished]:
         except (OSError, ValueError, KeyError):
             started, scope = datetime.fromtimestamp((folder / "work").stat().st_mtime, UTC), None
         if now - started >= MAX_AGE:
-            shutil.rmtree(folder / "work", ignore_errors=True)
+            discard(folder)
         elif scope is not None:
             yield Unfinished(folder.name, started, scope)
+
+
+def discard(scan: Path) -> None:
+    """What a scan that was cut off has seen, and its folder, if nothing else is in it."""
+    shutil.rmtree(scan / "work", ignore_errors=True)
+    with contextlib.suppress(OSError):
+        scan.rmdir()
 
 
 def is_under_way(scan: Path) -> bool:

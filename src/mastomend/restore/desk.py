@@ -170,9 +170,9 @@ class Desk:
             self._bells.discard(bell)
             self._withdraw(tell)
 
-    def waiting_for(self, number: int) -> list[str]:
-        """The hosts on whose turns most records wait."""
-        return [f"{host} ({n:,})" for host, n in self._admission.busiest(number)]
+    def waiting_for(self, number: int) -> list[tuple[Host, int]]:
+        """The hosts on whose turns most records wait, and how many."""
+        return self._admission.busiest(number)
 
     # --- journeys -----------------------------------------------------------------------------------------------------
 
