@@ -96,6 +96,8 @@ class Reason(StrEnum):
     UNWRITABLE = "unwritable"
     IN_THE_WAY = "in_the_way"
     CONFLICT = "conflict"
+    OWN_FILE = "own_file"
+    PURGED = "purged"
     KEPT = "kept"
     USED = "used"
     IRREVERSIBLE = "irreversible"
@@ -171,6 +173,8 @@ _WORDS = {
     Reason.UNWRITABLE: "this user may not write where it belongs",
     Reason.IN_THE_WAY: "something is in its place",
     Reason.CONFLICT: "it was changed since",
+    Reason.OWN_FILE: "a file of one of your own users: none is ever taken away",
+    Reason.PURGED: "what was kept of it was removed for good by cleanup",
     Reason.KEPT: "somebody here has touched it meanwhile",
     Reason.USED: "it was used meanwhile",
     Reason.IRREVERSIBLE: "nothing takes that back",

@@ -14,6 +14,7 @@ from mastomend.actions.actions import (
     PreserveFile,
     PutFile,
     QuarantineFile,
+    RestoreFile,
     SetColumns,
 )
 from mastomend.actions.journal import Kept
@@ -24,7 +25,7 @@ from mastomend.actions.world import World
 from mastomend.database.changes import Change, Values
 from mastomend.mastodon.jobs import Job
 from mastomend.mastodon.keys import Key
-from mastomend.outcomes import Evicted, Refreshed, Verdict
+from mastomend.outcomes import Evicted, Refreshed, Refused, Verdict
 from mastomend.reasons import Reason
 from mastomend.storage.bodies import measure
 from mastomend.storage.memory import MemoryStore
@@ -109,23 +110,36 @@ def test_what_was_overwritten_comes_back_after_what_overwrote_it_has_left() -> N
 
 
 @pytest.mark.parametrize(
-    ("files", "name", "against"),
+    ("files", "name", "against", "reason"),
     [
-        ({NEW: b"new", KEPT: b"old"}, "third.png", "accounts 7 was changed by somebody else meanwhile"),
-        ({NEW: b"other", KEPT: b"old"}, "new.png", f"{NEW} is no longer the file that was written"),
-        ({NEW: b"new"}, "new.png", f"{OLD} is no longer in the quarantine"),
-        ({NEW: b"new", KEPT: b"old", OLD: b"else"}, "new.png", f"there is a file at {OLD} again"),
+        (
+            {NEW: b"new", KEPT: b"old"},
+            "third.png",
+            "accounts 7 was changed by somebody else meanwhile",
+            Reason.CONFLICT,
+        ),
+        ({NEW: b"other", KEPT: b"old"}, "new.png", f"{NEW} is no longer the file that was written", Reason.CONFLICT),
+        ({NEW: b"new"}, "new.png", f"{OLD} is no longer in the quarantine (cleanup)", Reason.PURGED),
+        ({NEW: b"new", KEPT: b"old", OLD: b"else"}, "new.png", f"there is a file at {OLD} again", Reason.CONFLICT),
     ],
 )
 def test_what_stands_against_it_is_said_and_nothing_is_done(
-    files: Mapping[str, bytes], name: str, against: str
+    files: Mapping[str, bytes], name: str, against: str, reason: Reason
 ) -> None:
     found = taken_back(REFRESHED, files, name)
     assert (str(found), found.verdict.reason, found.verdict.detail) == (
         "accounts/avatars 7: refused",
-        Reason.CONFLICT,
+        reason,
         against,
     )
+
+
+@pytest.mark.parametrize("size", [None, 3])
+def test_a_file_that_was_brought_back_and_is_gone_is_seen_by_a_dry_run(size: int | None) -> None:
+    """Also where the journal does not know its size."""
+    found = taken_back([RestoreFile(OLD, KEPT, size=size)], {}, "old.gif")
+    assert isinstance(found.verdict, Refused) and not found.actions
+    assert found.verdict.detail == f"{OLD} is there no more"
 
 
 def test_an_undo_that_stopped_half_way_has_the_rest_to_do() -> None:

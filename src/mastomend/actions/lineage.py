@@ -8,7 +8,9 @@ from mastomend.actions.journal import JournaledRun
 
 
 class Lineage:
-    """All runs of a journal. An undo counts once it has ended and met no conflict: until then it may be asked for again."""
+    """All runs of a journal. An undo counts once it has ended and met no conflict: until then it may be asked for again. What
+    undid or redid something else of its family meanwhile is in its way all the same.
+    """
 
     def __init__(self, runs: Iterable[JournaledRun]) -> None:
         self._runs = {run.id: run for run in runs}
@@ -24,13 +26,28 @@ class Lineage:
 
         A run stands as well when the undo of it was taken back.
         """
-        family = [run for run in self._runs.values() if self._is_whole(run)]
-        later = [one for one in family if one.undoes and self.first(one.id) == self.first(run) and one.id != run]
+        family = [
+            one for one in self._runs.values() if one.undoes and one.id != run and self.first(one.id) == self.first(run)
+        ]
+        later = [one for one in family if self._is_whole(one) or self._has_passed(one, run)]
         newest = max(later, key=lambda one: (one.started_at, one.id), default=None)
         if newest is None or (newest.started_at, newest.id) < (self._runs[run].started_at, run):
             return None
         stands_again = self._runs[run].undoes is None and self._depth(newest.id) % 2 == 0
         return None if stands_again else newest
+
+    def partly_taken_back(self, run: str) -> JournaledRun | None:
+        """The newest undo of that run that ended and left something, if it has not been taken back whole."""
+        some = [
+            one for one in self._runs.values() if one.undoes == run and one.finished_at and one.summary.get("conflicts")
+        ]
+        newest = max(some, key=lambda one: (one.started_at, one.id), default=None)
+        return newest if newest is not None and self.overtaken_by(newest.id) is None else None
+
+    def _has_passed(self, later: JournaledRun, run: str) -> bool:
+        """Whether an undo that left something nevertheless went over what that undo did: it was about another of its family."""
+        has_begun = later.finished_at is None or bool(later.summary.get("reverted"))
+        return has_begun and self._runs[run].undoes is not None and later.undoes != run
 
     @staticmethod
     def _is_whole(run: JournaledRun) -> bool:

@@ -91,7 +91,7 @@ class TakingBack:
                 told = "; ".join(str(one) for one in final)
                 verdict = replace(verdict, detail=told) if actions else Refused(Reason.IRREVERSIBLE, told)
         except Conflict as conflict:
-            verdict = Refused(Reason.CONFLICT, str(conflict))
+            verdict = Refused(conflict.reason, str(conflict))
         except Exception as error:
             if is_everybody_s(error):
                 raise
@@ -118,9 +118,11 @@ class TakingBack:
                 raise Conflict(
                     f"{action.key} is {'there no more' if is_gone else 'no longer the file that was written'}"
                 )
-            if isinstance(action, RestoreFile) and action.size is not None:
+            if isinstance(action, RestoreFile):
                 (there,) = self.world.store(action.place).sizes([action.key])
-                if there not in (action.size, MISSING):
+                if there == MISSING:
+                    raise Conflict(f"{action.key} is there no more")
+                if action.size is not None and there != action.size:
                     raise Conflict(f"{action.key} is no longer the file that was brought back")
         self._look(actions)
         return [self._measured(action) for action in actions]
@@ -154,7 +156,8 @@ class TakingBack:
         moving = [action.key for action in actions if isinstance(action, QuarantineFile)]
         for key, owner in zip(moving, self.world.owners.of(moving) if moving else (), strict=True):
             if isinstance(owner, Owned) and owner.is_local:
-                raise Conflict(f"{key} belongs to one of your own users, and no file of theirs is ever taken away")
+                said = f"{key} belongs to one of your own users, and no file of theirs is ever taken away"
+                raise Conflict(said, Reason.OWN_FILE)
         shown = [action.key for action in actions if isinstance(action, SetServing) and action.after.is_public]
         for key, is_hidden in zip(shown, self.world.owners.hidden(shown) if shown else (), strict=True):
             if is_hidden:
@@ -162,12 +165,13 @@ class TakingBack:
         moved_away = set(moving)
         for restored in actions:
             if isinstance(restored, RestorePost) and not self.world.archive().holds(restored.archive):
-                raise Conflict(f"the archive {restored.archive} is gone (cleanup removes it with its run)")
+                said = f"the archive {restored.archive} is gone (cleanup removes it with its run)"
+                raise Conflict(said, Reason.PURGED)
             if isinstance(restored, RestoreFile):
                 store = self.world.store(restored.place)
                 at_key, at_quarantine = store.sizes([restored.key, restored.quarantine])
                 if at_quarantine == MISSING:
-                    raise Conflict(f"{restored.key} is no longer in the quarantine")
+                    raise Conflict(f"{restored.key} is no longer in the quarantine (cleanup)", Reason.PURGED)
                 is_there = at_key != MISSING and restored.key not in moved_away
                 if is_there and not same_bytes(store, restored.key, restored.quarantine):
                     raise Conflict(f"there is a file at {restored.key} again")

@@ -9,7 +9,13 @@ from mastomend.reasons import Reason
 
 
 class Conflict(Exception):
-    """The world is no longer as the plan assumed. A verdict, not an error: nothing was overwritten."""
+    """The world is no longer as the plan assumed. A verdict, not an error: nothing was overwritten. `reason` is what an undo
+    tells of it.
+    """
+
+    def __init__(self, text: str, reason: Reason = Reason.CONFLICT) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 def is_everybody_s(error: Exception) -> bool:

@@ -153,6 +153,10 @@ def undo_command(
     ],
     apply: Apply = False,
     dry_run: DryRun = False,
+    limit: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="Without --apply: tell so many of what would be taken back; 0 is all."),
+    ] = _SHOWN,
     json: Json = False,
 ) -> int:
     """Take a run back: changed rows, written files, quarantined files."""
@@ -162,7 +166,7 @@ def undo_command(
     given = cli_context.options(ctx)
     apply = is_applied(apply, dry_run)
     with cli_context.watched(ctx, json=json) as observer:
-        report = undo(cli_context.instance(ctx), run, apply=apply, progress=observer)
+        report = undo(cli_context.instance(ctx), run, apply=apply, progress=observer, shown=limit or None)
     code = 1 if report.conflicts or report.irreversible else 0
     if json:
         emit_json(undo_document(report), code)
@@ -187,19 +191,29 @@ def undo_document(report: UndoReport) -> dict[str, Any]:
     }
 
 
+def _show_of_pruning(report: UndoReport, repair: str) -> None:
+    from mastomend.cli.output import WITHOUT_LIMIT, escape, result
+
+    if report.applied:
+        result.print(f"The rows name files that were deleted. They are fetched by: [command]{escape(repair)}[/]")
+        result.print(f"Are they most of their kind, that needs {WITHOUT_LIMIT}: it looks like an unmounted disk else.")
+    else:
+        result.print("The rows would name files that were deleted: a repair fetches them afterwards.")
+
+
 def show(report: UndoReport, apply_command: str, again: str, repair: str) -> None:
     """What was or would be taken back, what cannot be, and why."""
-    from mastomend.cli.output import WITHOUT_LIMIT, count, escape, result
+    from mastomend.cli.output import count, escape, result
 
     if not report.applied:
         result.print(
             f"{count(report.reverted, 'record')} of run {report.undoes} would be taken back. Nothing was changed."
         )
-        some = report.plans[:_SHOWN]
+        some = report.plans
         for line in (line for plan in some for line in report.words(plan).splitlines()):
             result.print(escape(line), style="dim")
         if report.reverted > len(some):
-            result.print(f"… and {report.reverted - len(some):,} more.", style="dim")
+            result.print(f"… and {report.reverted - len(some):,} more (--limit 0).", style="dim")
     else:
         result.print(f"{count(report.reverted, 'record')} of run {report.undoes} taken back by run {report.run}.")
     for detail in report.details[:_SHOWN]:
@@ -213,14 +227,10 @@ def show(report: UndoReport, apply_command: str, again: str, repair: str) -> Non
         verb = "would stay" if not report.applied else "stayed"
         they = "it is" if report.conflicts == 1 else "they are"
         result.print(f"{count(report.conflicts, 'record')} {verb} as {they}, for the reasons above.")
+    if not report.reverted and not report.goes_on:
+        result.print(f"There is nothing to take back. What is broken comes back by: [command]{escape(repair)}[/]")
     if report.undid == "prune" and report.reverted and not report.posts:
-        if report.applied:
-            result.print(f"The rows name files that were deleted. They are fetched by: [command]{escape(repair)}[/]")
-            result.print(
-                f"Are they most of their kind, that needs {WITHOUT_LIMIT}: it looks like an unmounted disk else."
-            )
-        else:
-            result.print("The rows would name files that were deleted: a repair fetches them afterwards.")
+        _show_of_pruning(report, repair)
     if report.applied and report.reverted:
         result.print(f"To take that back: [command]{escape(again)}[/]")
     if not report.applied and (report.reverted or report.goes_on):

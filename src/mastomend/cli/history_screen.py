@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from mastomend.actions.ledger import Entry
@@ -25,12 +25,19 @@ def show_runs(runs: Sequence[PastRun]) -> None:
 def show_run(past: PastRun, reasons: Mapping[tuple[Outcome, str], int], show: str, undo: str) -> None:
     """One of them, with what became of its records and why."""
     _show(past)
-    for line in reason_lines(reasons):
+    for line in _of_an_undo(reasons) if past.run.undoes else reason_lines(reasons):
         result.print(line)
     if past.has_report:
         result.print(f"Record by record: [command]{escape(show)}[/]")
-    if past.has_changed and not past.taken_back:
+    if past.has_changed and not past.taken_back and not past.partly:
         result.print(f"To take it back: [command]{escape(undo)}[/]")
+
+
+def _of_an_undo(reasons: Mapping[tuple[Outcome, str], int]) -> Iterator[str]:
+    """What it left, and why; what it took back is told already."""
+    for (_, reason), n in reasons.items():
+        if reason != Reason.UNDONE:
+            yield f"{n:,} left as {'it is' if n == 1 else 'they are'}: {escape(Reason(reason).words)}"
 
 
 def show_lost(
@@ -87,6 +94,9 @@ def _show(past: PastRun) -> None:
     if past.taken_back:
         how = "overtaken" if run.undoes else "taken back"
         result.print(f"   {how} by {escape(past.taken_back)}")
+    elif past.partly:
+        n = count(int(past.partly.summary["conflicts"]), "record")
+        result.print(f"   taken back by {escape(past.partly.id)}, but for {n}, for reasons told there")
     words = {Outcome.RESTORED: "taken back", Outcome.REFUSED: "left as they are"} if run.undoes else {}
     if run.command == "migrate":
         words[Outcome.RESTORED] = "hidden"

@@ -22,7 +22,8 @@ from mastomend.progress import Progress, Silent
 class PastRun:
     """A run, what became of its records, and how many changes of each sort it made. `files_served` are handed out otherwise
     since (permission, type, headers). `taken_back` is the run that took it back; `half_done` plans the next changing command
-    settles first; `is_alive`: it is running; `has_report` tells whether `show` has more of it.
+    settles first; `is_alive`: it is running; `partly` the undo
+    that took back all of it but something; `has_report` tells whether `show` has more of it.
     """
 
     run: JournaledRun
@@ -39,6 +40,7 @@ class PastRun:
     has_report: bool = True
     half_done: int = 0
     is_alive: bool = False
+    partly: JournaledRun | None = None
 
     @property
     def has_changed(self) -> bool:
@@ -71,7 +73,7 @@ def history(instance: Instance) -> list[PastRun]:
     try:
         runs = journal.runs()
         lineage = Lineage(runs)
-        past = (_past(journal, instance, run, lineage.overtaken_by(run.id)) for run in runs)
+        past = (_past(journal, instance, run, lineage) for run in runs)
         return [one for one in past if not one.did_nothing]
     finally:
         journal.close()
@@ -117,7 +119,8 @@ def named(instance: Instance, entries: Sequence[Entry], progress: Progress = Sil
     return names
 
 
-def _past(journal: Journal, instance: Instance, run: JournaledRun, later: JournaledRun | None) -> PastRun:
+def _past(journal: Journal, instance: Instance, run: JournaledRun, lineage: Lineage) -> PastRun:
+    later, partly = lineage.overtaken_by(run.id), lineage.partly_taken_back(run.id)
     done = journal.actions_done(run.id)
     outcomes = journal.outcome_counts(run.id)
     if outcomes[Outcome.COPIED]:  # one plan for all of its files
@@ -128,5 +131,5 @@ def _past(journal: Journal, instance: Instance, run: JournaledRun, later: Journa
     written, half_done = done["put"] + done["copy"], 0 if alive else len(journal.open_plans(run.id))
     return PastRun(
         run, outcomes, done["set"], written, moved, done["delete"], done["serve"], done["delete_post"],
-        done["restore_post"], done["enqueue"], later.id if later else None, has_report, half_done, alive,
+        done["restore_post"], done["enqueue"], later.id if later else None, has_report, half_done, alive, partly,
     )  # fmt: skip

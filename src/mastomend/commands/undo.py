@@ -34,7 +34,7 @@ from mastomend.vocabulary import Done, RowOf
 #: What removes for good: there is nothing to take back.
 _FOR_GOOD = ("cleanup",)
 #: How many plans a dry run shows in words.
-_SHOWN = 10
+SHOWN = 10
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class UndoReport:
     """The result: records taken back, records that had changed since, changes that nothing takes back.
 
     `undid` is the command that run was, `posts` whether it was about posts; `goes_on`: an undo of it was cut off.
-    `plans` are a dry run's first plans, `names` what their records are called.
+    `plans` are a dry run's first `shown` plans, `names` what their records are called.
     """
 
     run: str
@@ -56,7 +56,7 @@ class UndoReport:
     plans: list[Plan] = field(default_factory=list)
     posts: bool = False
     goes_on: bool = False
-
+    shown: int | None = SHOWN
     names: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def words(self, plan: Plan) -> str:
@@ -76,12 +76,14 @@ class UndoReport:
 
     def show(self, plan: Plan) -> None:
         """A plan of a dry run."""
-        if plan.actions and len(self.plans) < _SHOWN:
+        if plan.actions and (self.shown is None or len(self.plans) < self.shown):
             self.plans.append(plan)
 
 
-def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = Silent()) -> UndoReport:
-    """Take a run back, or show what would be taken back.
+def undo(
+    instance: Instance, run_id: str, *, apply: bool, progress: Progress = Silent(), shown: int | None = SHOWN
+) -> UndoReport:
+    """Take a run back, or show what would be taken back: `shown` plans of it in words, None all of them.
 
     Raises:
         ConfigurationError: there is no such run, or it was taken back already.
@@ -91,7 +93,9 @@ def undo(instance: Instance, run_id: str, *, apply: bool, progress: Progress = S
     with ground(instance, new, progress.note) as here, ExitStack() as stack:
         journal = here.journal
         undone = _find(journal, instance.state, run_id)
-        report = UndoReport(new, undone.id, undone.command, apply, irreversible=journal.irreversible(undone.id))
+        report = UndoReport(
+            new, undone.id, undone.command, apply, irreversible=journal.irreversible(undone.id), shown=shown
+        )
         if not apply:
             _foresee(journal, undone, stack.enter_context(changing_parts(instance)), report, progress, instance.state)
             return report
@@ -179,6 +183,8 @@ def _find(journal: Journal, state: Path, run_id: str) -> JournaledRun:
         begun = set(journal.unsettled())  # cut off before it could be written down what was done: it is settled first
         some = [r.id for r in runs if not r.undoes and r.command not in _FOR_GOOD]
         latest = [one for one in some if one in begun or journal.changed(one)]
+        if not latest:
+            raise ConfigurationError("Nothing was changed here yet: there is nothing to take back.")
         run_id = chosen("latest", latest, "run", "See them with: mastomend history")
     if run_id not in {r.id for r in runs} and any((state / kept / run_id).exists() for kept in ("scans", "runs")):
         raise ConfigurationError(f"{run_id} changed nothing: it was a check, or a run without --apply.")
@@ -187,6 +193,7 @@ def _find(journal: Journal, state: Path, run_id: str) -> JournaledRun:
     if (later := Lineage(runs).overtaken_by(found.id)) is not None:
         how = "taken back already, by" if later.undoes == found.id else "overtaken by a later undo,"
         raise ConfigurationError(
-            f"Run {run_id} was {how} {later.id}.", hint=f"To take that back: mastomend undo {later.id} --apply"
+            f"Run {run_id} was {how} {later.id}.",
+            hint=f"Older runs that still stand are in history. To take that one back: mastomend undo {later.id} --apply",
         )
     return found

@@ -248,8 +248,10 @@ class Desk:
             return
         match step:
             case Ask():
-                journey.ask, journey.tries = step, 0
-                self._admission.submit(Host(origin_host(step.url)), journey, self._now(), urgent=journey.urgent)
+                # who was asked about a record is asked on about it, before others: what ends is kept if this is cut off
+                goes_on, journey.ask, journey.tries = isinstance(answer, Fetched | NotFetched), step, 0
+                host = Host(origin_host(step.url))
+                self._admission.submit(host, journey, self._now(), first=goes_on, urgent=journey.urgent)
             case Wait():
                 if (watch := self._gates.stand(step.gate, journey)) is not None:
                     self._keep(asyncio.create_task(watch))
