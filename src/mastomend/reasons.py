@@ -210,8 +210,8 @@ _ADVICE = {
     Reason.NOT_ALLOWED: "allow that server, if you want it",
     Reason.OWN_DOMAIN: "look at the row: an old domain of yours?",
     Reason.NOTHING_FETCHES: "use the engine direct",
-    Reason.UNREADABLE: "run it as the user that runs Mastodon",
-    Reason.UNWRITABLE: "run it as the user that runs Mastodon, or give that user the folder (chown)",
+    Reason.UNREADABLE: "run it as the user that runs Mastodon, or let that user read it; root reads everything",
+    Reason.UNWRITABLE: "run it as the user that runs Mastodon (sudo -u mastodon …)",
     Reason.IN_THE_WAY: "look at what is there: a directory, a link",
     Reason.CONFLICT: "look at the record: somebody changed it since",
 }

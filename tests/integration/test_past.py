@@ -18,6 +18,7 @@ from tool import run as tool
 
 from mastomend.actions.journal import Journal
 from mastomend.actions.journal_file import journal_path
+from mastomend.commands.check import check
 from mastomend.commands.cleanup import cleanup
 from mastomend.commands.history import history, one
 from mastomend.commands.instance import Instance
@@ -249,7 +250,10 @@ def test_what_may_not_be_written_is_said_before_and_is_nobody_s_refusal(
 
     monkeypatch.setattr("mastomend.storage.in_the_way.os.access", lambda path, mode: False)
     repair(opened(instance), RepairOptions(max_missing_percent=100), Listening())
-    assert any("This user may not write into" in text and "chown" in text for text in told)
+    assert any("This user may not write into" in text and "which belongs to root" in text for text in told)
+    report = repair(opened(instance), APPLY)
+    assert report.reasons == {(Outcome.REFUSED, "unwritable"): 1} and not network.requests, "nobody is asked in vain"
+    assert check(opened(instance)).new == 1, "and it is not known as hopeless"
     monkeypatch.undo()
 
     def barred(*_: object, **__: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,7 +67,7 @@ def show_command(
     json: Json = False,
 ) -> int:
     """Show what a check found or a repair did, record by record."""
-    from mastomend.cli.output import emit_json
+    from mastomend.cli.output import command_line, emit_json
     from mastomend.commands.show import show
 
     of, kinds = _named(what or [])
@@ -84,9 +85,13 @@ def show_command(
         elif csv:
             _csv(found.rows)
         else:
-            from mastomend.cli.show_screen import page
+            from mastomend.cli.show_screen import Commands, page
 
-            page(found)
+            given = cli_context.options(ctx)
+            again = " ".join(map(shlex.quote, chosen.words))
+            from_backup, look = f"repair {again or '--local'} --from DIR", f"check {again}".strip()
+            from_backup, look = (command_line(given.env, given.state, line) for line in (from_backup, look))
+            page(found, Commands(from_backup, look, selects=bool(again)))
     return 0
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from mastomend.cli.output import clock, count, escape, result
+from mastomend.commands.own_losses import OwnLosses
 from mastomend.commands.show import Showing, Shown
 from mastomend.outcomes import Source
 from mastomend.reasons import Reason
@@ -16,6 +18,8 @@ _LINKABLE = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%-]+")
 _NEXT_SOURCE = re.compile(f"; (?=(?:{'|'.join(Source)}): )")
 #: How many sentences of advice a page ends with.
 _ADVICE = 12
+#: Posts that are named in a text for their author.
+_POSTS = 5
 _STYLES = {"restored": "green", "refreshed": "green", "deferred": "yellow"}
 
 
@@ -34,13 +38,22 @@ _THEIRS = {
 }
 
 
-def page(found: Showing) -> None:
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What may be run next. `selects`: they are about a part of all records."""
+
+    from_backup: str
+    check: str
+    selects: bool
+
+
+def page(found: Showing, commands: Commands) -> None:
     """Everything, through a pager where it does not fit on the terminal; elsewhere line by line as it comes."""
     if not result.is_terminal:
-        for line in _text(found):
+        for line in _text(found, commands):
             result.print(line)
         return
-    lines = list(_text(found))
+    lines = list(_text(found, commands))
     if len(lines) < result.height:
         result.print("\n".join(lines))
         return
@@ -49,17 +62,13 @@ def page(found: Showing) -> None:
         result.print("\n".join(lines))
 
 
-def _text(found: Showing) -> Iterator[str]:
-    shown, is_ours = 0, False
-    theirs: dict[str, None] = {}
+def _text(found: Showing, commands: Commands) -> Iterator[str]:
+    shown = 0
     advice: dict[str, str] = {}
     for row in found.rows:
         shown += 1
         if row.advice and row.word not in ("restored", "refreshed") and row.why != Reason.LOCAL:  # which is told apart
             advice.setdefault(row.advice, _why(row))
-        if row.is_local and row.word not in ("restored", "refreshed"):
-            is_ours = True
-            theirs |= {_THEIRS[row.kind]: None} if row.kind in _THEIRS else {}
         yield from _lines(row)
     if shown:
         yield ""
@@ -67,18 +76,43 @@ def _text(found: Showing) -> Iterator[str]:
     title = f"{count(found.number, what)} of {'run' if found.is_run else 'scan'} {found.of}"
     more = f" {shown:,} of them are shown; --limit 0 shows all." if shown < found.number else ""
     yield f"[bold]{escape(title)}.[/]{more}"
-    if is_ours:
-        yield ""
-        yield "What your own users miss no other server has. Look for a backup: repair --local --from DIR"
-        if theirs:
-            yield "If there is none, they can upload it again. A text for them:"
-            lost = " and ".join([", ".join(list(theirs)[:-1]), list(theirs)[-1]] if len(theirs) > 1 else theirs)
-            yield f"   A fault on our side has lost {lost}. If you still have it, please upload it again. We are sorry."
+    if found.earlier:
+        yield f"{found.earlier:,} more became so in other runs: [bold]{escape(commands.check)}[/], then show."
+    elif not found.number and commands.selects:
+        what = "run" if found.is_run else "check"
+        yield f"That {what} may have looked at something else. Look now: [bold]{escape(commands.check)}[/]"
+    yield from _for_users(found.own, commands.from_backup)
     if advice:
         yield ""
         yield "What can be done:"
         for what, why in list(advice.items())[:_ADVICE]:
             yield f"   {escape(why)}: [bold]{escape(what)}[/]"
+
+
+def _for_users(own: OwnLosses, from_backup: str) -> Iterator[str]:
+    """What this server's own users miss, and a text for each of them."""
+    if not own.users:
+        return
+    yield ""
+    a = "another" if own.was_looked_for else "a"
+    yield f"What your own users miss no other server has. Look for {a} backup: [bold]{escape(from_backup)}[/]"
+    texts = {who: _letter(kinds) for who, kinds in own.users.items() if any(kind in _THEIRS for kind in kinds)}
+    if texts:
+        yield f"If there is none, they can upload it again. A text for {'each of them' if len(texts) > 1 else 'them'}:"
+    for who, text in texts.items():
+        yield f"   [bold]{escape(who)}[/]: {escape(text)}"
+    if own.more:
+        yield "   … and for others: --local --csv has all."
+
+
+def _letter(kinds: Mapping[str, Sequence[str]]) -> str:
+    lost = []
+    for kind, addresses in kinds.items():
+        if kind in _THEIRS:
+            some = [*addresses[:_POSTS], *([f"{len(addresses) - _POSTS:,} more"] if len(addresses) > _POSTS else [])]
+            lost.append(_THEIRS[kind] + (f" ({', '.join(some)})" if some and kind.startswith("media_") else ""))
+    what = " and ".join([", ".join(lost[:-1]), lost[-1]] if len(lost) > 1 else lost)
+    return f"A fault on our side has lost {what}. If you still have it, please upload it again. We are sorry."
 
 
 def _why(row: Shown) -> str:
@@ -98,6 +132,7 @@ def _lines(row: Shown) -> Iterator[str]:
     yield f"{who}{whose}  {escape(what)}  [{style}]{escape(row.word.replace('_', ' '))}[/]"
     said = [
         row.key if row.key != row.who else "",
+        row.address or "" if row.is_local and row.kind.startswith("media_") else "",
         row.said,
         _asked(row),
         f"earlier: {row.known}" if row.known else "",

@@ -146,7 +146,7 @@ def _look_at_disk(
     else:
         report.good("storage", "room", said if full is None or full > 3650 else f"{said}; full in {full:.0f} days")
     if isinstance(store, Mounts) and (why := store.unwritable("")):
-        report.bad("storage", "writing", why, "Run Mastomend as the user that runs Mastodon.")
+        report.bad("storage", "writing", why, "Run the same as that user.")
         return
     status = root.stat()
     owner = _name(status.st_uid)

@@ -166,5 +166,5 @@ def _read(path: Path) -> str | None:
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be read: {error.strerror}.",
-            hint="Run Mastomend as the user that runs Mastodon, e.g. `sudo -u mastodon mastomend check`.",
+            hint="Run the same command as the user that runs Mastodon (sudo -u mastodon …), or let this user read it.",
         ) from None

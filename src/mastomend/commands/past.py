@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from mastomend.actions.journal import Journal
 from mastomend.actions.journal_file import journal_path
 from mastomend.actions.ledger import Ledger
+from mastomend.actions.owners import is_alive
 from mastomend.commands.instance import Instance
+from mastomend.commands.repair_report import OUTCOMES
 from mastomend.errors import ConfigurationError
 from mastomend.ids import chosen
 from mastomend.inventory.browse import Wanted, filled, number_of
+from mastomend.outcomes import Outcome
 
 
 def kept_findings(instance: Instance, name: str) -> tuple[str, Path]:
@@ -47,6 +52,7 @@ def either(instance: Instance, name: str, *, is_run: bool | None = None) -> tupl
     Raises:
         ConfigurationError: as above.
     """
+    _report_what_was_cut_off(instance)
     scans, runs = _kept(instance, "scans", "findings"), _kept(instance, "runs", "outcomes")
     strays = _kept(instance, "scans", "strays")
     where = f"Scans and runs are in {instance.state}."
@@ -64,6 +70,23 @@ def either(instance: Instance, name: str, *, is_run: bool | None = None) -> tupl
         )
     found = chosen(name, some if name == "latest" else both, "scan or run", where)
     return found, both[found], found in runs
+
+
+def _report_what_was_cut_off(instance: Instance) -> None:
+    """A report of each run that was cut off before it wrote one, out of the journal: what it has decided so far."""
+    if not journal_path(instance.state).exists():
+        return
+    with contextlib.closing(Journal(instance.state)) as journal:
+        for run in journal.runs():
+            report = instance.state / "runs" / run.id / "outcomes.parquet"
+            if run.finished_at is not None or run.command != "repair" or is_alive(instance.state, run.id):
+                continue
+            last = report.parent.stat().st_mtime if report.parent.exists() else 0.0
+            rows = (done.row() for done in journal.outcomes(run.id))
+            OUTCOMES.write(report, rows, instance.settings.memory_bytes // 4)
+            began = datetime.fromisoformat(run.started_at).timestamp()
+            for path in (report, report.parent):  # it is as old as what it tells
+                os.utime(path, (max(last, began),) * 2)
 
 
 def _applied(instance: Instance, runs: dict[str, Path]) -> dict[str, Path]:
@@ -92,3 +115,11 @@ def kept_ledger(instance: Instance) -> Iterator[Ledger | None]:
         return
     with contextlib.closing(Journal(instance.state)) as journal:
         yield Ledger(journal, instance.settings.deferral)
+
+
+def of_other_runs(ledger: Ledger | None, wanted: Wanted, number: int) -> int:
+    """How many more records are so since other runs, where only outcomes are chosen."""
+    if ledger is None or wanted.kinds or wanted.reasons:
+        return 0
+    kept = {one.value: one for one in (Outcome.GONE, Outcome.REFUSED, Outcome.LOST, Outcome.DEFERRED)}
+    return max(0, sum(ledger.number(kept[word]) for word in wanted.words if word in kept) - number)

@@ -105,7 +105,12 @@ def restoration(
             mastodon = Mastodon(options.engine, means, options.hand_over, closing)
             sources = sources.before_strangers(mastodon)
             kinds = tuple(sorted(kinds, key=lambda kind: not mastodon.serves(kind)))  # its workers begin while we go on
-        yield Restoration(Chain(means, policy, changes, sources, rests), kinds, mastodon, caches_answer)
+        yield Restoration(
+            Chain(means, policy, changes, sources, rests, writes=options.engine is Engine.DIRECT),
+            kinds,
+            mastodon,
+            caches_answer,
+        )
 
 
 def said_barred(barred: MastomendError, progress: Progress) -> None:
@@ -119,9 +124,9 @@ def _say_unwritable(store: Mounts, kinds: Sequence[Kind], key_prefix: str, progr
     base = below(key_prefix)
     for kind in kinds:
         for folder in (f"{base}{CACHE}{kind.name}", f"{base}{kind.name}"):
-            if "may not write" in (said := store.unwritable(folder)):
+            if said := store.unwritable(folder):
                 said = f"{said[0].upper()}{said[1:]}"
-                progress.note(f"{said}: run it as the user that runs Mastodon, or give that user the folder (chown).")
+                progress.note(f"{said}: run it as that user. What is broken there is left alone.")
                 return
 
 

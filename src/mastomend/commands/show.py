@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 from mastomend.actions.ledger import Entry, Ledger
 from mastomend.commands.instance import Instance
 from mastomend.commands.names import Called, names_of, read, refuse_unknown
-from mastomend.commands.past import either, kept_ledger
+from mastomend.commands.own_losses import OwnLosses, own_losses
+from mastomend.commands.past import either, kept_ledger, of_other_runs
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of, read_selected_ids
 from mastomend.errors import ConfigurationError
@@ -63,7 +64,8 @@ class Shown:
 class Showing:
     """What is shown: the scan or run, whether it is a run, how many rows there are, and those that are asked for.
 
-    `is_of_strays`: they are files no record expects.
+    `is_of_strays`: they are files no record expects. `own` is what this server's own users miss; `earlier` records are known to
+    have come to what is asked for in other runs.
     """
 
     of: str
@@ -71,6 +73,8 @@ class Showing:
     number: int
     rows: Iterator[Shown]
     is_of_strays: bool = False
+    own: OwnLosses = field(default_factory=OwnLosses)
+    earlier: int = 0
 
 
 @contextlib.contextmanager
@@ -105,7 +109,10 @@ def show(
         if new and ledger is not None:
             wanted = replace(wanted, tried=ledger.tables)
         rows = _rows(path, wanted, budget, names, ledger)
-        yield Showing(of, is_run, number_of(path, wanted, budget), rows, path.stem == "strays")
+        is_of_strays, number = path.stem == "strays", number_of(path, wanted, budget)
+        own = OwnLosses() if is_of_strays else own_losses(path, wanted, budget, names)
+        earlier = of_other_runs(ledger, wanted, number) if is_run and selection == EVERYTHING else 0
+        yield Showing(of, is_run, number, rows, is_of_strays, own, earlier)
 
 
 def _records(instance: Instance, selection: Selection) -> list[tuple[str, int]]:

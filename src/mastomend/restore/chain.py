@@ -44,6 +44,7 @@ from mastomend.restore.closing import Closing
 from mastomend.restore.order import Sources
 from mastomend.restore.policy import Policy
 from mastomend.restore.sources.copies import look_up
+from mastomend.storage.ports import Mounts
 from mastomend.vocabulary import Addresses, Done, Finding, RowOf, Target
 
 
@@ -65,8 +66,13 @@ class Chain:
         changes: Changes,
         sources: Sources,
         resting: Callable[[str, Sequence[int]], Set[int]] = lambda kind, ids: frozenset(),
+        *,
+        writes: bool = True,
     ) -> None:
-        """`resting` tells for which records of a kind no stranger is asked yet; `rested` counts those that were left so."""
+        """`resting` tells for which records of a kind no stranger is asked yet; `rested` counts those that were left so.
+        `writes`: what comes is written by us, so that nothing is asked for that could not be.
+        """
+        self._writes = writes
         self.rested = 0
         self._resting = resting
         self._counting = threading.Lock()
@@ -105,6 +111,13 @@ class Chain:
             answer += self._cases(kind, broken, wanted)
         return answer
 
+    def _unwritable(self, found: Sequence[Finding]) -> Verdict | None:
+        if not self._writes or not isinstance(self._store, Mounts):
+            return None
+        folders = {finding.key.rpartition("/")[0] for finding in found}
+        why = next((said for one in sorted(folders) if (said := self._store.unwritable(one))), None)
+        return None if why is None else Refused(Reason.UNWRITABLE, why)
+
     def _cases(
         self, kind: Kind, broken: Sequence[tuple[Target, Sequence[Finding]]], hints: Mapping[int, Broken]
     ) -> list[Done | Case]:
@@ -113,7 +126,7 @@ class Chain:
         left = []
         for t, found in broken:
             case = Case(t, found, hints[t.row.record.id].corrupt)
-            if refused := untouchable(t, found):
+            if refused := untouchable(t, found) or self._unwritable(found):
                 decided.append(Done(subject(t), refused))
             elif self._sources.original.has(case):
                 decided.append(case)

@@ -78,7 +78,7 @@ class FilesystemStore:
         except PermissionError:
             raise StorageError(
                 f"The media directory {self.root} cannot be read by this user.",
-                hint="Run Mastomend as the user that runs Mastodon, e.g. `sudo -u mastodon mastomend check`.",
+                hint="Run the same command as the user that runs Mastodon (sudo -u mastodon …).",
             ) from None
         except OSError as error:
             raise StorageError(f"The media directory {self.root} cannot be read: {error.strerror}.") from None
@@ -124,9 +124,11 @@ class FilesystemStore:
 
     def list(self, prefix: str) -> Iterator[RecordBatch]:
         def refuse(trouble: Trouble) -> None:
-            if trouble.hides and trouble.path.rpartition("/")[2] != _OF_THE_DISK:
+            if trouble.hides and trouble.path.rpartition("/")[2] != _OF_THE_DISK and trouble.path != _OURS:
                 whole = trouble.path in ("", ".")
-                raise (StorageError if whole else UnreadableError)(f"{self.root / trouble.path} {trouble.reason}.")
+                sort = StorageError if whole else UnreadableError
+                hint = "Run the same command as the user that runs Mastodon (sudo -u mastodon …)."
+                raise sort(f"{self.root / trouble.path} {trouble.reason}.", hint=hint)
 
         return self.walk(prefix, refuse)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,15 +55,27 @@ def _above(path: Path) -> str:
             continue
         except OSError as error:
             return f"{folder}: {error.strerror}"
-        if not stat.S_ISDIR(status.st_mode):
-            return f"{folder} is a file, not a directory"
-        return "" if os.access(folder, os.W_OK | os.X_OK) else f"this user may not write into {folder}"
+        return "" if stat.S_ISDIR(status.st_mode) else f"{folder} is a file, not a directory"
     return ""
 
 
 def unwritable(folder: Path) -> str:
-    """Why nothing can be written in that folder, or, while it is not there, in the one it would be made in; '' if it can."""
-    return _above(folder / "file")
+    """Whose rights keep this user from writing in that folder, or, while it is not there, in the one it would be made in; ''
+    if nobody's do.
+    """
+    there = next((one for one in (folder, *folder.parents) if os.path.isdir(one)), None)  # noqa: PTH112 - a closed one is none
+    if there is None or os.access(there, os.W_OK | os.X_OK):
+        return ""
+    return f"this user may not write into {there}, which belongs to {owner(there)}"
+
+
+def owner(path: Path) -> str:
+    """The name of whoever that belongs to, or the number of one who has none."""
+    user = path.stat().st_uid
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 def hole(root: Path, prefix: str) -> str | None:

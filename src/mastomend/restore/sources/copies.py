@@ -140,7 +140,7 @@ class Backup:
         if size == MISSING:
             return "the backup does not have it"
         if size < 0:
-            return "the backup may have it, but cannot be looked into there"
+            return "the backup may have it, but this user may not look into it there (root may)"
         return f"the backup has it with {size:,} bytes, but {expected:,} are recorded"
 
 

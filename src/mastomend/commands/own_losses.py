@@ -1,0 +1,62 @@
+"""What this server's own users have lost, user by user: what one can tell each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mastomend.commands.names import read
+from mastomend.database.reader import MastodonDatabase
+from mastomend.inventory.browse import Wanted, browse
+from mastomend.mastodon.keys import ORIGINAL
+from mastomend.outcomes import Outcome, Source
+from mastomend.vocabulary import State
+
+#: Users that are told of.
+_MOST = 20
+_BROKEN = {State.MISSING.value, State.EMPTY.value, State.TRUNCATED.value, State.CORRUPT.value}
+
+
+@dataclass(slots=True)
+class OwnLosses:
+    """By user (as people call them) and kind: where what they miss is seen, as far as that is known. `was_looked_for`: a backup
+    was tried already; `more`: there are other users.
+    """
+
+    users: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    was_looked_for: bool = False
+    more: bool = False
+
+
+def own_losses(path: Path, wanted: Wanted, budget: int, names: MastodonDatabase | None) -> OwnLosses:
+    """Of all rows that are wanted, whatever the limit: what nobody else has, and no derived file whose original is there."""
+    found = OwnLosses()
+    if wanted.local is False:
+        return found
+    for row, who, address in _rows(path, replace(wanted, local=True, limit=None), budget, names):
+        if who not in found.users and len(found.users) == _MOST:
+            found.more = True
+            break
+        seen = found.users.setdefault(who, {}).setdefault(row["kind"], [])
+        if address and address not in seen:
+            seen.append(address)
+        found.was_looked_for |= Source.BACKUP.value in str(row.get("tried") or "")
+    return found
+
+
+def _rows(
+    path: Path, wanted: Wanted, budget: int, names: MastodonDatabase | None
+) -> Iterator[tuple[dict[str, Any], str, str | None]]:
+    for batch in browse(path, wanted, budget):
+        some = [row for row in batch if _is_lost(row)]
+        called = {} if names is None else read(names, ((row["kind"], row["id"]) for row in some))
+        for row in some:
+            yield row, *called.get((row["kind"], row["id"]), (f"{row['kind']} {row['id']}", None))
+
+
+def _is_lost(row: dict[str, Any]) -> bool:
+    if "state" in row:
+        return row["style"] == ORIGINAL and row["state"] in _BROKEN
+    return row["outcome"] == Outcome.LOST.value or (not row["outcome"] and not row["source"] and bool(row["id"]))
