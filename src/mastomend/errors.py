@@ -93,6 +93,10 @@ class SafetyStop(MastomendError):
     exit_code = 4
 
 
+class BusyError(SafetyStop):
+    """Another changing run is under way."""
+
+
 class JournalError(MastomendError):
     """Our own record of changes cannot be written: stop before changing anything else."""
 

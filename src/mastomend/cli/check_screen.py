@@ -55,6 +55,9 @@ def _show_public(report: CheckReport, next_command: str) -> None:
     if report.public is None:
         return
     asked = count(report.public.asked, "file")
+    if not report.public.asked:
+        result.print("No file was asked for as the public: none that is selected is there.")
+        return
     if not report.hidden:
         said = "it comes as it should" if report.public.asked == 1 else "all of them come as they should"
         result.print(f"{asked} asked for as the public: {said}.")

@@ -303,7 +303,7 @@ def command_line(env: Path | None, state: Path | None, rest: str) -> str:
 def _as_whom() -> str:
     """What stands before a command if this one was called by sudo: a shell here is another user's."""
     by, called = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_COMMAND", "").partition(" ")[0]
-    if not by.isdecimal() or int(by) == os.geteuid() or Path(called).name != Path(sys.argv[0]).name:
+    if not by.isdecimal() or int(by) == os.geteuid() or Path(called).name not in ("mastomend", Path(sys.argv[0]).name):
         return ""  # or a shell was called by it, in which this stands
     try:
         return "sudo" if os.geteuid() == 0 else f"sudo -u {pwd.getpwuid(os.geteuid()).pw_name}"

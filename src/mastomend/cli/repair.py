@@ -31,6 +31,7 @@ from mastomend.cli.options import (
     public_words,
 )
 from mastomend.cli.textfile import Textfile, of_repair, usable
+from mastomend.errors import BusyError
 from mastomend.outcomes import OF_RECORDS, Engine
 
 if TYPE_CHECKING:
@@ -128,8 +129,13 @@ def repair_command(
         again,
         public_look(public),
     )
-    with cli_context.watched(ctx, json=json) as observer:
-        report = repair(instance, options, observer)
+    try:
+        with cli_context.watched(ctx, json=json) as observer:
+            report = repair(instance, options, observer)
+    except BusyError as busy:
+        if not deferred:
+            raise
+        return _later(busy, quiet=given.quiet, json=json)
     if folder is not None and report.applied:
         of_repair(folder, instance.configuration.local_domain, report)
     code = 1 if report.undone else 0
@@ -139,6 +145,17 @@ def repair_command(
         selected = [*chosen.words, *public_words(public)]
         show(report, options, _next(given, selected, options, report, max_missing), instance.settings.politeness.rate)
     return code
+
+
+def _later(busy: BusyError, *, quiet: bool, json: bool) -> int:
+    """A timer's run that met another one comes again in an hour: nothing is wrong."""
+    from mastomend.cli.output import emit_json, escape, log
+
+    if json:
+        emit_json({"command": "repair", "busy": busy.message}, 0)
+    elif not quiet:
+        log.print(f"{escape(busy.message)} What is deferred waits for the next time.")
+    return 0
 
 
 def _next(
@@ -192,4 +209,6 @@ def document(report: RepairReport) -> dict[str, Any]:
         "resumed": report.resumed,
         "recovered": report.recovered,
         "mass_loss": report.mass_loss,
+        "barred": report.barred.message if report.barred is not None else "",
+        "statements": list(report.barred.statements) if report.barred is not None else [],
     }

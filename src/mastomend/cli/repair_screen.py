@@ -66,7 +66,7 @@ def _show_intended(report: RepairReport, options: RepairOptions, commands: Comma
         if (seconds := most / rate if rate else 0) >= _TELLING_S:
             result.print(
                 f"{most:,} of them are of {escape(domain)}, and a server is asked {rate:g} times a second at most: that alone "
-                f"takes {span(seconds)}, up to twice that where it has to say a new address first."
+                f"takes {span(seconds)}, and two or three times that where pictures have moved and it is asked where to."
             )
     _show_resting(report, commands)
     result.print(f"Record by record: [command]{escape(commands.show)}[/]")
@@ -78,6 +78,10 @@ def _show_intended(report: RepairReport, options: RepairOptions, commands: Comma
         result.print(f"  [command]{escape(commands.without_limit)}[/]")
     elif set(report.plan) == {"none"}:
         result.print("Nothing of this can be mended as it is. What can be done is told there, too.")
+    elif report.barred is not None:
+        result.print(
+            f"Nothing was changed. With the rights that are missing (above): [command]{escape(commands.again)}[/]"
+        )
     else:
         result.print(f"Nothing was changed. Next: [command]{escape(commands.again)}[/]")
 
@@ -95,12 +99,12 @@ def _show_done(report: RepairReport, options: RepairOptions, commands: Commands)
         )
         result.print(f"{backup} you can tell them stands in:")
         result.print(f"  [command]{escape(commands.show)} --local[/]\n")
-    for line in reason_lines(report.reasons):
+    for line in reason_lines(report.reasons, has_backup=bool(options.backups)):
         result.print(line)
     mended = report.outcomes[Outcome.RESTORED] + report.outcomes[Outcome.REFRESHED]
     result.print(
         f"\n[bold]{mended:,} of {count(report.records, 'record')} mended[/], {size(report.bytes)} written. "
-        f"({report.duration_s:.1f} s)"
+        f"({report.duration_s:.1f} s{', since it went on' if report.resumed else ''})"
     )
     _show_resting(report, commands)
     if report.reversible:
@@ -115,12 +119,14 @@ def _show_done(report: RepairReport, options: RepairOptions, commands: Commands)
         result.print(f"What stays broken, and why: [command]{escape(f'{commands.show} {only}')}[/]")
 
 
-def reason_lines(reasons: Mapping[tuple[Outcome, str], int]) -> Iterator[str]:
-    """What became of records, and why, in words; the best first."""
+def reason_lines(reasons: Mapping[tuple[Outcome, str], int], *, has_backup: bool = False) -> Iterator[str]:
+    """What became of records, and why, in words; the best first. `has_backup`: one was looked into."""
     widest = max((len(f"{n:,}") for n in reasons.values()), default=0)
     for (outcome, reason), n in sorted(reasons.items(), key=lambda item: (list(Outcome).index(item[0][0]), -item[1])):
         style = "green" if outcome in (Outcome.RESTORED, Outcome.REFRESHED) else "yellow"
         words = Reason(reason).words if reason in {one.value for one in Reason} else reason
+        if has_backup and reason == Reason.LOCAL:
+            words = "a file of one of your own users, and that backup does not have it whole"
         yield f"{n:>{widest},} [{style}]{outcome.value.replace('_', ' ')}[/]: {escape(words)}"
 
 

@@ -38,9 +38,15 @@ def usable(folder: Path | None, words: Sequence[str]) -> Path | None:
     if folder is not None and words:
         raise ConfigurationError("--textfile tells of the whole server.", hint="Leave out what selects records.")
     if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-        raise ConfigurationError(
-            f"Nothing can be written into {folder}.", hint="--textfile names the collector's folder."
-        )
+        if not folder.is_dir():
+            what, help_ = (
+                f"{folder} is no directory.",
+                "--textfile names the collector's folder; make it first (install -d).",
+            )
+        else:
+            what = f"This user may not write into {folder}."
+            help_ = "As root: chgrp it to this user's group and chmod g+w, or setfacl -m u:USER:rwx."
+        raise ConfigurationError(what, hint=help_)
     return folder
 
 

@@ -75,7 +75,8 @@ def usage_command(
     if json:
         emit_json(document(report), 0)
     else:
-        show(report, command_line(given.env, given.state, "orphans"))
+        words = ("orphans", f"show {report.scan}", "prune")
+        show(report, *(command_line(given.env, given.state, word) for word in words))
     return 0
 
 

@@ -23,8 +23,8 @@ _APART = {
 }
 
 
-def show(report: UsageReport, orphans: str) -> None:
-    """What takes how much, what it costs, how it grows, and what the database claims."""
+def show(report: UsageReport, orphans: str, which: str, prune: str) -> None:
+    """What takes how much, what it costs, how it grows, what the database claims, and what one may look at next."""
     all_ = f"{count(report.total.files, 'file')}, {size(report.total.bytes)}"
     result.print(f"{escape(report.domain)}, {escape(report.storage)}: [bold]{all_}[/]\n")
     _kinds(report)
@@ -37,6 +37,9 @@ def show(report: UsageReport, orphans: str) -> None:
     _growth(report)
     if nobodys := sum((one.orphans for one in report.kinds), Amount()).files:
         result.print(f"{count(nobodys, 'file')} no record expects: [command]{escape(orphans)}[/]")
+    if report.apart.get("unrecognized", Amount()).files and not report.is_selected:
+        result.print(f"What is not Mastodon's, file by file: [command]{escape(which)}[/]")
+    result.print(f"What letting go of would free: [command]{escape(prune)}[/]")
 
 
 def _kinds(report: UsageReport) -> None:

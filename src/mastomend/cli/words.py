@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 #: Global options that take a value, and those that do not.
 VALUED = frozenset({"--env", "--state", "--log-file"})
 FLAGS = frozenset({"-q", "--quiet", "-v", "--verbose", "--version"})
 #: Options whose value may be left out, and what they then mean.
 ALONE = {"--deep": "100%", "--public": "sample"}
+_SEVERAL = re.compile("-[hqvn]{2,}")
 
 
 def in_order(words: Sequence[str]) -> list[str]:
@@ -18,7 +20,7 @@ def in_order(words: Sequence[str]) -> list[str]:
     """
     front: list[str] = []
     rest: list[str] = []
-    left = iter(words)
+    left = iter(_single(words))
     for word in left:
         if word == "--":
             rest += [word, *left]
@@ -34,6 +36,17 @@ def in_order(words: Sequence[str]) -> list[str]:
         else:
             rest.append(word)
     return [*front, *rest]
+
+
+def _single(words: Sequence[str]) -> Iterator[str]:
+    """`-qq` and `-nv` are what they are elsewhere: several short options in one word."""
+    is_over = False
+    for word in words:
+        is_over |= word == "--"
+        if not is_over and _SEVERAL.fullmatch(word):
+            yield from (f"-{letter}" for letter in word[1:])
+        else:
+            yield word
 
 
 def is_global(word: str) -> bool:

@@ -79,7 +79,7 @@ def check(
         inventory, report = made.inventory, _report(instance, made)
         inventory.save_findings(report.findings)
         _sum_up(report, inventory, instance)
-        report.own, report.fresh = known.own(inventory, FEW), known.fresh(inventory, FEW if report.known else 0)
+        report.own, report.fresh = known.own(inventory, FEW), known.fresh(inventory, FEW)
         report.names, report.fresh_names = who(made.database, report.own), who(made.database, report.fresh)
         limit = options.max_missing_percent
         share = instance.settings.max_missing_percent if limit is None else limit
@@ -94,7 +94,16 @@ def check(
             inventory.save_findings(report.findings)
     if options.selection != EVERYTHING and not any(kind.records for kind in report.kinds):
         report.findings.unlink(missing_ok=True)  # else it would be the latest, and look sound
-        raise ConfigurationError(f"No record with a file is selected by {options.selection}: nothing was looked at.")
+        kinds = (
+            f" among {', '.join((*options.kinds, *(f'all but {k}' for k in options.but_kinds)))}"
+            if options.kinds
+            else ""
+        )
+        raise ConfigurationError(
+            f"No record with a file is selected by {options.selection}{kinds}: nothing was looked at.",
+            hint="Mastodon itself knows of no such picture, and shows none: there is nothing to bring back "
+            "(docs/how-to/one-user.md).",
+        )
     report.duration_s = time.monotonic() - clock
     return report
 

@@ -11,7 +11,7 @@ from mastomend.commands.names import read
 from mastomend.database.reader import MastodonDatabase
 from mastomend.inventory.browse import Wanted, browse
 from mastomend.mastodon.keys import ORIGINAL
-from mastomend.outcomes import Outcome, Source
+from mastomend.outcomes import Outcome
 from mastomend.vocabulary import State
 
 #: Users that are told of.
@@ -42,7 +42,7 @@ def own_losses(path: Path, wanted: Wanted, budget: int, names: MastodonDatabase 
         seen = found.users.setdefault(who, {}).setdefault(row["kind"], [])
         if address and address not in seen:
             seen.append(address)
-        found.was_looked_for |= Source.BACKUP.value in str(row.get("tried") or "")
+        found.was_looked_for |= "state" not in row and "the backup" in f"{row['tried']} {row['detail']}"
     return found
 
 

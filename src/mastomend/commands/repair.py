@@ -83,7 +83,7 @@ def _dry_run(
         rests = resting(options, ledger, now)
         work = stack.enter_context(restoration(instance, options, parts, None, progress, rests))
         scan, findings, mass_loss = _findings(instance, options, progress)
-        report = RepairReport(new_id(datetime.now(UTC)), False, scan, mass_loss=mass_loss)
+        report = RepairReport(new_id(datetime.now(UTC)), False, scan, mass_loss=mass_loss, barred=work.barred)
         report.report = instance.state / "runs" / report.run / "outcomes.parquet"
         kinds = [kind.name for kind in work.kinds]
         records = stack.enter_context(work_list(report.report.parent, budget, findings, kinds))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mastomend.actions.ledger import Ledger
 from mastomend.commands.names import FEW
+from mastomend.errors import MastomendError
 from mastomend.inventory.reports import Report
 from mastomend.inventory.whole import PublicLook
 from mastomend.inventory.work_list import WorkList
@@ -64,7 +65,7 @@ class RepairReport:
     without `--apply` only; `resting` ones were not asked for,
     `not_taken` ones are left for the next run by the limit. `reversible` are mended ones that an undo
     takes back: never files of this server's own users. `lost_local` are records of theirs that stay broken; `own` and `names`
-    are a few of them: kind and id, and what they are called.
+    are a few of them: kind and id, and what they are called. `barred` is why `--apply` would stop.
     """
 
     run: str
@@ -80,6 +81,7 @@ class RepairReport:
     duration_s: float = 0.0
     report: Path = Path()
     resumed: bool = False
+    barred: MastomendError | None = None
     recovered: int = 0
     mass_loss: list[str] = field(default_factory=list)
     resting: int = 0

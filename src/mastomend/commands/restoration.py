@@ -46,13 +46,14 @@ NO_REDIS = (
 class Restoration:
     """What restores records in one run. `kinds` in the order in which they are worked on; `mastodon` where it is to fetch.
 
-    `caches_answer`: Mastodon's Redis can be reached, so that it is told of new names.
+    `caches_answer`: Mastodon's Redis can be reached, so that it is told of new names. `barred` is why nothing may be changed.
     """
 
     chain: Chain
     kinds: tuple[Kind, ...]
     mastodon: Mastodon | None
     caches_answer: bool = True
+    barred: MastomendError | None = None
 
 
 def resting(options: RepairOptions, ledger: Ledger | None, now: Callable[[], datetime]) -> Resting:

@@ -21,7 +21,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from mastomend.database.connection import connect, is_pooled
-from mastomend.errors import DatabaseError, SafetyStop
+from mastomend.errors import BusyError, DatabaseError
 from mastomend.mastodon.database_settings import Database
 
 #: "mastomend" as a number, the same for every installation: the lock of the whole instance.
@@ -43,9 +43,9 @@ def application_name(run: str) -> str:
     return f"mastomend {run} pid {os.getpid()} on {socket.gethostname()}"[:63]
 
 
-def held_by(holder: str) -> SafetyStop:
+def held_by(holder: str) -> BusyError:
     """Somebody else works on the whole instance."""
-    return SafetyStop(
+    return BusyError(
         f"Another changing run is under way: {holder}.",
         hint="Wait for it to end; its end, even a crash, frees the lock.",
     )
@@ -87,7 +87,7 @@ class DatabaseLocks:
         """Nobody else works on the whole instance.
 
         Raises:
-            SafetyStop: somebody does; the message says who.
+            BusyError: somebody does; the message says who.
         """
         patience = time.monotonic() + _DYING_S
         while not (got := self._ask("SELECT pg_try_advisory_lock(%s) AS got", [LOCK_ID])[0]["got"]):

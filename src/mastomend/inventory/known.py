@@ -36,8 +36,9 @@ def join_ledger(inventory: Inventory, entries: Iterable[Table]) -> Counter[Outco
 def top_domains(inventory: Inventory) -> list[tuple[str, int]]:
     """The five origins with the most broken records."""
     return inventory.work.connection.execute(
-        f"SELECT domain, count(DISTINCT (kind, id)) AS n FROM findings WHERE domain IS NOT NULL AND {_NOT_FROM_OUTSIDE} "
-        "GROUP BY domain ORDER BY n DESC, domain LIMIT 5"
+        "SELECT domain, count(DISTINCT (kind, id)) AS n FROM findings WHERE domain IS NOT NULL AND state <> ? "
+        "GROUP BY domain ORDER BY n DESC, domain LIMIT 5",
+        [State.UNSERVABLE.value],
     ).fetchall()
 
 

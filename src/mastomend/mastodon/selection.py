@@ -96,8 +96,11 @@ def unknown_sql(selection: Selection, literal: Callable[[str], str]) -> str | No
 
 
 _PROFILE = re.compile(
-    r"(?P<address>https?://(?P<host>[^/?#@]+)/(?:@|users/)(?P<user>[^/?#@]+)(?:@(?P<of>[^/?#@]+))?)/?(?:[?#].*)?"
+    r"(?P<address>https?://(?P<host>[^/?#@]+)/(?:@|users/)(?P<user>[^/?#@]+)(?:@(?P<of>[^/?#@]+))?)"
+    r"(?:/(?:media|with_replies|featured|followers|following|about|tagged/[^/?#]+))?/?(?:[?#].*)?"
 )
+_POST = re.compile(r"https?://[^/?#@]+/(?:@|users/)[^/?#]+/(?:statuses/|posts/)?\d+/?(?:[?#].*)?")
+_WITHOUT_SCHEME = re.compile(r"[^/?#@\s]+\.[^/?#@\s]+/(?:@|users/)\S+")
 
 
 def parse_account(text: str, own_domains: Iterable[str]) -> Account:
@@ -106,12 +109,17 @@ def parse_account(text: str, own_domains: Iterable[str]) -> Account:
     Raises:
         ConfigurationError: it is none of them.
     """
-    address = None
-    if profile := _PROFILE.fullmatch(text.strip()):
+    address, given = None, text.strip().removeprefix("acct:")
+    given = f"https://{given}" if _WITHOUT_SCHEME.fullmatch(given) else given
+    if _POST.fullmatch(given):
+        raise ConfigurationError(
+            f"{text!r} is a post's address, no account.", hint=f"Select that post: --status {given}"
+        )
+    if profile := _PROFILE.fullmatch(given):
         username, domain = profile["user"], profile["of"] or profile["host"]
         address = None if profile["of"] else profile["address"]
     else:
-        username, _, domain = text.strip().removeprefix("@").partition("@")
+        username, _, domain = given.removeprefix("@").partition("@")
     if not username or "@" in domain or any(c.isspace() or c == "/" for c in username + domain):
         raise ConfigurationError(
             f"{text!r} is no account.",
@@ -146,6 +154,8 @@ def parse_status(text: str, own_domains: Iterable[str]) -> str:
     last = status.rstrip("/").rpartition("/")[2]
     if origin_host(status) in {own.lower() for own in own_domains} and last.isascii() and last.isdigit():
         return last
+    if _PROFILE.fullmatch(status):
+        raise ConfigurationError(f"{text!r} is an account's address, no post.", hint=f"Select it: --account {status}")
     if not status.startswith(("https://", "http://")):
         raise ConfigurationError(f"{text!r} is no post.", hint="Give its address (https://…) or its id.")
     return status

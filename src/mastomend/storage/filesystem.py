@@ -317,7 +317,8 @@ class FilesystemStore:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return StorageError(
                 f"The disk of {self.root} is full: {what} was not written.",
-                hint="Free some space, then run the same command again: it goes on where it stopped.",
+                hint="Make room, then run the same command again: it goes on where it stopped. What takes it, usage tells; what may "
+                "go: mastomend prune --keep-free 5GB",
             )
         if error.errno == errno.EROFS:
             return StorageError(
