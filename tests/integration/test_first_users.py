@@ -18,8 +18,9 @@ from tool import run
 from mastomend.cli.app import run as app_run
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions
-from mastomend.commands.systemd import foreign_owner, units
+from mastomend.commands.systemd import units
 from mastomend.commands.undo import undo
+from mastomend.commands.unit_owner import foreign_owner
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture

@@ -76,12 +76,17 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _global(
     context: typer.Context,
-    env: Annotated[Path | None, typer.Option(metavar="FILE", help="Mastodon's .env.production.")] = None,
-    state: Annotated[Path | None, typer.Option(metavar="DIR", help="Where Mastomend keeps its own files.")] = None,
+    env: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Mastodon's .env.production.", readable=False)
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where Mastomend keeps its own files.", readable=False)
+    ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Nothing but the result and errors.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Tell every step, also with --json.")] = False,
     log_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write steps, notes and errors there, with the time.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write steps, notes and errors there, with the time.", readable=False),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")

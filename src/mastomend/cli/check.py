@@ -36,7 +36,7 @@ Examples:
   mastomend check                     # everything
   mastomend check accounts            # avatars and headers
   mastomend check --domain a.example  # reads only what came from there
-  mastomend check --new --json        # for cron: is anything newly broken?
+  mastomend check --new -q        # for cron: is anything newly broken?
   mastomend check --deep=10           # also decode a tenth of all files;
                                       # the next run takes the next tenth
   mastomend check --public            # some hundred files as the public
@@ -62,7 +62,11 @@ def check_command(
     ] = 32,
     listing: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Take what the storage holds from a listing made before. May be repeated."),
+        typer.Option(
+            metavar="FILE",
+            help="Take what the storage holds from a listing made before. May be repeated.",
+            readable=False,
+        ),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on with a check that was cut off.")] = False,
     new: Annotated[

@@ -32,7 +32,9 @@ def demo_command(
         typer.Option("--story", metavar="repair|migrate", help="Which story: broken and mended, or moved to a bucket."),
     ] = "repair",
     storage: Annotated[str, typer.Option(metavar="disk|s3", help="Where its media are.")] = "disk",
-    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the demo lives.")] = Path("mastomend-demo"),
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the demo lives.", readable=False)] = Path(
+        "mastomend-demo"
+    ),
     keep_running: Annotated[bool, typer.Option("--keep-running", help="Stay up until Ctrl-C.")] = False,
 ) -> int:
     """Make a whole small instance here, break it, check it, mend it."""

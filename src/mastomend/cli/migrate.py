@@ -67,7 +67,12 @@ def migrate_command(
     kinds: Kinds = None,
     origin: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FILE|DIR", help="Where the media were, once Mastodon uses the new storage."),
+        typer.Option(
+            "--from",
+            metavar="FILE|DIR",
+            help="Where the media were, once Mastodon uses the new storage.",
+            readable=False,
+        ),
     ] = None,
     apply: Apply = False,
     dry_run: DryRun = False,

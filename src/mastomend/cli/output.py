@@ -290,9 +290,9 @@ NONE = "·"
 WITHOUT_LIMIT = "--max-missing 100%"
 
 
-def command_line(env: Path | None, state: Path | None, rest: str) -> str:
+def command_line(env: Path | None, state: Path | None, rest: str, *, by_root: bool = False) -> str:
     """The command a person should run next, with the options they gave; it runs as it is printed."""
-    words = [_as_whom(), _program()]
+    words = ["sudo" if by_root else _as_whom(), _program()]
     if env is not None:
         words.append(f"--env {shlex.quote(os.fspath(env))}")
     if state is not None:

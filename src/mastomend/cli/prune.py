@@ -83,7 +83,11 @@ def prune_command(
     ] = None,
     access_log: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="nginx's, Apache's or Caddy's: what was looked at is younger. Repeatable."),
+        typer.Option(
+            metavar="FILE",
+            help="nginx's, Apache's or Caddy's: what was looked at is younger. Repeatable.",
+            readable=False,
+        ),
     ] = None,
     posts: Annotated[
         str | None,

@@ -72,7 +72,10 @@ def repair_command(
     backups: Annotated[
         list[Path] | None,
         typer.Option(
-            "--from", metavar="DIR|ENVFILE", help="Also look in another storage, such as a backup. May be repeated."
+            "--from",
+            metavar="DIR|ENVFILE",
+            help="Also look in another storage, such as a backup. May be repeated.",
+            readable=False,
         ),
     ] = None,
     engine: Annotated[

@@ -30,7 +30,7 @@ def systemd_command(
         str | None, typer.Option(metavar="NAME", help="Who runs them. Default: the owner of Mastodon's settings.")
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where they go. Default: /etc/systemd/system.")
+        Path | None, typer.Option(metavar="DIR", help="Where they go. Default: /etc/systemd/system.", readable=False)
     ] = None,
     json: Json = False,
 ) -> int:
@@ -42,8 +42,9 @@ def systemd_command(
 
     from mastomend.cli.output import command_line, emit_json, escape, result
     from mastomend.commands.instance import locate_env
-    from mastomend.commands.systemd import JOBS, foreign_owner, to_be_made, units
+    from mastomend.commands.systemd import JOBS, units
     from mastomend.commands.unit_files import FOLDER, install
+    from mastomend.commands.unit_owner import cannot_read, foreign_owner, to_be_made
 
     given = cli_context.options(ctx)
     apply = is_applied(apply, dry_run)
@@ -69,6 +70,12 @@ def systemd_command(
         result.print(
             f"[yellow]![/] The media belong to {escape(owner)}, who these do not run as: --user {escape(owner)}"
         )
+    if (closed := cannot_read(instance, user)) is not None:
+        who, path = closed
+        result.print(
+            f"[yellow]![/] {escape(who)}, who these run as, may not read {escape(str(path))}. Give it to them:"
+        )
+        result.print(f"  [command]chown {escape(who)} {escape(shlex.quote(str(path)))}[/]")
     if (made := to_be_made(given.state, instance, user)) is not None:
         result.print(f"[yellow]![/] The state directory is not there yet. Make it: [command]{escape(made)}[/]")
     if apply and folder is not None and folder.absolute() != FOLDER:
@@ -85,7 +92,7 @@ def systemd_command(
         words = ["systemd", "--apply"]
         words += [] if user is None else ["--user", shlex.quote(user)]
         words += [] if folder is None else ["--folder", shlex.quote(str(folder))]
-        command = f"sudo {command_line(given.env, given.state, ' '.join(words))}"
+        command = command_line(given.env, given.state, " ".join(words), by_root=True)
         result.print(f"Nothing was written. Next: [command]{escape(command)}[/]")
     return code
 

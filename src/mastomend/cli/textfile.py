@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 Textfile = Annotated[
     Path | None,
-    typer.Option("--textfile", metavar="DIR", help="Also write numbers there for Prometheus (textfile collector)."),
+    typer.Option(
+        "--textfile",
+        metavar="DIR",
+        help="Also write numbers there for Prometheus (textfile collector).",
+        readable=False,
+    ),
 ]
 
 

@@ -45,7 +45,10 @@ def usage_command(
         int, typer.Option(metavar="N", min=1, max=256, help="How many connections list a bucket at once.")
     ] = 32,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write a page with charts; it needs nothing but itself.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write a page with charts; it needs nothing but itself.", readable=False
+        ),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on with a count that was cut off.")] = False,
     json: Json = False,

@@ -31,7 +31,8 @@ def look_at_redis(
     with told(report, "Sidekiq", "workers"):
         alive = look(jobs, now().timestamp())
         if not alive.started:
-            report.bad("Sidekiq", "workers", "no process tells that it is alive", "systemctl status mastodon-sidekiq")
+            how = "docker compose ps sidekiq" if instance.env is None else "systemctl status mastodon-sidekiq"
+            report.bad("Sidekiq", "workers", "no process tells that it is alive", how)
         else:
             report.good("Sidekiq", "workers", f"{len(alive.started)} alive")
         late = {name: one for name, one in alive.queues.items() if one[1] > _LATE_S}

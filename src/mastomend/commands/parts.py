@@ -152,7 +152,10 @@ def named_storage(path: Path) -> Storage:
             )
         return storage(variables, str(path.parent))
     if not path.is_dir():
-        raise ConfigurationError(f"{path} does not exist.", hint="Name a directory with media, or a settings file.")
+        raise ConfigurationError(
+            f"{path} does not exist.",
+            hint="Name a directory with media, or a settings file; in a container, mount it.",
+        )
     known = {kind.name.split("/")[0] for kind in KINDS} | {"cache"}
     for root in (path, path / "public" / "system", path / "system"):
         if any((root / name).is_dir() for name in known):

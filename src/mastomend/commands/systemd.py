@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import grp
 import os
 import pwd
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +83,7 @@ def units(
             f"{', '.join(given)} in this process's environment is something a timer does not have.",
             hint="Put it into a settings file, and name that with --env.",
         )
-    user, group = _owner(instance, owner)
+    user, group = runner(instance, owner)
     state = state or _used_before(instance, user)
     named = [(option, path) for option, path in (("--env", env), ("--state", state)) if path is not None]
     words = [*program, *(word for option, path in named for word in (option, os.fspath(path.absolute())))]
@@ -110,43 +108,6 @@ def units(
             text = (_TEMPLATES / kind).read_text(encoding="utf-8")
             found[f"{job.name}.{kind}"] = Template(text).substitute(values)
     return found
-
-
-def foreign_owner(instance: Instance, named: str | None) -> str | None:
-    """Whom the media belong to, if that is not who the units run as: they could not write there."""
-    storage = instance.configuration.storage
-    user, _ = _owner(instance, named)
-    if not isinstance(storage, FilesystemStorage):
-        return None
-    try:
-        owner = pwd.getpwuid(Path(storage.root).stat().st_uid).pw_name
-    except (KeyError, OSError):  # it is not there, or belongs to a number: the units say so when they run
-        return None
-    return owner if owner != user else None
-
-
-def to_be_made(state: Path | None, instance: Instance, named: str | None) -> str | None:
-    """The command that makes a state directory that was named and is not there yet: a service could not."""
-    if state is None or state.exists() or state.absolute().is_relative_to(SHARED):
-        return None
-    user, group = _owner(instance, named)
-    return f"install -d -o {user} -g {group} -m 700 {shlex.quote(str(state.absolute()))}"
-
-
-def _owner(instance: Instance, named: str | None) -> tuple[str, str]:
-    """Whoever runs Mastodon: the one that was named, else the owner of its settings."""
-    try:
-        if named is not None:
-            user = pwd.getpwnam(named)
-        else:
-            env = instance.folder / ".env.production"
-            user = pwd.getpwuid((env if env.exists() else instance.folder).stat().st_uid)
-        return user.pw_name, grp.getgrgid(user.pw_gid).gr_name
-    except (KeyError, OSError):
-        who = named or "the owner of Mastodon's settings"
-        raise ConfigurationError(
-            f"There is no user {who} here.", hint="Name the user that runs Mastodon: --user NAME."
-        ) from None
 
 
 def _used_before(instance: Instance, user: str) -> Path | None:

@@ -71,7 +71,7 @@ class FilesystemStore:
         except FileNotFoundError:
             raise StorageError(
                 f"The media directory {self.root} does not exist.",
-                hint="Is the disk mounted? Otherwise check PAPERCLIP_ROOT_PATH in .env.production.",
+                hint="Is the disk (in a container the volume) mounted? Else check PAPERCLIP_ROOT_PATH in .env.production.",
             ) from None
         except NotADirectoryError:
             raise StorageError(f"{self.root} is not a directory.", hint="Check PAPERCLIP_ROOT_PATH.") from None
@@ -317,8 +317,8 @@ class FilesystemStore:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return StorageError(
                 f"The disk of {self.root} is full: {what} was not written.",
-                hint="Make room, then run the same command again: it goes on where it stopped. What takes it, usage tells; what may "
-                "go: mastomend prune --keep-free 5GB",
+                hint="Make room, then run the same command again: it goes on where it stopped. What takes it, usage tells; "
+                "what may go: mastomend prune --keep-free 5GB",
             )
         if error.errno == errno.EROFS:
             return StorageError(
