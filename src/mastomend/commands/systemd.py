@@ -13,6 +13,7 @@ from string import Template
 from mastomend.actions.journal_file import journal_path
 from mastomend.commands.instance import Instance
 from mastomend.commands.state_place import SHARED, homes
+from mastomend.commands.unit_owner import runner
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.storage_settings import FilesystemStorage
 
