@@ -36,7 +36,7 @@ Examples:
   mastomend check                     # everything
   mastomend check accounts            # avatars and headers
   mastomend check --domain a.example  # reads only what came from there
-  mastomend check --new -q        # for cron: is anything newly broken?
+  mastomend check --new -q            # for cron: is anything newly broken?
   mastomend check --deep=10           # also decode a tenth of all files;
                                       # the next run takes the next tenth
   mastomend check --public            # some hundred files as the public

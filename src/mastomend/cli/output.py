@@ -297,7 +297,7 @@ def command_line(env: Path | None, state: Path | None, rest: str, *, by_root: bo
         words.append(f"--env {shlex.quote(os.fspath(env))}")
     if state is not None:
         words.append(f"--state {shlex.quote(os.fspath(state))}")
-    return " ".join(filter(None, [*words, rest]))
+    return " ".join([*filter(None, words), rest])
 
 
 def _as_whom() -> str:

@@ -95,7 +95,8 @@ def _for_users(own: OwnLosses, from_backup: str) -> Iterator[str]:
         return
     yield ""
     a = "another" if own.was_looked_for else "a"
-    yield f"What your own users miss no other server has. Look for {a} backup: [bold]{escape(from_backup)}[/]"
+    yield f"What your own users miss no other server has. Look for {a} backup:"
+    yield f"   [bold]{escape(from_backup)}[/]"
     texts = {who: _letter(kinds) for who, kinds in own.users.items() if any(kind in _THEIRS for kind in kinds)}
     if texts:
         yield f"If there is none, they can upload it again. A text for {'each of them' if len(texts) > 1 else 'them'}:"
