@@ -75,6 +75,21 @@ def make_private_file(path: Path) -> None:
         path.chmod(0o600)
 
 
+_to_be_handed_over: dict[Path, tuple[int, Path]] = {}
+
+
+def to_be_handed_over(state: Path, heir: int, shared: Path) -> None:
+    """As `hand_over`, once the command has ended."""
+    _to_be_handed_over[state] = (heir, shared)
+
+
+def hand_over_all() -> None:
+    """What was to be handed over when the command has ended."""
+    while _to_be_handed_over:
+        state, (heir, shared) = _to_be_handed_over.popitem()
+        hand_over(state, heir, shared)
+
+
 def hand_over(state: Path, heir: int, shared: Path) -> None:
     """Give what root has put into a state directory to the user it belongs to, or to `heir` where it is root's as well. Others
     may pass through `shared`, where directories of several instances are, and not look around.

@@ -261,7 +261,8 @@ def test_the_container_is_built_as_it_should_be() -> None:
 
 def builder() -> list[str] | None:
     """docker with a daemon, podman or buildah."""
-    for name, words in (("docker", ["build"]), ("podman", ["build"]), ("buildah", ["bud"])):
+    alone = ["--isolation=chroot", "--network=host"]  # needs no runtime, which may not work within a container
+    for name, words in (("docker", ["build"]), ("podman", ["build", *alone]), ("buildah", ["bud", *alone])):
         if (
             shutil.which(name)
             and subprocess.run([name, "info"], capture_output=True, check=False, timeout=60).returncode == 0

@@ -51,6 +51,7 @@ from mastomend.cli.output import (
 from mastomend.cli.words import in_order
 from mastomend.errors import MastomendError, OutputClosed, OutputError
 from mastomend.mastodon.values import redact
+from mastomend.state_files import hand_over_all
 
 INTERRUPTED = 130
 DEFECT = 70
@@ -123,7 +124,13 @@ for _name, _command, _examples in (
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit code."""
-    words = list(arguments)
+    try:
+        return _run(list(arguments))
+    finally:
+        hand_over_all()
+
+
+def _run(words: list[str]) -> int:
     try:
         prepare_streams()
         answer: Any = app(in_order(words), standalone_mode=False)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mastomend.actions.quarantine import QUARANTINE_FOLDER
 from mastomend.commands.costs import Cost, announced
 from mastomend.commands.instance import Instance, refuse_ignored_prefix
 from mastomend.commands.names import refuse_unknown
@@ -100,6 +101,8 @@ def scanning(
         refuse_ignored_prefix(instance, database.version)
         if look.everything and isinstance(store, Mounts):
             _refuse_twins(store, available, instance.key_prefix)
+            if "may not be entered" in (why := store.obstacle(f"{below(instance.key_prefix)}{QUARANTINE_FOLDER}")):
+                progress.note(f"{why.partition(' (')[0]}: what is in the quarantine is not counted.")
         folder = instance.state / "scans" / begun.scan
         made = Scan(begun, database, store, available, chosen, holds_anything, folder)
 

@@ -5,16 +5,14 @@ Otherwise a command pasted into the other's shell would find nothing of it, ask 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import pwd
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from mastomend.actions.journal_file import journal_path
-from mastomend.state_files import hand_over
+from mastomend.state_files import to_be_handed_over
 
 #: Where services keep their state.
 SHARED = Path("/var/lib/mastomend")
@@ -60,11 +58,11 @@ def owners_of(paths: Sequence[Path]) -> list[int]:
 
 
 def share(state: Path, owners: Sequence[int]) -> None:
-    """When this process ends, what root has written into the state directory belongs to whoever it belongs to, or else to the
+    """When this command ends, what root has written into the state directory belongs to whoever it belongs to, or else to the
     first of `owners`: they must be able to go on with it.
     """
     if os.geteuid() == 0:
-        atexit.register(partial(hand_over, state, owners[0] if owners else 0, SHARED))
+        to_be_handed_over(state, owners[0] if owners else 0, SHARED)
 
 
 def elsewhere(state: Path) -> str:

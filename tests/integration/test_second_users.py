@@ -1,0 +1,414 @@
+"""What first-time users stumbled over in a second round: each of them once, as a rule."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pwd
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from broken import keep_folders, record
+from conftest import MakeInstance, opened
+from tool import run
+
+from mastomend.actions.journal import Journal
+from mastomend.cli import app, output
+from mastomend.cli.guard import exit_code
+from mastomend.cli.textfile import usable
+from mastomend.cli.words import in_order
+from mastomend.commands import state_place
+from mastomend.commands.check import CheckOptions, check
+from mastomend.commands.guard import guard
+from mastomend.commands.guard_report import GuardOptions
+from mastomend.commands.history import history
+from mastomend.commands.policy import Wishes
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
+from mastomend.commands.undo import undo
+from mastomend.demo.fediverse import Fediverse
+from mastomend.demo.instance import SimulatedInstance
+from mastomend.demo.pictures import picture
+from mastomend.errors import ConfigurationError
+from mastomend.inventory.keeping import Policy
+from mastomend.inventory.workspace import unfinished
+from mastomend.mastodon.kinds import AVATARS, HEADERS, MEDIA_FILES
+from mastomend.mastodon.selection import parse_account, parse_status
+from mastomend.progress import Silent
+from mastomend.state_files import hand_over
+from mastomend.storage.filesystem import FilesystemStore
+from mastomend.storage.walk import Trouble
+
+APPLY = RepairOptions(apply=True, max_missing_percent=100)
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+
+
+# --- one state directory for root and Mastodon's user -----------------------------------------------------------------
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "var-lib-mastomend"
+    monkeypatch.setattr(state_place, "SHARED", folder)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That of Mastodon's user, whose number is 991."""
+    folder = tmp_path / "home"
+    root = pwd.getpwuid(os.getuid())
+    monkeypatch.setattr(
+        pwd, "getpwuid", lambda user: pwd.struct_passwd((*root[:2], user, *root[3:5], str(folder), root[6]))
+    )
+    return folder
+
+
+@only_root
+def test_root_takes_the_state_of_mastodon_s_user(shared: Path, home: Path) -> None:
+    own = home / ".local/state/mastomend/example.social"
+    assert state_place.default_state("example.social", {}, [991]) == shared / "example.social", "nobody has used any"
+    Journal(own).close()
+    assert state_place.default_state("example.social", {}, [991]) == own
+    Journal(shared / "example.social").close()
+    assert state_place.default_state("example.social", {}, [991]) == shared / "example.social", "which was used as well"
+
+
+@only_root
+def test_what_root_writes_there_belongs_to_that_user(tmp_path: Path, shared: Path) -> None:
+    state = shared / "example.social"
+    (state / "runs/one").mkdir(parents=True)
+    (state / "runs/one/outcomes.parquet").write_bytes(b"x")
+    stranger = tmp_path / "passwd"
+    stranger.write_bytes(b"not ours")
+    (state / "link").symlink_to(stranger)
+    os.link(stranger, state / "second-name")
+    (state / "theirs").write_bytes(b"")
+    os.chown(state / "theirs", 7, 7)
+    hand_over(state, 991, shared)
+    owners = {str(one.relative_to(shared)): one.lstat().st_uid for one in shared.rglob("*")}
+    assert owners == {
+        "example.social": 991, "example.social/runs": 991, "example.social/runs/one": 991,
+        "example.social/runs/one/outcomes.parquet": 991, "example.social/theirs": 7,
+        "example.social/link": 0, "example.social/second-name": 0,
+    }  # fmt: skip
+    assert stranger.stat().st_uid == 0, "nothing outside of it is given away"
+    assert shared.stat().st_mode & 0o777 == 0o711, "that user may pass through"
+
+
+@only_root
+def test_a_command_by_root_leaves_it_to_that_user(make_instance: MakeInstance, network: Fediverse) -> None:
+    """Whole: checked and repaired by root, on an instance whose files are another's."""
+    instance = make_instance()
+    record(instance, origin=network.add("a.example"), damage="missing")
+    for one in (instance.folder, *instance.folder.rglob("*")):
+        os.chown(one, 65534, -1)
+    assert run(instance.env, "repair", "--apply", "--max-missing", "100%").returncode == 0
+    state = instance.env.parent / "state"
+    assert {one.stat().st_uid for one in (state, *state.rglob("*"))} == {65534}
+
+
+def test_a_printed_command_is_for_the_shell_it_is_pasted_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = os.geteuid()
+    monkeypatch.setattr("sys.argv", ["/usr/local/bin/mastomend"])
+
+    def printed(by: int | None, command: str) -> str:
+        for name, value in (("SUDO_UID", None if by is None else str(by)), ("SUDO_COMMAND", command)):
+            monkeypatch.delenv(name, raising=False)
+            if value is not None:
+                monkeypatch.setenv(name, value)
+        return output.command_line(None, None, "show")
+
+    name = pwd.getpwuid(me).pw_name
+    prefix = "sudo" if me == 0 else f"sudo -u {name}"
+    assert printed(None, "") == "mastomend show"
+    assert printed(me + 1, "/usr/local/bin/mastomend check") == f"{prefix} mastomend show"
+    assert printed(me, "/usr/local/bin/mastomend check") == "mastomend show"
+    assert printed(me + 1, "/bin/bash") == "mastomend show", "a shell of that user, where no sudo is needed"
+
+
+# --- what was cut off -------------------------------------------------------------------------------------------------
+
+
+class Interrupting(Silent):
+    def start(self, task: str, total: int) -> None:
+        if "second look" in task:
+            raise KeyboardInterrupt
+
+
+def test_an_alarm_is_about_now(make_instance: MakeInstance, network: Fediverse) -> None:
+    """A check that was cut off an hour ago blinds neither the nightly one nor a newer whole one."""
+    instance = make_instance()
+    origin = network.add("a.example")
+    made = [record(instance, origin=origin, name=f"u{n}", damage="missing") for n in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        check(opened(instance), progress=Interrupting())
+    later = record(instance, origin=origin, name="later", damage="missing")
+    told = json.loads(run(instance.env, "check", "--new", "--json").stdout)
+    assert (told["resumed"], told["new"]) == (False, len([*made, later]))
+    assert not list(unfinished(instance.state / "scans", datetime.now(UTC))), "what is newer is whole"
+
+
+def test_a_check_that_went_on_says_so_where_its_numbers_are(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    record(instance, origin=network.add("a.example"), damage="missing")
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            check(opened(instance), CheckOptions(resume=False), Interrupting())
+    assert len(list(unfinished(instance.state / "scans", datetime.now(UTC)))) == 1, "older ones are of no use"
+    assert "was cut off: what broke after" in run(instance.env, "check", "-q").stdout
+
+
+def test_ctrl_c_within_a_library_is_ctrl_c(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def at_work(*_: object, **__: object) -> None:
+        app._interruptions.append(2)
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr(app, "_interruptions", [])
+    monkeypatch.setattr(app, "app", at_work)
+    assert app.run(["check"]) == 130
+    assert "Interrupted." in capfd.readouterr().err
+    monkeypatch.setattr(app, "_interruptions", [])
+
+    def defective(*_: object, **__: object) -> None:
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr(app, "app", defective)
+    assert app.run(["check"]) == 70, "nobody has interrupted it"
+
+
+def test_what_a_repair_did_until_it_was_cut_off_can_be_shown(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    origin = network.add("a.example")
+    made = [record(instance, origin=origin, name=f"u{n}", damage="missing") for n in range(4)]
+    del origin.files["/u3"]
+
+    class Ending(Silent):
+        task = ""
+
+        def start(self, task: str, total: int) -> None:
+            self.task = task
+
+        def advance(self, n: int) -> None:
+            if self.task == "repair":
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        repair(opened(instance), APPLY, Ending())
+    (cut,) = history(opened(instance))
+    assert cut.state == "cut off"
+    shown = json.loads(run(instance.env, "show", cut.run.id, "--json").stdout)
+    assert 1 <= len(shown["rows"]) <= len(made) and shown["rows"][0]["outcome"] in ("restored", "gone")
+    assert undo(opened(instance), cut.run.id, apply=True).conflicts == 0
+    states = {one.run.id: one.state for one in history(opened(instance))}
+    assert states[cut.run.id] == "cut off", "taken back, it did not end by itself all the same"
+
+
+# --- show -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bereft(make_instance: MakeInstance, network: Fediverse) -> Iterator[SimulatedInstance]:
+    """Two people of this server have lost something else each; somebody elsewhere is gone."""
+    instance = make_instance()
+    record(instance, name="carol", damage="missing")
+    alice = record(instance, name="alice")
+    post = instance.insert(
+        "statuses", account_id=alice.id, uri="https://example.social/users/alice/statuses/1", text="", local=True
+    )
+    record(instance, MEDIA_FILES, picture(3, form="jpeg"), account_id=alice.id, status_id=post, damage="missing")
+    gone = record(instance, origin=network.add("a.example"), name="bob", damage="missing")
+    del network.origins["a.example"].files[f"/{gone.name}"]
+    keep_folders(instance)
+    yield instance
+
+
+def test_each_of_one_s_own_users_has_a_text_of_their_own(bereft: SimulatedInstance) -> None:
+    run(bereft.env, "repair", "--apply", "--max-missing", "100%")
+    for words in (("show", "--local"), ("show", "latest", "--limit", "1")):
+        told = run(bereft.env, *words, COLUMNS="300").stdout
+        assert "@carol: A fault on our side has lost the picture of your profile. If" in told
+        assert "@alice: A fault on our side has lost pictures or films in your posts (https://example.social/" in told
+        assert f"mastomend --env {bereft.env} --state {bereft.env.parent / 'state'} repair --local --from DIR" in told
+    only = run(bereft.env, "show", "--account", "@carol", COLUMNS="300").stdout
+    assert "repair --account @carol --from DIR" in only and "@alice" not in only
+
+
+def test_what_a_backup_would_bring_is_not_told_as_lost(bereft: SimulatedInstance, tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+    for key in [key for key in bereft.files if key.startswith("accounts/avatars/")]:
+        (backup / key).parent.mkdir(parents=True, exist_ok=True)
+        (backup / key).write_bytes(bereft.files[key])
+    run(bereft.env, "repair", "--local", "--from", str(backup))
+    told = run(bereft.env, "show", COLUMNS="300").stdout
+    assert "@alice: A fault" in told and "@carol: A fault" not in told and "Look for another backup" in told
+
+
+def test_what_other_runs_know_is_not_forgotten(bereft: SimulatedInstance) -> None:
+    for _ in range(2):
+        run(bereft.env, "repair", "--apply", "--max-missing", "100%")
+    told = run(bereft.env, "show", "latest", "--outcome", "gone", COLUMNS="300").stdout
+    assert "0 outcomes of run" in told and "1 more became so in other runs: " in told and " check, then show." in told
+    run(bereft.env, "check", "--account", "@carol", "--max-missing", "100%")
+    elsewhere = run(bereft.env, "show", "--account", "@bob@a.example", COLUMNS="300").stdout
+    assert "may have looked at something else. Look now:" in elsewhere and "check --account @bob@a.example" in elsewhere
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@user3@art.example", "acct:user3@art.example", "art.example/@user3", "https://art.example/@user3/media",
+        "https://art.example/@user3/with_replies", "https://art.example/users/user3/", "https://art.example/@user3?x=1",
+    ],
+)  # fmt: skip
+def test_an_account_is_named_as_people_do(text: str) -> None:
+    found = parse_account(text, ["example.social"])
+    assert (found.username, found.domain) == ("user3", "art.example")
+
+
+def test_one_thing_s_address_is_not_another_s() -> None:
+    for post in ("https://art.example/@user3/1", "https://art.example/users/u/statuses/12"):
+        with pytest.raises(ConfigurationError) as told:
+            parse_account(post, ["example.social"])
+        assert told.value.hint.endswith(f"--status {post}") and parse_status(post, ["example.social"]) == post
+    with pytest.raises(ConfigurationError, match="is an account's address"):
+        parse_status("https://art.example/@user3", ["example.social"])
+
+
+def test_a_picture_mastodon_does_not_know_is_told_so(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    record(instance, origin=network.add("a.example"), name="u", damage="missing")
+    done = run(instance.env, "check", "headers", "--account", "@u@a.example")
+    assert done.returncode == 2 and f"among {HEADERS.name.split('/')[1]}" in done.stderr
+    assert "Mastodon itself knows of no such picture" in done.stderr
+
+
+# --- timers -----------------------------------------------------------------------------------------------------------
+
+
+def test_short_options_in_one_word() -> None:
+    assert in_order(["check", "-qq"]) == ["-q", "-q", "check"]
+    assert in_order(["repair", "-nv"]) == ["-v", "repair", "-n"]
+    assert in_order(["show", "--", "-qq"]) == ["show", "--", "-qq"]
+
+
+def test_the_first_alarm_names_somebody(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    origin = network.add("a.example")
+    for n in range(7):
+        record(instance, origin=origin, name=f"u{n}", damage="missing")
+    told = run(instance.env, "check", "--new", "-q", "--max-missing", "100%").stdout.splitlines()
+    assert told[0] == "7 records are newly broken:" and "@u0@a.example" in told[1] and "… and 2 more" in told[6]
+
+
+def test_an_hourly_run_that_meets_another_is_content(make_instance: MakeInstance, network: Fediverse) -> None:
+    from mastomend.commands.parts import ground
+
+    instance = make_instance()
+    record(instance, origin=network.add("a.example"), damage="missing")
+    other = opened(instance)
+    with ground(other, "another", lambda text: None) as here, here.locks.whole():
+        quiet = run(instance.env, "repair", "--deferred", "--apply", "-q")
+        assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+        assert "waits for the next time" in run(instance.env, "repair", "--deferred", "--apply").stderr
+        told = json.loads(run(instance.env, "repair", "--deferred", "--apply", "--json").stdout)
+        assert told["exit_code"] == 0 and "under way" in told["busy"]
+        assert run(instance.env, "repair", "--apply").returncode == 4, "a person is told"
+
+
+def test_where_numbers_cannot_be_written_is_said_with_its_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigurationError, match="is no directory"):
+        usable(tmp_path / "none", ())
+    monkeypatch.setattr("mastomend.cli.textfile.os.access", lambda *_: False)
+    with pytest.raises(ConfigurationError, match="may not write into") as told:
+        usable(tmp_path, ())
+    assert "setfacl" in told.value.hint
+
+
+@only_root
+def test_units_of_a_user_that_cannot_read_the_settings(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    instance.env.chmod(0o600)
+    told = run(instance.env, "systemd", "--user", "nobody", COLUMNS="300").stdout
+    assert f"nobody, who these run as, may not read {instance.env}" in told and f"chown nobody {instance.env}" in told
+    os.chown(instance.env, pwd.getpwnam("nobody").pw_uid, -1)
+    mine = run(instance.env, "systemd", COLUMNS="300").stdout
+    assert "User=nobody" in mine and "may not read" not in mine, "they run as the owner of the file that was named"
+
+
+# --- guard ------------------------------------------------------------------------------------------------------------
+
+
+def test_guard_says_why_something_goes(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    origin = network.add("a.example")
+    for n in range(12):
+        account = record(instance, origin=origin, name=f"u{n}").id
+        record(instance, MEDIA_FILES, picture(n, form="jpeg"), origin=origin, name=f"m{n}", account_id=account)
+    asked = Wishes(policy=Policy(budget=1_000))
+    over = guard(opened(instance), GuardOptions(wishes=asked))
+    assert not over.passed and over.pruned is not None and over.pruned.goes.records and exit_code(over) == 1
+    told = run(instance.env, "guard", "--budget", "1kB", COLUMNS="200")
+    assert told.returncode == 1 and " are cached; the budget is 1.0 kB." in told.stdout
+
+
+# --- rights -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_quarantine_that_is_closed_to_this_user_keeps_nothing_from_being_counted(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is Mastomend's own, and Mastodon's user keeps it to itself: whoever only looks may not enter it."""
+    instance = make_instance()
+    record(instance, AVATARS)
+    real = FilesystemStore.walk
+
+    def walk(self: FilesystemStore, prefix: str, tell: object) -> object:
+        assert callable(tell)
+        tell(Trouble(".mastomend", "cannot be read: Permission denied"))
+        return real(self, prefix, tell)
+
+    def obstacle(self: FilesystemStore, key: str) -> str:
+        return (
+            f"{self.root}/.mastomend may not be entered by this user (run it otherwise)" if ".mastomend" in key else ""
+        )
+
+    monkeypatch.setattr(FilesystemStore, "walk", walk)
+    monkeypatch.setattr(FilesystemStore, "obstacle", obstacle)
+    notes: list[str] = []
+
+    class Listening(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    from mastomend.commands.usage import count_usage
+    from mastomend.commands.usage_report import UsageOptions
+
+    found = count_usage(opened(instance), UsageOptions(), Listening())
+    assert found.total.files == 1
+    assert any(
+        text.endswith("may not be entered by this user: what is in the quarantine is not counted.") for text in notes
+    )
+
+
+def test_settings_that_cannot_be_read_are_said_with_what_to_do(
+    make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = make_instance()
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+
+    def closed(self: Path, *_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", closed)
+    with pytest.raises(ConfigurationError) as told:
+        opened(instance)
+    assert "cannot be read: Permission denied" in told.value.message and "sudo -u mastodon" in told.value.hint
