@@ -233,6 +233,33 @@ def test_the_trouble_of_all_reaches_who_asked_and_ends_the_batch(
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("restore")], "all threads are gone"
 
 
+def test_who_was_asked_about_a_record_is_asked_on_about_it(make_instance: MakeInstance, network: Fediverse) -> None:
+    """Records end one after the other, also where each needs several questions: what is cut off after a while has kept most
+    of what it had asked for.
+    """
+    instance = make_instance()
+    origin = network.add("moved.example")
+    many = []
+    for n in range(20):
+        actor = origin.url(f"/users/u{n}")
+        made = record(instance, origin=origin, damage="missing", name=f"u{n}", row={"uri": actor})
+        origin.files[f"/new/u{n}"] = origin.files.pop(f"/u{n}")
+        origin.publish(f"/users/u{n}", {"type": "Person", "icon": {"type": "Image", "url": origin.url(f"/new/u{n}")}})
+        many.append(made)
+    with laid(instance) as table:
+
+        async def some() -> int:
+            ended = 0
+            async with table.desk as desk:
+                async for _ in desk.all(iter([table.ways(AVATARS, *(one.id for one in many))])):
+                    ended += 1
+                    if len(network.requests) >= 30:  # half of the sixty
+                        break
+            return ended
+
+        assert asyncio.run(some()) >= 8
+
+
 def test_whoever_waits_may_go_away(make_instance: MakeInstance, network: Fediverse) -> None:
     """A browser closes its connection; the record is mended all the same, and the desk goes on."""
     instance = make_instance()
