@@ -75,6 +75,8 @@ def make_private_file(path: Path) -> None:
         path.chmod(0o600)
 
 
+#: So many folders below a state directory belong to one scan or run.
+_DEPTH = 2
 _to_be_handed_over: dict[Path, tuple[int, Path]] = {}
 
 
@@ -94,16 +96,22 @@ def hand_over(state: Path, heir: int, shared: Path) -> None:
     """Give what root has put into a state directory to the user it belongs to, or to `heir` where it is root's as well. Others
     may pass through `shared`, where directories of several instances are, and not look around.
 
-    Nothing is followed out of the directory: no link, and no second name of a file that is somewhere else, too.
+    Only Mastomend's own: other files may be beside them. Nothing is followed out of the directory: no link, and no second name
+    of a file that is somewhere else, too.
     """
     with contextlib.suppress(OSError):
-        if state.parent == shared and shared.stat().st_uid == 0:
-            shared.chmod(0o711)
         user = state.stat().st_uid or heir
         if not user:
             return
-        for _, _, files, folder in os.fwalk(state, follow_symlinks=False):
-            _give(folder, user)
+        if state.parent == shared and shared.stat().st_uid == 0:
+            shared.chmod(0o711)
+        for above, folders, files, folder in os.fwalk(state, follow_symlinks=False):
+            depth = len(Path(above).relative_to(state).parts)
+            if depth < _DEPTH:  # below, all is ours
+                folders[:] = [name for name in folders if _OURS.fullmatch(name)]
+                files = [name for name in files if _OURS.fullmatch(name)]
+            if depth >= _DEPTH or _is_all_ours(Path(above)):
+                _give(folder, user)
             for name in files:
                 with contextlib.suppress(OSError):
                     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)

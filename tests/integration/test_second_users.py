@@ -80,23 +80,44 @@ def test_root_takes_the_state_of_mastodon_s_user(shared: Path, home: Path) -> No
 @only_root
 def test_what_root_writes_there_belongs_to_that_user(tmp_path: Path, shared: Path) -> None:
     state = shared / "example.social"
-    (state / "runs/one").mkdir(parents=True)
-    (state / "runs/one/outcomes.parquet").write_bytes(b"x")
+    (state / "runs").mkdir(parents=True)
+    (state / "runs/20261126T000000Z-one").mkdir()
+    (state / "runs/20261126T000000Z-one/outcomes.parquet").write_bytes(b"x")
     stranger = tmp_path / "passwd"
     stranger.write_bytes(b"not ours")
-    (state / "link").symlink_to(stranger)
-    os.link(stranger, state / "second-name")
-    (state / "theirs").write_bytes(b"")
-    os.chown(state / "theirs", 7, 7)
+    (state / "lock").symlink_to(stranger)
+    os.link(stranger, state / "reserve")
+    (state / "journal.sqlite3").write_bytes(b"")
+    os.chown(state / "journal.sqlite3", 7, 7)
     hand_over(state, 991, shared)
     owners = {str(one.relative_to(shared)): one.lstat().st_uid for one in shared.rglob("*")}
     assert owners == {
-        "example.social": 991, "example.social/runs": 991, "example.social/runs/one": 991,
-        "example.social/runs/one/outcomes.parquet": 991, "example.social/theirs": 7,
-        "example.social/link": 0, "example.social/second-name": 0,
+        "example.social": 991, "example.social/runs": 991, "example.social/runs/20261126T000000Z-one": 991,
+        "example.social/runs/20261126T000000Z-one/outcomes.parquet": 991, "example.social/journal.sqlite3": 7,
+        "example.social/lock": 0, "example.social/reserve": 0,
     }  # fmt: skip
     assert stranger.stat().st_uid == 0, "nothing outside of it is given away"
     assert shared.stat().st_mode & 0o777 == 0o711, "that user may pass through"
+
+
+@only_root
+def test_what_is_not_mastomend_s_is_never_given_away(tmp_path: Path, shared: Path) -> None:
+    """`--state /root` is a mistake that must not cost a server."""
+    state = tmp_path / "root"
+    for name in (
+        "authorized_keys",
+        "runs/backup.sh",
+        "scans/20261126T000000Z-one/findings.parquet",
+        ".ssh/id",
+        "journal.sqlite3",
+    ):
+        (state / name).parent.mkdir(parents=True, exist_ok=True)
+        (state / name).write_bytes(b"")
+    hand_over(state, 991, shared)
+    given = sorted(str(one.relative_to(state)) for one in (state, *state.rglob("*")) if one.stat().st_uid == 991)
+    assert given == [
+        "journal.sqlite3", "scans", "scans/20261126T000000Z-one", "scans/20261126T000000Z-one/findings.parquet",
+    ]  # fmt: skip
 
 
 @only_root
