@@ -214,4 +214,5 @@ _ADVICE = {
     Reason.UNWRITABLE: "run it as the user that runs Mastodon (sudo -u mastodon …)",
     Reason.IN_THE_WAY: "look at what is there: a directory, a link",
     Reason.CONFLICT: "look at the record: somebody changed it since",
+    Reason.PURGED: "repair, if it is broken",
 }

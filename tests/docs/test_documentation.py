@@ -39,8 +39,8 @@ from mastomend.commands.migrate_report import Estimate, MigrateReport, Step
 from mastomend.commands.orphans_report import OrphansReport
 from mastomend.commands.prune_report import PruneReport
 from mastomend.commands.repair_report import RepairReport
-from mastomend.commands.show import Shown
-from mastomend.commands.undo import UndoReport
+from mastomend.commands.shown import Shown
+from mastomend.commands.undo_report import UndoReport
 from mastomend.commands.usage_report import Disk, Growth, UsageReport
 from mastomend.inventory.crossing import Sides
 from mastomend.inventory.evictions import Group, Kept, Sum

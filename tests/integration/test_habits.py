@@ -101,7 +101,7 @@ def test_an_age_and_a_selection_that_cannot_be(make_instance: MakeInstance) -> N
         (["check", "--status", "nonsense"], "is no post"),
         (["repair", "--apply", "-n"], "--apply and --dry-run contradict each other"),
         (["repair", "--scan", "2020"], "There is no scan '2020'"),
-        (["undo", "latest"], "There is no run yet"),
+        (["undo", "latest"], "Nothing was changed here yet"),
         (["show"], "There is no scan or run yet"),
         (["show", "--sort", "size"], "--sort 'size' is none of"),
         (["check", "--log-file", "/nonexistent/x"], "The log file /nonexistent/x cannot be written"),
@@ -322,7 +322,10 @@ def test_show_speaks_as_people_do(several: SimulatedInstance, network: Fediverse
     scan = json.loads(run(several.env, "check", "--json", "--max-missing", "100%").stdout)["scan"]
     known = run(several.env, "show", "headers", scan[:20]).stdout
     assert "earlier: lost: a local file" in known
-    assert "of run" in run(several.env, "show", "--outcome", "lost").stdout, "outcomes are of runs, the newest of them"
+    assert "of scan" in run(several.env, "show", "--outcome", "lost").stdout, (
+        "a check knows what became of its findings"
+    )
+    assert "of run" in run(several.env, "show", "--outcome", "restored").stdout, "what is mended is in runs alone"
     assert "of scan" in run(several.env, "show", "--outcome", "missing").stdout
 
 
@@ -411,7 +414,7 @@ def test_usage_errors_are_json_too(make_instance: MakeInstance) -> None:
 def test_numbers_for_prometheus(several: SimulatedInstance) -> None:
     folder = several.folder / "textfile"
     refused = run(several.env, "check", "--textfile", str(folder))
-    assert refused.returncode == 2 and "Nothing can be written into" in refused.stderr
+    assert refused.returncode == 2 and "is no directory" in refused.stderr
     folder.mkdir()
     words = ("--max-missing", "100%", "--textfile", str(folder), "-q")
     run(several.env, "check", *words)

@@ -283,7 +283,7 @@ def test_orphans_are_shown_by_name_before_anything_is_moved(make_instance: MakeI
 
 def test_what_was_asked_is_told_whole(capsys: pytest.CaptureFixture[str]) -> None:
     from mastomend.cli.show_screen import _asked
-    from mastomend.commands.show import Shown
+    from mastomend.commands.shown import Shown
 
     tried = "origin: not_an_image; actor: not an ActivityPub document (text/html; charset=utf-8)"
     row = Shown("k", 1, "", "", False, None, "w", None, "refused", "not_an_image", "", tried, "", None, None)

@@ -6,7 +6,10 @@ import errno
 import json
 import os
 import pwd
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,18 +19,20 @@ from conftest import MakeInstance, opened
 from tool import run
 
 from mastomend.actions.journal import Journal
-from mastomend.cli import app, output
+from mastomend.cli import output
 from mastomend.cli.guard import exit_code
 from mastomend.cli.textfile import usable
 from mastomend.cli.words import in_order
 from mastomend.commands import state_place
 from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.guard import guard
-from mastomend.commands.guard_report import GuardOptions
+from mastomend.commands.guard_report import GuardOptions, marks
 from mastomend.commands.history import history
+from mastomend.commands.parts import named_storage
 from mastomend.commands.policy import Wishes
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions
+from mastomend.commands.systemd import units
 from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
@@ -183,22 +188,20 @@ def test_a_check_that_went_on_says_so_where_its_numbers_are(make_instance: MakeI
     assert "was cut off: what broke after" in run(instance.env, "check", "-q").stdout
 
 
-def test_ctrl_c_within_a_library_is_ctrl_c(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    def at_work(*_: object, **__: object) -> None:
-        app._interruptions.append(2)
-        raise RuntimeError("Query interrupted")
-
-    monkeypatch.setattr(app, "_interruptions", [])
-    monkeypatch.setattr(app, "app", at_work)
-    assert app.run(["check"]) == 130
-    assert "Interrupted." in capfd.readouterr().err
-    monkeypatch.setattr(app, "_interruptions", [])
-
-    def defective(*_: object, **__: object) -> None:
-        raise RuntimeError("Query interrupted")
-
-    monkeypatch.setattr(app, "app", defective)
-    assert app.run(["check"]) == 70, "nobody has interrupted it"
+def test_ctrl_c_within_a_query_is_ctrl_c() -> None:
+    """DuckDB tells of it as an error of its own."""
+    script = """
+import os, signal, sys, threading, duckdb
+from mastomend.cli import app
+def at_work(*_, **__):
+    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    duckdb.connect(":memory:").execute("SELECT sum(sin(a.range)) FROM range(100000) a, range(1000000) b").fetchall()
+app.app = at_work
+sys.exit(app.run(["check", "--apply"]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 130, done.stderr
+    assert "Interrupted." in done.stderr and "What it did so far: mastomend history latest" in done.stderr
 
 
 def test_what_a_repair_did_until_it_was_cut_off_can_be_shown(make_instance: MakeInstance, network: Fediverse) -> None:
@@ -252,8 +255,12 @@ def test_each_of_one_s_own_users_has_a_text_of_their_own(bereft: SimulatedInstan
     for words in (("show", "--local"), ("show", "latest", "--limit", "1")):
         told = run(bereft.env, *words, COLUMNS="300").stdout
         assert "@carol: A fault on our side has lost the picture of your profile. If" in told
-        assert "@alice: A fault on our side has lost pictures or films in your posts (https://example.social/" in told
-        assert f"mastomend --env {bereft.env} --state {bereft.env.parent / 'state'} repair --local --from DIR" in told
+        assert (
+            "@alice: A fault on our side has lost what you had attached to posts of yours (https://example.social/"
+            in told
+        )
+        assert f"mastomend --env {bereft.env} --state {bereft.env.parent / 'state'} repair --account @" in told
+        assert "--account @carol --account @alice --from DIR" in told or "--account @alice --account @carol" in told
     only = run(bereft.env, "show", "--account", "@carol", COLUMNS="300").stdout
     assert "repair --account @carol --from DIR" in only and "@alice" not in only
 
@@ -272,7 +279,18 @@ def test_what_other_runs_know_is_not_forgotten(bereft: SimulatedInstance) -> Non
     for _ in range(2):
         run(bereft.env, "repair", "--apply", "--max-missing", "100%")
     told = run(bereft.env, "show", "latest", "--outcome", "gone", COLUMNS="300").stdout
-    assert "0 outcomes of run" in told and "1 more became so in other runs: " in told and " check, then show." in told
+    assert (
+        "0 outcomes of run" in told
+        and "1 more became so in other runs: " in told
+        and " check, then the same show." in told
+    )
+    run(bereft.env, "check", "--max-missing", "100%")
+    same = json.loads(run(bereft.env, "show", "latest", "--outcome", "gone", "--json").stdout)
+    assert [(row["who"], row["outcome"]) for row in same["rows"]] == [("@bob@a.example", "missing")]
+    assert run(bereft.env, "show", "latest", "--outcome", "lost", "--json").stdout.count('"who"') == 2
+    mixed = run(bereft.env, "show", same["of"], "--outcome", "gone", "--outcome", "missing")
+    assert mixed.returncode == 2 and "cannot be mixed" in mixed.stderr
+    assert "reasons are those of a run" in run(bereft.env, "show", same["of"], "--reason", "gone").stderr
     run(bereft.env, "check", "--account", "@carol", "--max-missing", "100%")
     elsewhere = run(bereft.env, "show", "--account", "@bob@a.example", COLUMNS="300").stdout
     assert "may have looked at something else. Look now:" in elsewhere and "check --account @bob@a.example" in elsewhere
@@ -359,10 +377,59 @@ def test_units_of_a_user_that_cannot_read_the_settings(make_instance: MakeInstan
     instance = make_instance()
     instance.env.chmod(0o600)
     told = run(instance.env, "systemd", "--user", "nobody", COLUMNS="300").stdout
-    assert f"nobody, who these run as, may not read {instance.env}" in told and f"chown nobody {instance.env}" in told
+    assert f"nobody, who these run as, may not read {instance.env}" in told and "chmod g+r" in told
     os.chown(instance.env, pwd.getpwnam("nobody").pw_uid, -1)
     mine = run(instance.env, "systemd", COLUMNS="300").stdout
     assert "User=nobody" in mine and "may not read" not in mine, "they run as the owner of the file that was named"
+
+
+def test_units_know_what_was_only_checked_by_hand(shared: Path, home: Path, make_instance: MakeInstance) -> None:
+    """Commands by hand go on where they began, whatever a service has made since."""
+    kept = home / ".local/state/mastomend/example.social"
+    (kept / "scans").mkdir(parents=True)
+    (shared / "example.social").mkdir(parents=True)
+    assert state_place.default_state("example.social", {}, [991]) == kept
+    here = opened(make_instance())
+    there = replace(here, state=shared / "example.social")
+    text = units(there, ["/bin/mastomend"], here.folder / ".env.production", None, None)["mastomend-check.service"]
+    assert f"--state {kept} " in text
+
+
+def test_a_backup_that_may_not_be_entered_is_no_defect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def closed(self: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    for name in ("is_file", "is_dir"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, closed)
+            with pytest.raises(ConfigurationError, match="may not be entered by this user") as told:
+                named_storage(tmp_path)
+            assert "as root" in told.value.hint
+
+
+@pytest.mark.parametrize("share", [0.85, "0.85%"])
+def test_a_mark_every_disk_passes_is_a_slip(share: object) -> None:
+    with pytest.raises(ConfigurationError, match="which every disk passes"):
+        marks({"disk": share}, "mastomend.toml: guard")
+
+
+def test_no_more_can_be_kept_free_than_there_is(make_instance: MakeInstance) -> None:
+    done = run(make_instance().env, "prune", "--keep-free", "900TB")
+    assert done.returncode == 2 and "of it cannot be kept free" in done.stderr
+
+
+def test_an_undo_of_what_was_cut_off_says_so(make_instance: MakeInstance, network: Fediverse) -> None:
+    """What it printed of the first plans stays true when some of them are done already."""
+    instance = make_instance()
+    origin = network.add("a.example")
+    for n in range(8):
+        record(instance, origin=origin, name=f"u{n}", damage="missing")
+    keep_folders(instance)
+    done = repair(opened(instance), APPLY).run
+    few = run(instance.env, "undo", done)
+    assert "… and 3 more (--limit 0)." in few.stdout
+    whole = run(instance.env, "undo", done, "--limit", "0").stdout
+    assert whole.count(": taken back") == 8 and "more (--limit" not in whole
 
 
 # --- guard ------------------------------------------------------------------------------------------------------------

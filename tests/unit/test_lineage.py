@@ -40,3 +40,5 @@ def test_an_undo_that_left_something_is_told_until_it_is_taken_back_itself() -> 
     found = Lineage(partial).partly_taken_back("a")
     assert found is not None and found.id == "b"
     assert Lineage([*partial, _run("c", "b", reverted=8)]).partly_taken_back("a") is None
+    again = Lineage([*partial, _run("c", "a", reverted=0, conflicts=1)]).partly_taken_back("a")
+    assert again is not None and again.id == "b", "a second try that did nothing has taken nothing back"

@@ -6,6 +6,7 @@ journal's file; an entry is written with the outcome it comes from.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -129,9 +130,11 @@ class Ledger:
                 found |= {(entry.kind, entry.id): entry for entry in map(_entry, rows)}
         return found
 
-    def tables(self) -> Iterator[Table]:
-        """Every entry's kind, id and outcome, as columns, some thousands at a time."""
-        rows = self._journal.stream("SELECT kind, id, outcome FROM ledger")
+    def tables(self, outcomes: Sequence[str] = ()) -> Iterator[Table]:
+        """Every entry's kind, id and outcome, as columns, in batches; of those outcomes alone, if any are named."""
+        sql = "SELECT kind, id, outcome FROM ledger WHERE ? = '[]' OR outcome IN (SELECT value FROM json_each(?))"
+        wanted = json.dumps(list(outcomes))
+        rows = self._journal.stream(sql, (wanted, wanted))
         while some := list(islice(rows, 10 * _TOGETHER)):
             columns = [("kind", DataType.string()), ("id", DataType.int64()), ("outcome", DataType.string())]
             yield Table.from_pydict({name: Array([row[name] for row in some], type=arrow) for name, arrow in columns})

@@ -37,10 +37,9 @@ class Lineage:
         return None if stands_again else newest
 
     def partly_taken_back(self, run: str) -> JournaledRun | None:
-        """The newest undo of that run that ended and left something, if it has not been taken back whole."""
-        some = [
-            one for one in self._runs.values() if one.undoes == run and one.finished_at and one.summary.get("conflicts")
-        ]
+        """The newest undo of that run that did something, and left something, if it has not been taken back whole."""
+        ended = [one for one in self._runs.values() if one.undoes == run and one.finished_at]
+        some = [one for one in ended if one.summary.get("conflicts") and one.summary.get("reverted")]
         newest = max(some, key=lambda one: (one.started_at, one.id), default=None)
         return newest if newest is not None and self.overtaken_by(newest.id) is None else None
 

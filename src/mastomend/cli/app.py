@@ -148,12 +148,15 @@ def _run(words: list[str]) -> int:
         # what typer prints itself is not wrapped; a file of ours that cannot be written comes in words of its own
         return _unheard(cannot_write(error), words) if _is_of_stdout(error) else _usage_error(error, words)
     except BaseException as error:  # also a panic of an extension module, which is no `Exception`
-        if not _interruptions or getattr(error, "exit_code", None) is not None:
+        if "Query interrupted" not in str(error):
             return _usage_error(error, words)
-        answer = INTERRUPTED  # a library was at work, and called it an error of its own
+        answer = INTERRUPTED  # DuckDB was at work, and calls Ctrl-C an error of its own
     if answer == INTERRUPTED:  # typer turns Ctrl-C into this answer itself
         said = "Interrupted. Nothing is lost: the same command goes on from here."
-        return _told(words, said, "Run the same command again.", INTERRUPTED, lambda: log.print(said))
+        if "--new" in words:
+            said = "Interrupted. The same command looks at everything anew."
+        did = _as_given(" What it did so far: mastomend history latest", words) if "--apply" in words else ""
+        return _told(words, said, "Run the same command again.", INTERRUPTED, lambda: log.print(f"{said}{escape(did)}"))
     return answer if isinstance(answer, int) else 0
 
 
@@ -223,20 +226,18 @@ def _usage_error(error: BaseException, words: Sequence[str]) -> int:
     return _told(words, summary, hint, DEFECT, explain)
 
 
-#: The signals that asked this process to stop.
-_interruptions: list[int] = []
-
-
-def _interrupt(number: int, _: object) -> NoReturn:
-    _interruptions.append(number)
+def _terminate(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
 def main() -> None:
     """The console script."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
-    sys.exit(run(sys.argv[1:]))
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # a second one, while the first was being told
+        code = INTERRUPTED
+    sys.exit(code)
 
 
 if __name__ == "__main__":

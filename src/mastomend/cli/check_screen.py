@@ -8,6 +8,9 @@ from mastomend.outcomes import Outcome
 from mastomend.plans.public import in_short, is_ours
 from mastomend.vocabulary import State
 
+_OF_A_PROFILE = ("accounts/avatars", "accounts/headers")
+_DO = {True: "does not reach the public as it", False: "do not reach the public as they"}
+
 
 def show(report: CheckReport, next_command: str, without_limit: str, findings: str, *, new_first: bool = False) -> None:
     """What a person reads: a table, what is broken, where it came from, and the one command to run next, which is the last
@@ -62,7 +65,7 @@ def _show_public(report: CheckReport, next_command: str) -> None:
         said = "it comes as it should" if report.public.asked == 1 else "all of them come as they should"
         result.print(f"{asked} asked for as the public: {said}.")
         return
-    result.print(f"[bold red]{report.hidden:,} of {asked} do not reach the public as they should:[/]")
+    result.print(f"[bold red]{report.hidden:,} of {asked} {_DO[report.hidden == 1]} should:[/]")
     ours = False
     for cause, n in sorted(report.public.causes.items(), key=lambda one: -one[1]):
         mendable = is_ours(cause, in_bucket=not report.storage.startswith("file://"))
@@ -81,6 +84,9 @@ def _show_table(report: CheckReport) -> None:
             style = "red" if kind.records_broken else None
             rows.append(([kind.kind, *(f"{n:,}" if n else NONE for n in cells)], style))
     show_table(["kind", "records", "broken", "files", *(s.value for s in states)], rows)
+    if report.of_accounts:
+        for name in (one.kind for one in report.kinds if one.kind in _OF_A_PROFILE and not one.records):
+            result.print(f"{name}: Mastodon knows of none there.")
 
 
 def _show_next(report: CheckReport, next_command: str, without_limit: str) -> None:
@@ -123,7 +129,7 @@ def _show_broken(report: CheckReport, findings: str, *, is_new_told: bool) -> No
         known = ", ".join(
             f"{report.known[outcome]:,} {words}" for outcome, words in _KNOWN.items() if report.known[outcome]
         )
-        may_change = report.new or report.known[Outcome.DEFERRED]
+        may_change = report.new or report.known[Outcome.DEFERRED] or report.unseen
         nothing = "" if may_change else ": nothing to do"
         result.print(f"Tried before: {known}; {report.new:,} new{nothing}.")
         for line in (

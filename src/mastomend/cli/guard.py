@@ -82,7 +82,7 @@ def guard_command(
         limit = ["--max-missing", max_missing] if max_missing is not None else []
         preview = ["prune", *_as_prune(report, asked), *limit]
         shown = ["show", report.pruned.run if report.pruned is not None else "latest"]
-        ways = (again, preview, [*again, *WITHOUT_LIMIT.split()], shown)
+        ways = (again, preview, [*again, *WITHOUT_LIMIT.split()], shown, ["usage"])
         lines = (command_line(given.env, given.state, " ".join(map(shlex.quote, one))) for one in ways)
         show(report, Commands(*lines))
     return code
@@ -130,5 +130,6 @@ def document(report: GuardReport) -> dict[str, Any]:
         "usd_month": None if report.usd_month is None else round(report.usd_month, 4),
         "passed": report.passed,
         "warnings": report.warnings,
+        "others": report.others,
         "pruned": None if report.pruned is None else of_pruning(report.pruned),
     }

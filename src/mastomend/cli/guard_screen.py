@@ -24,6 +24,7 @@ class Commands:
     preview: str
     without_limit: str
     shown: str
+    usage: str
 
 
 def show(report: GuardReport, commands: Commands) -> None:
@@ -36,6 +37,9 @@ def show(report: GuardReport, commands: Commands) -> None:
     else:
         if not report.passed and report.pruned.goes.records:
             result.print(f"[bold]{_asked_for(report.pruned)}[/]")
+        if report.passed and report.others is not None:
+            of = f"{size(report.others)} of what is in use are not cached media, and stay whatever goes"
+            result.print(f"{of}: [command]{escape(commands.usage)}[/]")
         _show_pruned(report.pruned, commands, applied=report.applied)
 
 

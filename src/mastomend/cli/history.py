@@ -14,7 +14,7 @@ from mastomend.outcomes import Outcome
 if TYPE_CHECKING:
     from mastomend.actions.ledger import Entry
     from mastomend.commands.history import PastRun
-    from mastomend.commands.undo import UndoReport
+    from mastomend.commands.undo_report import UndoReport
 
 #: How many records that were left are named, and how many that are lost.
 _SHOWN = 5
@@ -138,6 +138,7 @@ def document(past: PastRun) -> dict[str, Any]:
         "posts_deleted": past.posts_deleted,
         "posts_restored": past.posts_restored,
         "taken_back": past.taken_back,
+        "taken_back_in_part": past.partly.id if past.partly is not None else None,
     }
 
 
@@ -161,6 +162,7 @@ def undo_command(
 ) -> int:
     """Take a run back: changed rows, written files, quarantined files."""
     from mastomend.cli.output import command_line, emit_json
+    from mastomend.cli.undo_screen import show
     from mastomend.commands.undo import undo
 
     given = cli_context.options(ctx)
@@ -189,49 +191,3 @@ def undo_document(report: UndoReport) -> dict[str, Any]:
         "plans": [report.words(plan) for plan in report.plans],
         "details": list(report.details),
     }
-
-
-def _show_of_pruning(report: UndoReport, repair: str) -> None:
-    from mastomend.cli.output import WITHOUT_LIMIT, escape, result
-
-    if report.applied:
-        result.print(f"The rows name files that were deleted. They are fetched by: [command]{escape(repair)}[/]")
-        result.print(f"Are they most of their kind, that needs {WITHOUT_LIMIT}: it looks like an unmounted disk else.")
-    else:
-        result.print("The rows would name files that were deleted: a repair fetches them afterwards.")
-
-
-def show(report: UndoReport, apply_command: str, again: str, repair: str) -> None:
-    """What was or would be taken back, what cannot be, and why."""
-    from mastomend.cli.output import count, escape, result
-
-    if not report.applied:
-        result.print(
-            f"{count(report.reverted, 'record')} of run {report.undoes} would be taken back. Nothing was changed."
-        )
-        some = report.plans
-        for line in (line for plan in some for line in report.words(plan).splitlines()):
-            result.print(escape(line), style="dim")
-        if report.reverted > len(some):
-            result.print(f"… and {report.reverted - len(some):,} more (--limit 0).", style="dim")
-    else:
-        result.print(f"{count(report.reverted, 'record')} of run {report.undoes} taken back by run {report.run}.")
-    for detail in report.details[:_SHOWN]:
-        result.print(f"[yellow]left:[/] {escape(detail)}")
-    if len(report.details) > _SHOWN:
-        result.print(f"… and {len(report.details) - _SHOWN:,} more; --json has all.")
-    if report.irreversible:
-        what = "changes something" if report.irreversible == 1 else "change something"
-        result.print(f"[yellow]{count(report.irreversible, 'record')} {what} that nothing takes back.[/]")
-    if report.conflicts:
-        verb = "would stay" if not report.applied else "stayed"
-        they = "it is" if report.conflicts == 1 else "they are"
-        result.print(f"{count(report.conflicts, 'record')} {verb} as {they}, for the reasons above.")
-    if not report.reverted and not report.goes_on:
-        result.print(f"There is nothing to take back. What is broken comes back by: [command]{escape(repair)}[/]")
-    if report.undid == "prune" and report.reverted and not report.posts:
-        _show_of_pruning(report, repair)
-    if report.applied and report.reverted:
-        result.print(f"To take that back: [command]{escape(again)}[/]")
-    if not report.applied and (report.reverted or report.goes_on):
-        result.print(f"Next: [command]{escape(apply_command)}[/]")

@@ -106,7 +106,8 @@ def _show(past: PastRun) -> None:
         f"{n:,} {words.get(outcome, outcome.value.replace('_', ' '))}" for outcome, n in past.outcomes.most_common()
     )
     did = _did(past) or ("" if past.outcomes[Outcome.COPIED] else "nothing changed")
-    result.print(f"   {outcomes or 'no records'}{'; ' if did else ''}{did}")
+    if outcomes or not past.half_done:
+        result.print(f"   {outcomes or 'no records'}{'; ' if did else ''}{did}")
     if past.half_done:
         what = count(past.half_done, "record")
         result.print(f"   {what} half done, as it was cut off: the same command, run again, settles and goes on.")

@@ -13,6 +13,7 @@ import errno
 import json
 import os
 import pwd
+import re
 import shlex
 import shutil
 import sys
@@ -195,8 +196,18 @@ def write_log(text: str) -> None:
             _log_file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {plain}\n")
 
 
+_GUIDE = re.compile(r"\bdocs/((?:how-to|reference)/[\w-]+\.md)")
+
+
+def with_guides(text: str) -> str:
+    """A guide that is named, by where it is on this machine, or else where everybody finds it."""
+    here = Path(sys.prefix) / "share/doc/mastomend/docs"
+    return _GUIDE.sub(lambda found: str(here / found[1]) if (here / found[1]).exists() else found[0], text)
+
+
 def show_error(error: MastomendError) -> None:
     """What is wrong and what to do next, without a traceback."""
+    error.hint = with_guides(error.hint)
     write_log(f"Error: {error.message} Next: {error.next}")
     log.print(f"[bold red]Error:[/] {escape(error.message)}")
     if error.hint:
@@ -279,7 +290,7 @@ _HAVE_UNITS = ("bytes", "size")
 def own_lines(names: Sequence[str], own: Sequence[tuple[str, int]], number: int, rest: str) -> Iterator[str]:
     """Records that matter most, a few of them by name and kind; `rest` is the command that shows the others."""
     for name, (kind, _) in zip(names, own, strict=True):
-        yield f"  [bold red]{escape(name)}[/]  {escape(kind)}"
+        yield f"  [bold red]{escape(name)}[/]{'' if name.startswith(kind) else f'  {escape(kind)}'}"
     if number > len(own):
         yield f"  … and {number - len(own):,} more: [command]{escape(rest)}[/]"
 

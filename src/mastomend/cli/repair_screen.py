@@ -135,7 +135,8 @@ def _show_resting(report: RepairReport, commands: Commands) -> None:
         what = count(report.resting, "record")
         said = "is" if report.resting == 1 else "are"
         result.print(f"{what} {said} not asked for again yet: gone at the origin, or of no use when asked.")
-        result.print(f"   Which: [command]{escape(commands.findings)}[/]")
-        result.print(f"   To ask all the same: [command]{escape(f'{commands.again} --again')}[/]")
+        again = commands.without_limit if report.mass_loss else commands.again
+        result.print(f"   Which: [command]{escape(f'{commands.findings} --outcome gone --outcome refused')}[/]")
+        result.print(f"   To ask all the same: [command]{escape(f'{again} --again')}[/]")
     if report.not_taken:
         result.print(f"{count(report.not_taken, 'more broken record')} are left for the next run (--limit).")

@@ -15,7 +15,7 @@ from mastomend.cli.options import Accounts, Chosen, Domains, Exclude, Json, Loca
 from mastomend.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from mastomend.commands.show import Shown
+    from mastomend.commands.shown import Shown
     from mastomend.inventory.browse import Wanted
 
 EXAMPLES = """
@@ -89,9 +89,9 @@ def show_command(
 
             given = cli_context.options(ctx)
             again = " ".join(map(shlex.quote, chosen.words))
-            from_backup, look = f"repair {again or '--local'} --from DIR", f"check {again}".strip()
-            from_backup, look = (command_line(given.env, given.state, line) for line in (from_backup, look))
-            page(found, Commands(from_backup, look, selects=bool(again)))
+            words = (f"repair {again or '--local'} --from DIR", f"check {again}".strip(), f"repair {again}".strip())
+            backup, look, mend = (command_line(given.env, given.state, line) for line in words)
+            page(found, Commands(backup, look, mend, selects=bool(again)))
     return 0
 
 

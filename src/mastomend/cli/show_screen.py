@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mastomend.cli.output import clock, count, escape, result
-from mastomend.commands.own_losses import OwnLosses
-from mastomend.commands.show import Showing, Shown
+from mastomend.commands.own_losses import IN_FULL, OwnLosses
+from mastomend.commands.show import Showing
+from mastomend.commands.shown import Shown
 from mastomend.outcomes import Source
 from mastomend.reasons import Reason
 
@@ -18,6 +21,8 @@ _LINKABLE = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%-]+")
 _NEXT_SOURCE = re.compile(f"; (?=(?:{'|'.join(Source)}): )")
 #: How many sentences of advice a page ends with.
 _ADVICE = 12
+#: So many users are named rather than all of this server's.
+_NAMED = 3
 #: Posts that are named in a text for their author.
 _POSTS = 5
 _STYLES = {"restored": "green", "refreshed": "green", "deferred": "yellow"}
@@ -32,7 +37,7 @@ _SOURCES = {
 _THEIRS = {
     "accounts/avatars": "the picture of your profile",
     "accounts/headers": "the header of your profile",
-    "media_attachments/files": "pictures or films in your posts",
+    "media_attachments/files": "what you had attached to posts of yours",
     "media_attachments/thumbnails": "covers of your films or recordings",
     "backups/dumps": "the archive you asked for",
 }
@@ -44,12 +49,15 @@ class Commands:
 
     from_backup: str
     check: str
+    repair: str
     selects: bool
 
 
 def page(found: Showing, commands: Commands) -> None:
-    """Everything, through a pager where it does not fit on the terminal; elsewhere line by line as it comes."""
-    if not result.is_terminal:
+    """Everything, through a pager where it does not fit on the terminal and there is one that can page it; elsewhere line by
+    line as it comes.
+    """
+    if not (result.is_terminal and (shutil.which("less") or os.environ.get("PAGER"))):  # `more` takes links for letters
         for line in _text(found, commands):
             result.print(line)
         return
@@ -77,11 +85,14 @@ def _text(found: Showing, commands: Commands) -> Iterator[str]:
     more = f" {shown:,} of them are shown; --limit 0 shows all." if shown < found.number else ""
     yield f"[bold]{escape(title)}.[/]{more}"
     if found.earlier:
-        yield f"{found.earlier:,} more became so in other runs: [bold]{escape(commands.check)}[/], then show."
+        yield f"{found.earlier:,} more became so in other runs: [bold]{escape(commands.check)}[/], then the same show."
     elif not found.number and commands.selects:
         what = "run" if found.is_run else "check"
         yield f"That {what} may have looked at something else. Look now: [bold]{escape(commands.check)}[/]"
-    yield from _for_users(found.own, commands.from_backup)
+    yield from _for_users(found.own, commands)
+    if found.number and not found.is_run and not found.is_of_strays:
+        yield ""
+        yield f"What would be done: [bold]{escape(commands.repair)}[/]"
     if advice:
         yield ""
         yield "What can be done:"
@@ -89,15 +100,23 @@ def _text(found: Showing, commands: Commands) -> Iterator[str]:
             yield f"   {escape(why)}: [bold]{escape(what)}[/]"
 
 
-def _for_users(own: OwnLosses, from_backup: str) -> Iterator[str]:
+def _for_users(own: OwnLosses, commands: Commands) -> Iterator[str]:
     """What this server's own users miss, and a text for each of them."""
     if not own.users:
         return
+    few = len(own.users) <= _NAMED and all(who.startswith("@") for who in own.users)
+    named = " ".join(f"--account {shlex.quote(who)}" for who in own.users) if few else "--local"
+    is_named = " --account " in commands.from_backup
+    from_backup = commands.from_backup if is_named else commands.from_backup.replace("--local", named)
     yield ""
     a = "another" if own.was_looked_for else "a"
     yield f"What your own users miss no other server has. Look for {a} backup:"
     yield f"   [bold]{escape(from_backup)}[/]"
-    texts = {who: _letter(kinds) for who, kinds in own.users.items() if any(kind in _THEIRS for kind in kinds)}
+    texts = {
+        who: _letter(kinds)
+        for who, kinds in own.users.items()
+        if any(kind.removesuffix(IN_FULL) in _THEIRS for kind in kinds)
+    }
     if texts:
         yield f"If there is none, they can upload it again. A text for {'each of them' if len(texts) > 1 else 'them'}:"
     for who, text in texts.items():
@@ -108,10 +127,14 @@ def _for_users(own: OwnLosses, from_backup: str) -> Iterator[str]:
 
 def _letter(kinds: Mapping[str, Sequence[str]]) -> str:
     lost = []
-    for kind, addresses in kinds.items():
+    for name, addresses in kinds.items():
+        kind = name.removesuffix(IN_FULL)
         if kind in _THEIRS:
             some = [*addresses[:_POSTS], *([f"{len(addresses) - _POSTS:,} more"] if len(addresses) > _POSTS else [])]
-            lost.append(_THEIRS[kind] + (f" ({', '.join(some)})" if some and kind.startswith("media_") else ""))
+            what = _THEIRS[kind] + (f" ({', '.join(some)})" if some and kind.startswith("media_") else "")
+            lost.append(what if kind == name else f"{what} (only a smaller copy is left)")
+    if not lost:
+        return ""
     what = " and ".join([", ".join(lost[:-1]), lost[-1]] if len(lost) > 1 else lost)
     return f"A fault on our side has lost {what}. If you still have it, please upload it again. We are sorry."
 

@@ -61,8 +61,9 @@ def systemd_command(
     for unit in written:
         if apply:
             result.print(f"{escape(unit.became)}: {escape(str(unit.path))}")
-        elif unit.became == "shown":
-            result.print(f"[bold]{escape(str(unit.path))}[/]")
+        elif unit.became != "left":
+            already = "  (it is so already)" if unit.became == "unchanged" else ""
+            result.print(f"[bold]{escape(str(unit.path))}[/]{already}")
             result.print(Text(unit.text), soft_wrap=True)
     for unit in left:
         result.print(f"[yellow]left:[/] {escape(str(unit.path))} was not made by this command.")
@@ -73,9 +74,9 @@ def systemd_command(
     if (closed := cannot_read(instance, user)) is not None:
         who, path = closed
         result.print(
-            f"[yellow]![/] {escape(who)}, who these run as, may not read {escape(str(path))}. Give it to them:"
+            f"[yellow]![/] {escape(who)}, who these run as, may not read {escape(str(path))}. Let them (chgrp,"
         )
-        result.print(f"  [command]chown {escape(who)} {escape(shlex.quote(str(path)))}[/]")
+        result.print("  chmod g+r), or run them as its owner (--user NAME); then run this once more.")
     if (made := to_be_made(given.state, instance, user)) is not None:
         result.print(f"[yellow]![/] The state directory is not there yet. Make it: [command]{escape(made)}[/]")
     if apply and folder is not None and folder.absolute() != FOLDER:

@@ -101,9 +101,14 @@ def check(
         )
         raise ConfigurationError(
             f"No record with a file is selected by {options.selection}{kinds}: nothing was looked at.",
-            hint="Mastodon itself knows of no such picture, and shows none: there is nothing to bring back "
-            "(docs/how-to/one-user.md).",
+            hint="Is the server's name misspelt? No record here is of it."
+            if options.selection.domains and options.selection.criteria == 1
+            else "What is selected must all be true of a record: leave something out."
+            if options.selection.criteria > 1
+            else "Mastodon itself knows of no such picture, and shows none: there is nothing to bring back. See "
+            "docs/how-to/one-user.md.",
         )
+    report.of_accounts = bool(options.selection.accounts) and not (options.kinds or options.but_kinds)
     report.duration_s = time.monotonic() - clock
     return report
 

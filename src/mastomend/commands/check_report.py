@@ -60,7 +60,7 @@ class CheckReport:
     `obstacles` are what keeps files from being looked at, such as a directory this user may not enter, with the number
     of files behind each; the twenty greatest. `own` and `names`
     are a few of this server's own users' broken records: kind and id, and what they are called; `fresh` and
-    `fresh_names` of those no repair knows of yet, where others are known.
+    `fresh_names` of those no repair knows of yet. `of_accounts`: all kinds of some accounts were looked at, and no others.
     """
 
     scan: str
@@ -76,6 +76,7 @@ class CheckReport:
     deep_read: int = 0
     resumed: bool = False
     looked_since: datetime | None = None
+    of_accounts: bool = False
     cost: Cost | None = None
     mass_loss: list[str] = field(default_factory=list)
     top_domains: list[tuple[str, int]] = field(default_factory=list)

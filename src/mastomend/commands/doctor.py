@@ -27,6 +27,7 @@ from mastomend.inventory.cached import UNITS, require
 from mastomend.mastodon.clearing import emptied
 from mastomend.mastodon.retention import fights, looks_dead
 from mastomend.mastodon.rows_sql import must_see, must_see_to_repair
+from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.progress import Progress, Silent
 
 #: Seconds clocks may differ before it is worth a word.
@@ -57,8 +58,10 @@ def doctor(
                 with told(report, "public", "a file"):
                     look_at_public(instance, database, store, report)
             progress.start("retention", 0)
-            with told(report, "retention", "Mastodon's settings"):
+            try:
                 _look_at_retention(database, report)
+            except MastomendError as error:  # guard alone needs it
+                report.advised("retention", "Mastodon's settings", error.message, error.hint, error.statements)
         if store is not None:
             store.close()
         progress.start("Redis", 0)
@@ -101,7 +104,8 @@ def _look_at_database(
     kinds = kinds_of(database)
     limited = instance.configuration.limits.limited_federation
     rights: tuple[tuple[str, str, Callable[[], None]], ...] = (
-        ("check", "read what check reads", lambda: database.require(must_see(kinds, described=True))),
+        ("check", "read what check reads", lambda: database.require(must_see(kinds))),
+        ("usage", "read what usage and show read besides", lambda: database.require(must_see(kinds, described=True))),
         ("repair", "read what repair reads", lambda: database.require(must_see_to_repair(kinds, limited=limited))),
         ("repair --apply", "change what repair changes", lambda: _raised(unchangeable(database, kinds))),
         ("prune", "read who cares for what", lambda: require(database, tuple(UNITS))),
@@ -164,6 +168,10 @@ def _look_at_machine(instance: Instance, report: DoctorReport) -> None:
         )
     state = instance.state
     there = next((path for path in (state, *state.parents) if path.is_dir()), None)
+    storage = instance.configuration.storage
+    if isinstance(storage, FilesystemStorage) and state.is_relative_to(storage.root):
+        said = f"{state} is in the folder the web server shows, on the disk of the media"
+        report.advised("machine", "state directory", said, "Move it away, and name its new place with --state DIR.")
     if there is None or not os.access(there, os.W_OK):
         report.bad(
             "machine", "state directory", f"this user may not write {state}", "Name another one with --state DIR."
@@ -172,7 +180,7 @@ def _look_at_machine(instance: Instance, report: DoctorReport) -> None:
     status = there.stat()
     if there == state and status.st_mode & 0o077:
         report.advised("machine", "state directory", f"others may look into {state}", f"chmod 700 {state}")
-    elif there == state and status.st_uid != os.geteuid():
+    elif there == state and os.geteuid() not in (0, status.st_uid):
         report.advised(
             "machine", "state directory", f"{state} belongs to another user", "Run all commands as one user."
         )

@@ -63,6 +63,8 @@ def guard(
                 else "that is more than all that is kept. Something else fills it: see usage"
             )
             report.warnings.append(f"{report.pruned.over / 1e9:.2f} GB more would have to go: {why}.")
+    if report.pruned is not None and report.total is not None and report.free is not None:
+        report.others = max(0, report.total - report.free - report.pruned.cached.bytes)
     report.duration_s = time.monotonic() - clock
     return report
 
@@ -133,8 +135,9 @@ def _look_at_disk(instance: Instance, options: GuardOptions, report: GuardReport
             f"The media directory {storage.root} cannot be looked at: {error.strerror}.", hint="Is the disk mounted?"
         ) from None
     refuse_empty_folder(instance, storage)
-    report.total, report.free = found.total, found.free
-    forecast(instance, report, found.total - found.free, now)
+    total = found.used + found.free  # as `df` has it: what is reserved for root is nobody's
+    report.total, report.free = total, found.free
+    forecast(instance, report, found.used, now)
     marks = options.marks
     if report.full_on is not None and report.full_on <= (now + timedelta(days=marks.warn_days)).date():
         report.warnings.append(f"If it goes on like that, the disk is full on {report.full_on}.")
@@ -142,8 +145,8 @@ def _look_at_disk(instance: Instance, options: GuardOptions, report: GuardReport
     if used is None or used <= marks.disk_percent:
         return None
     report.passed.append(f"The disk is {used:.0f} % full, and the mark is {marks.disk_percent:g} %.")
-    report.needed = round(found.total * (100 - marks.disk_percent) / 100) - found.free
-    return round(found.total * (100 - max(marks.disk_percent - MARGIN, 0)) / 100)
+    report.needed = round(total * (100 - marks.disk_percent) / 100) - found.free
+    return round(total * (100 - max(marks.disk_percent - MARGIN, 0)) / 100)
 
 
 def _look_at_bill(

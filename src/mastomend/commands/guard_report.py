@@ -12,6 +12,8 @@ from mastomend.commands.prune_report import PruneReport
 from mastomend.commands.settings import parse_percent
 from mastomend.errors import ConfigurationError
 
+#: A mark below that is a slip: 0.85 for 85 %.
+_LOWEST = 5.0
 #: How much below the mark a disk is brought, in percent of the disk: else it would be over it tomorrow.
 MARGIN = 5.0
 
@@ -40,6 +42,9 @@ def marks(table: Mapping[str, Any], where: str) -> Marks:
         match name:
             case "disk":
                 made["disk_percent"] = parse_percent(value, here)
+                if made["disk_percent"] < _LOWEST:
+                    said = f"{here} is {made['disk_percent']:g} % of the disk, which every disk passes"
+                    raise ConfigurationError(f"{said}.", hint='Percent are meant: "85%", or 85.')
             case "bill" if is_number:
                 made["bill_usd"] = float(value)
             case "warn_days" if is_number and value <= 3650:
@@ -67,7 +72,8 @@ class GuardReport:
     """The result. Bytes of the disk the media are on (None in a bucket), what it grows by a day and when it is full, as far as
     earlier looks tell; `usd_month` by the newest count of `usage`. `passed` are the marks that were passed, `warnings` what
     else a person should do something about, all in words; `needed` bytes must go for the mark to be met. `pruned` is None
-    where nothing had to go, or where it would have been for nothing.
+    where nothing had to go, or where it would have been for nothing; `others` are bytes on the disk that are no cached media
+    and cannot go.
     """
 
     applied: bool
@@ -80,6 +86,7 @@ class GuardReport:
     needed: int = 0
     warnings: list[str] = field(default_factory=list)
     pruned: PruneReport | None = None
+    others: int | None = None
     duration_s: float = 0.0
 
     @property

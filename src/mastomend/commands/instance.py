@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from mastomend.mastodon.configuration import Configuration, configuration
 from mastomend.mastodon.environment import FILES_BY_PRECEDENCE, Dialect, merge
 from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.mastodon.versions import Version
+from mastomend.storage.in_the_way import owner
 
 DEFAULT_ENV = Path("/home/mastodon/live/.env.production")
 _USUAL_PLACES = (Path("/home/mastodon/live"), Path("/opt/mastodon"), Path("/mastodon"))
@@ -122,6 +124,11 @@ def open_instance(env: Path | None, state: Path | None, process: Mapping[str, st
         raise ConfigurationError(
             f"The state directory {state} cannot be used: {_why(error)}.", hint="Name another one with --state DIR."
         ) from None
+    if state.is_dir() and not os.access(state, os.R_OK | os.X_OK):
+        raise ConfigurationError(
+            f"The state directory {state} cannot be used: it belongs to {owner(state)}, and is closed to this user.",
+            hint="Run the same command as that user, give it to this one (chown -R), or name another one with --state DIR.",
+        )
     return Instance(config, settings, state, folder, variables, env_file)
 
 
@@ -166,5 +173,7 @@ def _read(path: Path) -> str | None:
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be read: {error.strerror}.",
-            hint="Run the same command as the user that runs Mastodon (sudo -u mastodon …), or let this user read it.",
+            hint=f"It belongs to {owner(path)}. Run the same command as that user, or let this one read it (chown, chgrp)."
+            if isinstance(error, PermissionError)
+            else "Is it the right file?",
         ) from None

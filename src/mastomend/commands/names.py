@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mastomend.commands.instance import Instance
 from mastomend.database.reader import MastodonDatabase
-from mastomend.database.rows import read_names, unknown
+from mastomend.database.rows import read_names, read_namesakes, unknown
 from mastomend.errors import ConfigurationError, DatabaseError
 from mastomend.mastodon.kinds import KIND_BY_NAME, KINDS, Kind
 from mastomend.mastodon.selection import Selection
@@ -26,7 +26,6 @@ _NEEDS: dict[str, dict[str, set[str]]] = {
     "media_attachments": {
         "media_attachments": {"id", "account_id", "status_id"},
         "accounts": {"id", "username", "domain"},
-        "statuses": {"id", "url", "uri"},
     },
     "custom_emojis": {"custom_emojis": {"id", "shortcode", "domain"}},
     "preview_cards": {"preview_cards": {"id", "url"}},
@@ -54,9 +53,12 @@ def refuse_unknown(database: MastodonDatabase, selection: Selection) -> None:
         ConfigurationError: an account or a post of the selection is not there.
     """
     if names := unknown(database, selection):
+        meant = read_namesakes(database, [name for name in names if name.startswith("@")])
         raise ConfigurationError(
             f"This server does not know {' or '.join(names)}.",
-            hint="Accounts are written @user@host (@user alone lives on this server), posts as a number or by their address, "
+            hint=f"Did you mean {' or '.join(meant)}?"
+            if meant
+            else "Accounts are written @user@host (@user alone lives on this server), posts as a number or by their address, "
             "there or here. Is it misspelt, or was it never seen here?",
         )
 
@@ -67,10 +69,11 @@ def read(database: MastodonDatabase, records: Iterable[tuple[str, int]]) -> dict
     for kind, record_id in records:
         ids.setdefault(kind, []).append(record_id)
     ids = {kind: some for kind, some in ids.items() if kind in _ONE_OF and _may_name(database, _ONE_OF[kind])}
+    with_posts = database.table("statuses").readable >= {"id", "url", "uri"} if ids else True
     return {
         (kind, record_id): called
         for kind, some in ids.items()
-        for record_id, called in read_names(database, _ONE_OF[kind], some).items()
+        for record_id, called in read_names(database, _ONE_OF[kind], some, with_posts=with_posts).items()
     }
 
 

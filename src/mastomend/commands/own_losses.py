@@ -12,8 +12,11 @@ from mastomend.database.reader import MastodonDatabase
 from mastomend.inventory.browse import Wanted, browse
 from mastomend.mastodon.keys import ORIGINAL
 from mastomend.outcomes import Outcome
+from mastomend.plans.repair import STILL_THERE
 from mastomend.vocabulary import State
 
+#: Behind a kind: a smaller copy is still there.
+IN_FULL = " in full size"
 #: Users that are told of.
 _MOST = 20
 _BROKEN = {State.MISSING.value, State.EMPTY.value, State.TRUNCATED.value, State.CORRUPT.value}
@@ -21,7 +24,8 @@ _BROKEN = {State.MISSING.value, State.EMPTY.value, State.TRUNCATED.value, State.
 
 @dataclass(slots=True)
 class OwnLosses:
-    """By user (as people call them) and kind: where what they miss is seen, as far as that is known. `was_looked_for`: a backup
+    """By user (as people call them) and kind (with `IN_FULL` behind it where only that is missing): where what they miss is
+    seen, as far as that is known. `was_looked_for`: a backup
     was tried already; `more`: there are other users.
     """
 
@@ -39,7 +43,8 @@ def own_losses(path: Path, wanted: Wanted, budget: int, names: MastodonDatabase 
         if who not in found.users and len(found.users) == _MOST:
             found.more = True
             break
-        seen = found.users.setdefault(who, {}).setdefault(row["kind"], [])
+        kept = IN_FULL if STILL_THERE in row["detail"] else ""
+        seen = found.users.setdefault(who, {}).setdefault(f"{row['kind']}{kept}", [])
         if address and address not in seen:
             seen.append(address)
         found.was_looked_for |= "state" not in row and "the backup" in f"{row['tried']} {row['detail']}"

@@ -143,6 +143,16 @@ def named_storage(path: Path) -> Storage:
     Raises:
         ConfigurationError: neither, or no media in it.
     """
+    try:
+        return _named_storage(path)
+    except PermissionError as error:
+        raise ConfigurationError(
+            f"{error.filename or path} may not be entered by this user.",
+            hint="Let the user that runs Mastodon read it, or run the same command as root.",
+        ) from None
+
+
+def _named_storage(path: Path) -> Storage:
     if path.is_file():
         variables = storage_variables(path)
         if not variables.keys() & {"S3_ENABLED", "AZURE_ENABLED", "SWIFT_ENABLED", "PAPERCLIP_ROOT_PATH"}:

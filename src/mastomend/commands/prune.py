@@ -110,10 +110,15 @@ def _asking(instance: Instance, options: PruneOptions) -> Policy:
     if not isinstance(storage, FilesystemStorage):
         raise ConfigurationError("--keep-free is for a disk; a bucket has no end.", hint="Use --budget.")
     try:
-        free = shutil.disk_usage(storage.root).free
+        disk = shutil.disk_usage(storage.root)
     except OSError as error:
         raise ConfigurationError(f"{storage.root} cannot be looked at: {error.strerror}.") from None
-    return replace(options.policy, to_free=max(0, options.keep_free - free))
+    if options.keep_free >= disk.used + disk.free:
+        raise ConfigurationError(
+            f"The disk has {(disk.used + disk.free) / 1e9:.2f} GB: {options.keep_free / 1e9:.2f} GB of it cannot be kept free.",
+            hint="A tenth of the disk is a usual figure.",
+        )
+    return replace(options.policy, to_free=max(0, options.keep_free - disk.free))
 
 
 def _stops(instance: Instance, options: PruneOptions, made: Scan) -> list[str]:

@@ -6,17 +6,17 @@ Rows come from the report, names from the database, what is known besides from t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from mastomend.actions.ledger import Entry, Ledger
+from mastomend.actions.ledger import Ledger
 from mastomend.commands.instance import Instance
-from mastomend.commands.names import Called, names_of, read, refuse_unknown
+from mastomend.commands.names import names_of, read, refuse_unknown
 from mastomend.commands.own_losses import OwnLosses, own_losses
 from mastomend.commands.past import either, kept_ledger, of_other_runs
+from mastomend.commands.shown import Shown, shown, stray
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of, read_selected_ids
 from mastomend.errors import ConfigurationError
@@ -24,40 +24,10 @@ from mastomend.inventory.browse import Wanted, browse, number_of
 from mastomend.mastodon.rows_sql import must_see
 from mastomend.mastodon.selection import EVERYTHING, Selection
 from mastomend.outcomes import Outcome
-from mastomend.plans.orphans import SORTS
 from mastomend.progress import Progress, Silent
-from mastomend.reasons import Reason
-from mastomend.vocabulary import Stray
 
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """One finding or outcome. `who` is `@user@host`, an emoji, a page, or kind and id where the database does not say;
-    `address` is where it is seen. `word` is the state or the outcome, `said` the reason in words, `why` the reason it
-    rests on (that of a run, or of the repair before), `advice` what can be done about that. `known` is what an earlier
-    repair made of a finding; the sizes are those of a finding's file, in bytes; `source` is where what was mended came from.
-    """
-
-    kind: str
-    id: int
-    style: str
-    key: str
-    is_local: bool
-    domain: str | None
-    who: str
-    address: str | None
-    word: str
-    reason: str
-    said: str
-    tried: str
-    known: str
-    last_tried: datetime | None
-    next_try: datetime | None
-    why: str = ""
-    advice: str = ""
-    expected_bytes: int | None = None
-    actual_bytes: int | None = None
-    source: str = ""
+#: Outcomes that are remembered of a record, and told beside what a check finds of it.
+_KEPT = {one.value for one in (Outcome.GONE, Outcome.REFUSED, Outcome.LOST, Outcome.DEFERRED)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +65,8 @@ def show(
         DatabaseError: accounts or posts are selected, and the database cannot be asked.
     """
     of, path, is_run = either(instance, name, is_run=False if new else _of_runs(wanted))
+    if wanted.reasons and not is_run:
+        raise ConfigurationError(f"{of} is a check: reasons are those of a run.", hint="Use --outcome, or name a run.")
     if new and is_run:
         raise ConfigurationError(f"{of} is a run: what it did is not new.", hint="Name a scan, or none.")
     budget = instance.settings.memory_bytes // 4
@@ -108,11 +80,20 @@ def show(
         ledger = stack.enter_context(kept_ledger(instance))
         if new and ledger is not None:
             wanted = replace(wanted, tried=ledger.tables)
+        if not is_run and (outcomes := [word for word in wanted.words if word in _KEPT]):
+            wanted = _by_outcome(wanted, outcomes, ledger)
         rows = _rows(path, wanted, budget, names, ledger)
         is_of_strays, number = path.stem == "strays", number_of(path, wanted, budget)
         own = OwnLosses() if is_of_strays else own_losses(path, wanted, budget, names)
         earlier = of_other_runs(ledger, wanted, number) if is_run and selection == EVERYTHING else 0
         yield Showing(of, is_run, number, rows, is_of_strays, own, earlier)
+
+
+def _by_outcome(wanted: Wanted, outcomes: Sequence[str], ledger: Ledger | None) -> Wanted:
+    """Findings of a check, by what repairs have made of them."""
+    if len(outcomes) < len(wanted.words):
+        raise ConfigurationError(f"{', '.join(wanted.words)}: states and outcomes of a check cannot be mixed.")
+    return replace(wanted, words=(), known=(lambda: ()) if ledger is None else partial(ledger.tables, outcomes))
 
 
 def _records(instance: Instance, selection: Selection) -> list[tuple[str, int]]:
@@ -125,8 +106,10 @@ def _records(instance: Instance, selection: Selection) -> list[tuple[str, int]]:
 
 def _of_runs(wanted: Wanted) -> bool | None:
     """Whether what is wanted is to be had of runs only, or of scans only; None if of both."""
-    if wanted.reasons or set(wanted.words) & {outcome.value for outcome in Outcome}:
+    if wanted.reasons or set(wanted.words) & ({outcome.value for outcome in Outcome} - _KEPT):
         return True
+    if set(wanted.words) & _KEPT:
+        return None
     return False if wanted.words else None
 
 
@@ -138,58 +121,4 @@ def _rows(
         entries = {} if ledger is None else ledger.entries((row["kind"], row["id"]) for row in batch)
         for row in batch:
             record = (row["kind"], row["id"])
-            yield _stray(row) if "why" in row else _shown(row, called.get(record), entries.get(record))
-
-
-def _stray(row: dict[str, Any]) -> Shown:
-    """A file no record expects."""
-    sort = Stray(row["word"])
-    words = SORTS[sort].words if sort in SORTS else "not Mastodon's, or not understood: it is never touched"
-    written = datetime.fromtimestamp(row["modified"] / 1_000_000, UTC) if row["modified"] else None
-    said = f"{words}; {row['actual_bytes']:,} bytes" + (
-        f", last written {written:%Y-%m-%d %H:%M} UTC" if written else ""
-    )
-    return Shown(
-        row["kind"], 0, "", row["key"], False, None, row["key"], None, sort.value, "", said, "", "", None, None,
-        actual_bytes=row["actual_bytes"],
-    )  # fmt: skip
-
-
-def _shown(row: dict[str, Any], called: Called | None, entry: Entry | None) -> Shown:
-    is_object = not row["id"]  # its key stands in place of a kind
-    who, address = called or (row["kind"] if is_object else f"{row['kind']} {row['id']}", None)
-    is_finding = "state" in row
-    reason = "" if is_finding else row["reason"]
-    why = reason or (entry.reason if entry else "")
-    known = f"{entry.outcome}: {_words(entry.detail, entry.reason)}" if entry and is_finding else ""
-    return Shown(
-        row["kind"],
-        row["id"],
-        row.get("style", ""),
-        row.get("key", ""),
-        row["is_local"],
-        row["domain"],
-        who,
-        address if address and address.startswith(("https://", "http://")) else None,
-        row["word"] or ("would be tried" if row["source"] else "would be left"),
-        reason,
-        _words(row["detail"], reason),
-        row.get("tried", ""),
-        known,
-        entry.last_tried if entry else None,
-        entry.next_try if entry else None,
-        why,
-        _advice(why),
-        row.get("expected_bytes"),
-        row.get("actual_bytes"),
-        row.get("source") or "",
-    )
-
-
-def _advice(reason: str) -> str:
-    return Reason(reason).advice if reason in {one.value for one in Reason} else ""
-
-
-def _words(detail: str, reason: str) -> str:
-    """The sentence of the report; a mere status of HTTP is none."""
-    return Reason(reason).words if reason and (not detail or detail.startswith("HTTP ")) else detail
+            yield stray(row) if "why" in row else shown(row, called.get(record), entries.get(record))

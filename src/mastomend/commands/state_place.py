@@ -25,13 +25,13 @@ def default_state(domain: str, process: Mapping[str, str], owners: Sequence[int]
     folder = "".join(c if c.isalnum() or c in ".-" else "_" for c in domain.lower()).strip(".") or "instance"
     if chosen := process.get("XDG_STATE_HOME"):
         return Path(chosen) / "mastomend" / folder
-    shared = SHARED / folder
-    if os.geteuid() == 0:
-        used = (home for home in homes(owners, folder) if not _is_used(shared) and _is_used(home))
-        return next(used, shared)
-    if os.access(shared, os.W_OK) or (not shared.exists() and os.access(SHARED, os.W_OK)):
-        return shared
-    return Path.home() / ".local/state/mastomend" / folder
+    shared, is_root = SHARED / folder, os.geteuid() == 0
+    may_share = is_root or os.access(shared, os.W_OK) or (not shared.exists() and os.access(SHARED, os.W_OK))
+    own = [Path.home() / ".local/state/mastomend" / folder] if not is_root else list(homes(owners, folder))
+    used = next((home for home in own if is_used(home)), None)  # it is gone on with, whatever somebody has made since
+    if used is not None and not (may_share and is_used(shared)):
+        return used
+    return shared if may_share else own[0]
 
 
 def homes(users: Sequence[int], folder: str) -> Iterator[Path]:
@@ -41,7 +41,8 @@ def homes(users: Sequence[int], folder: str) -> Iterator[Path]:
             yield Path(pwd.getpwuid(user).pw_dir) / ".local/state/mastomend" / folder
 
 
-def _is_used(state: Path) -> bool:
+def is_used(state: Path) -> bool:
+    """Whether anything was ever checked or changed with that state directory, as far as this user may know."""
     try:
         return journal_path(state).exists() or (state / "scans").exists()
     except OSError:  # it is closed to this user

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from mastomend.actions.journal_file import journal_path
 from mastomend.commands.instance import Instance
-from mastomend.commands.state_place import SHARED, homes
+from mastomend.commands.state_place import SHARED, homes, is_used
 from mastomend.commands.unit_owner import runner
 from mastomend.errors import ConfigurationError
 from mastomend.mastodon.storage_settings import FilesystemStorage
@@ -117,7 +116,7 @@ def _used_before(instance: Instance, user: str) -> Path | None:
     """
     for state in dict.fromkeys((instance.state, *homes([pwd.getpwnam(user).pw_uid], instance.state.name))):
         with contextlib.suppress(OSError):  # whom it belongs to does not let us look
-            if not state.is_relative_to(SHARED) and journal_path(state).exists():
+            if not state.is_relative_to(SHARED) and is_used(state):
                 return state
     return None
 

@@ -10,74 +10,27 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mastomend.actions.journal import Journal, JournaledRun, Kept
 from mastomend.actions.lineage import Lineage
 from mastomend.actions.owners import owned
-from mastomend.actions.plan import Plan
 from mastomend.actions.run import preview, run
 from mastomend.actions.taking_back import TakingBack, of_different_rows
 from mastomend.commands.instance import Instance
 from mastomend.commands.names import who
 from mastomend.commands.parts import Parts, changing_parts, ground
 from mastomend.commands.restoration import said_barred
+from mastomend.commands.undo_report import SHOWN, UndoReport
 from mastomend.database.rows import barred_from
 from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.ids import chosen, new_id
 from mastomend.progress import Progress, Silent
-from mastomend.reasons import Reason
-from mastomend.vocabulary import Done, RowOf
+from mastomend.vocabulary import RowOf
 
 #: What removes for good: there is nothing to take back.
 _FOR_GOOD = ("cleanup",)
-#: How many plans a dry run shows in words.
-SHOWN = 10
-
-
-@dataclass(slots=True)
-class UndoReport:
-    """The result: records taken back, records that had changed since, changes that nothing takes back.
-
-    `undid` is the command that run was, `posts` whether it was about posts; `goes_on`: an undo of it was cut off.
-    `plans` are a dry run's first `shown` plans, `names` what their records are called.
-    """
-
-    run: str
-    undoes: str
-    undid: str
-    applied: bool
-    reverted: int = 0
-    conflicts: int = 0
-    irreversible: int = 0
-    details: list[str] = field(default_factory=list)
-    plans: list[Plan] = field(default_factory=list)
-    posts: bool = False
-    goes_on: bool = False
-    shown: int | None = SHOWN
-    names: dict[tuple[str, int], str] = field(default_factory=dict)
-
-    def words(self, plan: Plan) -> str:
-        """A plan as sentences, with the name of what it is about."""
-        about, (_, *actions) = plan.subject, str(plan).splitlines()
-        name = self.names.get((about.kind, about.id)) if isinstance(about, RowOf) else None
-        return "\n".join([f"{about}{f' ({name})' if name else ''}: taken back", *actions])
-
-    def count(self, done: Done) -> None:
-        """Add one record."""
-        self.posts |= isinstance(done.subject, RowOf) and done.subject.kind == "statuses"
-        reason = done.verdict.reason
-        self.reverted += reason is Reason.UNDONE
-        self.conflicts += reason not in (Reason.UNDONE, Reason.IRREVERSIBLE)
-        if reason is not Reason.UNDONE or done.verdict.detail:
-            self.details.append(f"{done.subject}: {done.verdict.detail}")
-
-    def show(self, plan: Plan) -> None:
-        """A plan of a dry run."""
-        if plan.actions and (self.shown is None or len(self.plans) < self.shown):
-            self.plans.append(plan)
 
 
 def undo(
@@ -129,6 +82,7 @@ def undo(
             for done in journal.outcomes(current.id):  # what an earlier try of this undo did counts, too
                 report.count(done)
             current.summary = {"reverted": report.reverted, "conflicts": report.conflicts}
+            report.names = dict(zip(report.left, who(parts.database, report.left), strict=True))
     return report
 
 
@@ -144,6 +98,7 @@ def _foresee(
     if (barred := barred_from(parts.database, journal.columns_set(undone.id))) is not None:
         said_barred(barred, progress)
     if begun := len(journal.open_plans(undone.id)):
+        report.unsettled = True
         progress.note(f"{begun:,} of its records are half done, as it was cut off: --apply settles them first.")
     if undone.finished_at is None:
         with contextlib.suppress(OSError), owned(state, undone.id) as has_ended:
@@ -162,7 +117,7 @@ def _foresee(
         if kept.number not in settled:
             report.count(*preview([planner.foreseen(kept)], report.show))
     report.reverted += len(settled)
-    rows = [(s.kind, s.id) for s in (plan.subject for plan in report.plans) if isinstance(s, RowOf)]
+    rows = [(s.kind, s.id) for s in (plan.subject for plan in report.plans) if isinstance(s, RowOf)] + report.left
     report.names = dict(zip(rows, who(parts.database, rows), strict=True))
 
 
@@ -181,7 +136,7 @@ def _find(journal: Journal, state: Path, run_id: str) -> JournaledRun:
     runs = journal.runs()
     if run_id == "latest":  # of those that are no undo, or it would take back itself, and that changed something
         begun = set(journal.unsettled())  # cut off before it could be written down what was done: it is settled first
-        some = [r.id for r in runs if not r.undoes and r.command not in _FOR_GOOD]
+        some = [r.id for r in runs if not r.undoes and r.command not in _FOR_GOOD and r.summary.get("reversible") != 0]
         latest = [one for one in some if one in begun or journal.changed(one)]
         if not latest:
             raise ConfigurationError("Nothing was changed here yet: there is nothing to take back.")

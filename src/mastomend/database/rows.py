@@ -119,6 +119,16 @@ def unknown(database: MastodonDatabase, selection: Selection) -> list[str]:
     return [row["name"] for row in database.query(sql)] if sql else []
 
 
+def read_namesakes(database: MastodonDatabase, names: Sequence[str]) -> list[str]:
+    """A few accounts that are called like those (`@user`, whatever their server)."""
+    users = [name.removeprefix("@").partition("@")[0].lower() for name in names]
+    found = database.query(
+        "SELECT username, domain FROM accounts WHERE lower(username) = ANY(%s) ORDER BY domain NULLS FIRST, id LIMIT 3",
+        [users],
+    )
+    return [f"@{row['username']}{'' if row['domain'] is None else '@' + row['domain']}" for row in found]
+
+
 def read_selected_ids(database: MastodonDatabase, kind: Kind, selection: Selection) -> list[int]:
     """The ids of that kind's records that are selected."""
     return [row["id"] for row in database.query(selected_ids_sql(kind, schema_of(database, kind), selection))]
@@ -163,9 +173,13 @@ def _addresses(row: Mapping[str, Any]) -> Addresses:
     return Addresses(row["document"] or None, row["page"] or None, place)
 
 
-def read_names(database: MastodonDatabase, kind: Kind, ids: Sequence[int]) -> dict[int, tuple[str, str | None]]:
-    """What people call the records, and where they are seen, by id; a record that is gone is not in it."""
-    query = names_sql(kind)
+def read_names(
+    database: MastodonDatabase, kind: Kind, ids: Sequence[int], *, with_posts: bool = True
+) -> dict[int, tuple[str, str | None]]:
+    """What people call the records, and where they are seen, by id; a record that is gone is not in it. Without posts it is
+    told whose media are, and not where.
+    """
+    query = names_sql(kind, with_posts=with_posts)
     rows = database.query(query, [list(ids)]) if query and ids else []
     return {row["id"]: (row["name"], row["address"]) for row in rows if row["name"]}
 

@@ -22,7 +22,8 @@ Ask = Callable[[str, Sequence[object]], Sequence[Mapping[str, Any]]]
 _FIND = """
 SELECT (SELECT quote_ident(h.nspname) FROM pg_class o JOIN pg_namespace h ON h.oid = o.relnamespace
         WHERE o.oid = to_regclass('schema_migrations')) AS home, wanted.name,
-       c.oid IS NOT NULL AS found, quote_ident(n.nspname) AS schema, quote_ident(current_user) AS user,
+       c.oid IS NOT NULL AS found, coalesce(row_security_active(c.oid), false) AS hidden,
+       quote_ident(n.nspname) AS schema, quote_ident(current_user) AS user,
        coalesce(has_table_privilege(c.oid, 'SELECT'), false) AS whole,
        coalesce((SELECT array_agg(a.attname::text) FROM pg_attribute a
                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '{}') AS columns,
@@ -45,7 +46,7 @@ class Table:
     """One table as this user sees it.
 
     `elsewhere` are other schemas that have one of that name, `closed` those this user may not enter. `home` is where
-    `schema_migrations` is: of tables that are in two schemas, Mastodon's is there.
+    `schema_migrations` is: of tables that are in two schemas, Mastodon's is there. `hides_rows`: by row-level security.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Table:
     elsewhere: tuple[str, ...]
     closed: tuple[str, ...]
     home: str = ""
+    hides_rows: bool = False
 
     @property
     def exists(self) -> bool:
@@ -79,6 +81,7 @@ def find_tables(ask: Ask, names: Sequence[str]) -> dict[str, Table]:
             tuple(schema for schema in row["elsewhere"] if not row["found"] or schema != row["schema"]),
             tuple(row["closed"]),
             row["home"] or "",
+            row["hidden"],
         )
         for row in ask(_FIND, [list(names)])
     }
@@ -144,6 +147,11 @@ def _trouble(table: Table, columns: Collection[str]) -> tuple[str, str] | None:
             f"{table.name} is found in the schema {table.schema}, which hides that in {table.home}, where Mastodon's "
             "schema_migrations is",
             f"ALTER ROLE {table.user} SET search_path = {table.home};",
+        )
+    if table.hides_rows:
+        return (
+            f"row-level security hides rows of {table.name} from {table.user}",
+            f"ALTER ROLE {table.user} BYPASSRLS;",
         )
     if absent := sorted(set(columns) - table.columns):
         return (

@@ -35,7 +35,7 @@ class Wanted:
     """Which rows. Empty means all; `words` are states or outcomes, domains have their subdomains with them.
 
     `records` are kind and id of all that may be shown; None: no matter which. `tried` gives kind and id of those that may not,
-    as often as it is asked.
+    `known` of all that may, as often as they are asked.
     """
 
     kinds: tuple[str, ...] = ()
@@ -48,6 +48,7 @@ class Wanted:
     limit: int | None = None
     sort: str = "whose"
     tried: Callable[[], Iterable[Table]] | None = None
+    known: Callable[[], Iterable[Table]] | None = None
 
 
 def browse(path: Path, wanted: Wanted, budget: int) -> Iterator[list[dict[str, Any]]]:
@@ -81,13 +82,13 @@ def filled(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _take_tried(connection: Any, wanted: Wanted) -> None:
-    """What is left out, where the question finds it."""
-    if wanted.tried is None:
-        return
-    connection.execute("CREATE TEMP TABLE tried (kind VARCHAR, id BIGINT)")
-    for batch in wanted.tried():
-        connection.execute("INSERT INTO tried SELECT kind, id FROM batch")
-        del batch
+    """What is left out, or alone let in, where the question finds it."""
+    for name, tables in (("tried", wanted.tried), ("known", wanted.known)):
+        if tables is not None:
+            connection.execute(f"CREATE TEMP TABLE {name} (kind VARCHAR, id BIGINT)")
+            for batch in tables():
+                connection.execute(f"INSERT INTO {name} SELECT kind, id FROM batch")
+                del batch
 
 
 def _columns(connection: Any, path: Path) -> set[str]:
@@ -114,6 +115,8 @@ def _question(path: Path, wanted: Wanted, columns: set[str], *, limited: bool = 
         values += [[kind for kind, _ in wanted.records], [record_id for _, record_id in wanted.records]]
     if wanted.tried is not None:
         conditions.append("NOT EXISTS (SELECT 1 FROM tried t WHERE t.kind = found.kind AND t.id = found.id)")
+    if wanted.known is not None:
+        conditions.append("EXISTS (SELECT 1 FROM known k WHERE k.kind = found.kind AND k.id = found.id)")
     if wanted.local is not None:
         conditions.append("is_local" if wanted.local else "NOT is_local")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""

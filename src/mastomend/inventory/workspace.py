@@ -253,6 +253,7 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
         if _FULL in str(error):  # it could not go on with it, and the room is needed
             connection.close()
             shutil.rmtree(work, ignore_errors=True)
+            raise _cannot_write(folder.parent.parent, error) from None
         raise JournalError(
             f"The state directory {folder} cannot be used: {str(error).splitlines()[0]}",
             hint="Is its disk full? Free some space there, or use --state DIR to put it elsewhere.",

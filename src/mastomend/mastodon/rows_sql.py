@@ -302,9 +302,10 @@ def addresses_sql(kind: Kind) -> str | None:
     return _statement(f"addresses_of_{kind.table}")
 
 
-def names_sql(kind: Kind) -> str | None:
+def names_sql(kind: Kind, *, with_posts: bool = True) -> str | None:
     """What people call records (one parameter, an array of ids), and where they are seen; None: nothing."""
-    return _statement(f"names_of_{kind.table}")
+    alone = "" if with_posts else "_without_posts"
+    return (_statement(f"names_of_{kind.table}{alone}") if alone else None) or _statement(f"names_of_{kind.table}")
 
 
 def _statement(name: str) -> str | None:

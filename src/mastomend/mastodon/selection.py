@@ -50,6 +50,13 @@ class Selection:
         """Whether an account is named by its page."""
         return any(one.address is not None for one in self.accounts)
 
+    @property
+    def criteria(self) -> int:
+        """How many things must be true of a record."""
+        return sum(map(bool, (self.domains, self.accounts, self.statuses, self.without_domains))) + (
+            self.local is not None
+        )
+
     def scope(self) -> Mapping[str, object]:
         """What tells one selection from another, as plain values."""
         return asdict(self)

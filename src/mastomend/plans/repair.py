@@ -85,6 +85,10 @@ def derivable(t: Target, found: Sequence[Finding], rules: ImageRules | None, *, 
     return readable and bool(t.files) and all(f.style != ORIGINAL for f in found)
 
 
+#: How a smaller copy is told of, of a picture whose original is lost.
+STILL_THERE = "a smaller copy is still there"
+
+
 def untouchable(t: Target, found: Sequence[Finding]) -> Verdict | None:
     """Why that record must be left alone, whatever could be done; None if it need not be."""
     if t.row.in_flight:

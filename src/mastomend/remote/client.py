@@ -15,7 +15,7 @@ import re
 import socket
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -192,9 +192,9 @@ class GuardedClient:
     async def _follow(self, ask: Ask) -> Fetched | NotFetched:
         assert self._session is not None, "use the client as an async context manager"
         current = URL(ask.url)
-        for _ in range(_MAX_REDIRECTS + 1):
+        for hop in range(_MAX_REDIRECTS + 1):
             if refusal := self._refuse(current):
-                return refusal
+                return replace(refusal, detail=f"it redirects us on: {refusal.detail}") if hop else refusal
             headers = self._headers(ask, current)
             async with asyncio.timeout(self._limits.headers_s):
                 asked = await self._session.get(current, headers=headers, allow_redirects=False, proxy=self._proxy)

@@ -20,7 +20,7 @@ from mastomend.inventory.inspect import broken_files, target
 from mastomend.mastodon.kinds import Kind
 from mastomend.outcomes import Lost, Refused, Verdict
 from mastomend.outcomes import Source as Name
-from mastomend.plans.repair import subject, untouchable
+from mastomend.plans.repair import STILL_THERE, subject, untouchable
 from mastomend.reasons import Reason
 from mastomend.remote.asking import Ask
 from mastomend.restore.answers import NO_PICTURE, verdict_of_image
@@ -251,6 +251,8 @@ class Chain:
             return refused
         told = [one for found in case.looked.values() for one in found.told]
         detail = f"a local file; {'; '.join(told)}" if told else refused.detail
+        if left := [file.style for file in case.target.files if file.style not in case.bad]:
+            detail += f"; {STILL_THERE}: {', '.join(left)}"
         hidden = any(found.may_have_more for found in case.looked.values())
         return Refused(UnreadableError.reason, detail) if hidden else replace(refused, detail=detail)
 

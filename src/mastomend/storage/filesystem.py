@@ -9,6 +9,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,6 +48,12 @@ _OURS = ".mastomend"
 
 #: What a file system has at its top for itself: nothing of Mastodon's is in it.
 _OF_THE_DISK = "lost+found"
+
+
+def _a_tenth(root: Path) -> str:
+    """A tenth of that disk, as a person would say it."""
+    tenth = shutil.disk_usage(root).total // 10
+    return f"{tenth / 1e9:.0f}GB" if tenth >= 2e9 else f"{max(tenth, 1e6) / 1e6:.0f}MB"
 
 
 class FilesystemStore:
@@ -318,7 +325,7 @@ class FilesystemStore:
             return StorageError(
                 f"The disk of {self.root} is full: {what} was not written.",
                 hint="Make room, then run the same command again: it goes on where it stopped. What takes it, usage tells; "
-                "what may go: mastomend prune --keep-free 5GB",
+                f"what may go: mastomend prune --keep-free {_a_tenth(self.root)}",
             )
         if error.errno == errno.EROFS:
             return StorageError(

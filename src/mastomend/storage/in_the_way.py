@@ -70,8 +70,11 @@ def unwritable(folder: Path) -> str:
 
 
 def owner(path: Path) -> str:
-    """The name of whoever that belongs to, or the number of one who has none."""
-    user = path.stat().st_uid
+    """The name of whoever that belongs to, or the number of one who has none; somebody else where that may not be seen."""
+    try:
+        user = path.stat().st_uid
+    except OSError:
+        return "somebody else"
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:
