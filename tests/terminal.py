@@ -19,8 +19,9 @@ import pyte
 from tool import started
 
 
-def _half_full() -> None:
-    """As on a machine whose disks are half full, whatever this one's are: screens are the same everywhere."""
+def _as_anywhere() -> None:
+    """As on a machine whose disks are half full, and without the guides: screens are the same everywhere."""
+    sys.prefix = "/opt/mastomend"
     usage = shutil._ntuple_diskusage(20_000_000_000, 10_000_000_000, 10_000_000_000)
     shutil.disk_usage = lambda path: usage
 
@@ -52,7 +53,7 @@ def on_terminal(
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"  # where the tool is, so that it is called by its name
     own: Mapping[str, str] = {"PATH": path, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": str(lines)}
-    process = started(words, {**os.environ, **own, **(variables or {})}, cwd, [slave] * 3, prepare=_half_full)
+    process = started(words, {**os.environ, **own, **(variables or {})}, cwd, [slave] * 3, prepare=_as_anywhere)
     os.close(slave)
     screen = pyte.HistoryScreen(columns, lines, history=10_000)
     stream = pyte.ByteStream(screen)

@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from conftest import MakeInstance, opened
 from tool import run
 
 from mastomend.cli.app import run as app_run
+from mastomend.commands.history import history
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions
 from mastomend.commands.systemd import units
@@ -57,7 +59,11 @@ def test_what_cannot_be_taken_back_is_not_offered(make_instance: MakeInstance, t
     words = ("repair", "--from", str(tmp_path / "backup"), "--apply", "--max-missing", "100%")
     done = run(instance.env, *words)
     assert "1 of 1 record mended" in done.stdout and "To take this back" not in done.stdout
-    refused = run(instance.env, "undo", "latest")
+    latest = run(instance.env, "undo", "latest")
+    assert latest.returncode == 2 and "What was brought back for your own users stays." in latest.stderr
+    (past,) = history(opened(instance))
+    assert "undo" not in run(instance.env, "history", past.run.id).stdout
+    refused = run(instance.env, "undo", past.run.id)
     assert "no file of theirs is ever taken away" in refused.stdout and "1 record would stay as it is" in refused.stdout
 
 
@@ -293,5 +299,6 @@ def test_a_budget_that_nothing_meets_is_no_next_command(make_instance: MakeInsta
     instance = make_instance()
     owner = instance.insert("accounts", username="far", domain="a.example", uri="x:far")
     record(instance, MEDIA_FILES, origin=network.add("a.example"), name="m", row={"account_id": owner})
-    done = run(instance.env, "prune", "--keep-free", "900TB")
+    disk = shutil.disk_usage(instance.folder)
+    done = run(instance.env, "prune", "--keep-free", f"{disk.used + disk.free - 1_000_000}B")
     assert "With --apply all of it goes, and that is not enough" in done.stdout and "Next:" not in done.stdout

@@ -101,7 +101,7 @@ def test_an_age_and_a_selection_that_cannot_be(make_instance: MakeInstance) -> N
         (["check", "--status", "nonsense"], "is no post"),
         (["repair", "--apply", "-n"], "--apply and --dry-run contradict each other"),
         (["repair", "--scan", "2020"], "There is no scan '2020'"),
-        (["undo", "latest"], "Nothing was changed here yet"),
+        (["undo", "latest"], "No run has changed anything here"),
         (["show"], "There is no scan or run yet"),
         (["show", "--sort", "size"], "--sort 'size' is none of"),
         (["check", "--log-file", "/nonexistent/x"], "The log file /nonexistent/x cannot be written"),

@@ -215,7 +215,7 @@ def test_a_disk_is_kept_free(make_instance: MakeInstance, monkeypatch: pytest.Mo
         town.media(town.post(), size=1_000)
 
     class Usage:
-        free = 7_000
+        free, used = 7_000, 50_000
 
     monkeypatch.setattr("mastomend.commands.prune.shutil.disk_usage", lambda path: Usage)
     assert pruned(instance, Policy(), keep_free=7_000).goes.records == 0

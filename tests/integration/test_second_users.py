@@ -499,4 +499,4 @@ def test_settings_that_cannot_be_read_are_said_with_what_to_do(
     monkeypatch.setattr(Path, "read_text", closed)
     with pytest.raises(ConfigurationError) as told:
         opened(instance)
-    assert "cannot be read: Permission denied" in told.value.message and "sudo -u mastodon" in told.value.hint
+    assert "cannot be read: Permission denied" in told.value.message and "belongs to" in told.value.hint

@@ -44,10 +44,12 @@ def refuse_empty(scan: str, path: Path, broken: int, budget: int) -> None:
         )
 
 
-def either(instance: Instance, name: str, *, is_run: bool | None = None) -> tuple[str, Path, bool]:
+def either(
+    instance: Instance, name: str, *, is_run: bool | None = None, of_records: bool = False
+) -> tuple[str, Path, bool]:
     """The scan or the run of that name, its report, and whether it is a run. `latest` is the report written last, of scans
-    only or of runs that were applied only where `is_run` says so; a run that found nothing to do, as a timer's does most
-    hours, is not meant.
+    only or of runs that were applied only where `is_run` says so, or of both where `of_records` does; a run that found nothing
+    to do, as a timer's does most hours, is not meant.
 
     Raises:
         ConfigurationError: as above.
@@ -57,7 +59,10 @@ def either(instance: Instance, name: str, *, is_run: bool | None = None) -> tupl
     strays = _kept(instance, "scans", "strays")
     where = f"Scans and runs are in {instance.state}."
     both = strays | scans | runs
-    some = both if is_run is None else _applied(instance, runs) if is_run else scans
+    if of_records:
+        some = scans | _applied(instance, runs)
+    else:
+        some = both if is_run is None else _applied(instance, runs) if is_run else scans
     if name == "latest" and some:
         newest = sorted(some, key=lambda one: some[one].stat().st_mtime_ns, reverse=True)
         with_rows = filled(some[one] for one in newest if one in runs)

@@ -113,7 +113,7 @@ def _asking(instance: Instance, options: PruneOptions) -> Policy:
         disk = shutil.disk_usage(storage.root)
     except OSError as error:
         raise ConfigurationError(f"{storage.root} cannot be looked at: {error.strerror}.") from None
-    if options.keep_free >= disk.used + disk.free:
+    if options.keep_free > disk.used + disk.free:
         raise ConfigurationError(
             f"The disk has {(disk.used + disk.free) / 1e9:.2f} GB: {options.keep_free / 1e9:.2f} GB of it cannot be kept free.",
             hint="A tenth of the disk is a usual figure.",

@@ -64,7 +64,8 @@ def show(
         ConfigurationError: there is none of that name.
         DatabaseError: accounts or posts are selected, and the database cannot be asked.
     """
-    of, path, is_run = either(instance, name, is_run=False if new else _of_runs(wanted))
+    of_records = not (new or wanted.reasons) and bool(wanted.words) and _KEPT.issuperset(wanted.words)
+    of, path, is_run = either(instance, name, is_run=False if new else _of_runs(wanted), of_records=of_records)
     if wanted.reasons and not is_run:
         raise ConfigurationError(f"{of} is a check: reasons are those of a run.", hint="Use --outcome, or name a run.")
     if new and is_run:
@@ -106,10 +107,8 @@ def _records(instance: Instance, selection: Selection) -> list[tuple[str, int]]:
 
 def _of_runs(wanted: Wanted) -> bool | None:
     """Whether what is wanted is to be had of runs only, or of scans only; None if of both."""
-    if wanted.reasons or set(wanted.words) & ({outcome.value for outcome in Outcome} - _KEPT):
+    if wanted.reasons or set(wanted.words) & {outcome.value for outcome in Outcome}:
         return True
-    if set(wanted.words) & _KEPT:
-        return None
     return False if wanted.words else None
 
 

@@ -139,7 +139,8 @@ def _find(journal: Journal, state: Path, run_id: str) -> JournaledRun:
         some = [r.id for r in runs if not r.undoes and r.command not in _FOR_GOOD and r.summary.get("reversible") != 0]
         latest = [one for one in some if one in begun or journal.changed(one)]
         if not latest:
-            raise ConfigurationError("Nothing was changed here yet: there is nothing to take back.")
+            own = " What was brought back for your own users stays." if some != [r.id for r in runs] else ""
+            raise ConfigurationError(f"No run has changed anything here that could be taken back.{own}")
         run_id = chosen("latest", latest, "run", "See them with: mastomend history")
     if run_id not in {r.id for r in runs} and any((state / kept / run_id).exists() for kept in ("scans", "runs")):
         raise ConfigurationError(f"{run_id} changed nothing: it was a check, or a run without --apply.")
