@@ -29,6 +29,7 @@ def private_folder(path: Path) -> Path:
     for missing in [folder for folder in reversed([path, *path.parents]) if not folder.exists()]:
         with contextlib.suppress(FileExistsError):  # somebody was faster, or it is no folder: the look below tells
             missing.mkdir(mode=0o700)
+            _inherit(missing)
     status = path.stat()
     if not stat.S_ISDIR(status.st_mode):
         raise NotADirectoryError(20, "Not a directory", str(path))
@@ -49,6 +50,7 @@ def private_file(path: Path) -> int:
         OSError: it cannot be opened.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    _inherit(path, descriptor)
     status = os.fstat(descriptor)
     if status.st_mode & 0o077 and status.st_uid == os.geteuid():
         os.fchmod(descriptor, 0o600)
@@ -65,7 +67,9 @@ def make_private_file(path: Path) -> None:
         OSError: it cannot be made, or something else is in its place.
     """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        _inherit(path, made)
+        os.close(made)
         return
     except FileExistsError:
         status = path.lstat()
@@ -78,6 +82,7 @@ def make_private_file(path: Path) -> None:
 #: So many folders below a state directory belong to one scan or run.
 _DEPTH = 2
 _to_be_handed_over: dict[Path, tuple[int, Path]] = {}
+_used: set[Path] = set()
 
 
 def to_be_handed_over(state: Path, heir: int, shared: Path) -> None:
@@ -85,11 +90,27 @@ def to_be_handed_over(state: Path, heir: int, shared: Path) -> None:
     _to_be_handed_over[state] = (heir, shared)
 
 
+def _inherit(path: Path, descriptor: int | None = None) -> None:
+    """What root makes in a state directory that is to be handed over is given away at once: others look into it meanwhile, and
+    root may be killed.
+    """
+    for state, (heir, _) in _to_be_handed_over.items():
+        if path.is_relative_to(state):
+            _used.add(state)
+            user = state.stat().st_uid or heir
+            if user and descriptor is not None:
+                _give(descriptor, user)
+            elif user:
+                os.chown(path, user, -1, follow_symlinks=False)
+
+
 def hand_over_all() -> None:
-    """What was to be handed over when the command has ended."""
+    """What was to be handed over when the command has ended, if anything was written there."""
     while _to_be_handed_over:
         state, (heir, shared) = _to_be_handed_over.popitem()
-        hand_over(state, heir, shared)
+        if state in _used:
+            hand_over(state, heir, shared)
+    _used.clear()
 
 
 def hand_over(state: Path, heir: int, shared: Path) -> None:

@@ -83,6 +83,7 @@ def lines(block: str, server: SimulatedInstance, folder: Path) -> list[str]:
     text = text.replace("systemd --apply", f"systemd --apply --user root --folder {folder / 'units'}")
     text = text.replace("systemd            #", "systemd --user root    #")
     text = text.replace("/var/lib/node_exporter/textfile", str(folder / "units")).replace("/opt/mastomend/bin/", "")
+    text = text.replace("/usr/local/bin/mastomend --env", "mastomend --env")
     text = text.replace(f"{server.folder}/mastomend.env", str(server.folder / "own.env")).replace(
         "DB_USER=mastomend/", "DB_USER=postgres/"
     )
@@ -104,7 +105,7 @@ def test_a_guide_is_followed(name: str, server: SimulatedInstance, tmp_path: Pat
         for line in lines(block, server, tmp_path):
             if line.startswith(("MAILTO=", "PATH=")):
                 continue
-            if cron := re.fullmatch(r"\d+ \d+ \* \* \* mastodon (.+)", line):
+            if cron := re.fullmatch(r"\d+ [\d*]+ \* \* [\d*] mastodon (.+)", line):
                 line = cron[1]  # what cron would run
             done = subprocess.run(
                 ["bash", "-c", line], cwd=server.folder, env=environment, capture_output=True, text=True, timeout=120,

@@ -445,4 +445,4 @@ def test_b6_a_backup_that_may_not_be_entered_is_not_said_to_lack_anything(
     done = repair(opened(instance), RepairOptions(apply=True, backups=(tmp_path / "backup",)))
     assert done.outcomes == {"refused": 1}
     found = outcomes(done)[made.id]
-    assert found.reason == "unreadable" and "cannot be looked into" in found.detail
+    assert found.reason == "unreadable" and "may not look into it" in found.detail

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ from mastomend.commands.guard_report import GuardOptions, marks
 from mastomend.commands.history import history
 from mastomend.commands.parts import named_storage
 from mastomend.commands.policy import Wishes
+from mastomend.commands.prune import prune
+from mastomend.commands.prune_report import PruneOptions
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions
 from mastomend.commands.systemd import units
@@ -37,13 +40,13 @@ from mastomend.commands.undo import undo
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
-from mastomend.errors import ConfigurationError
+from mastomend.errors import ConfigurationError, DatabaseError, StorageError
 from mastomend.inventory.keeping import Policy
 from mastomend.inventory.workspace import unfinished
 from mastomend.mastodon.kinds import AVATARS, HEADERS, MEDIA_FILES
 from mastomend.mastodon.selection import parse_account, parse_status
 from mastomend.progress import Silent
-from mastomend.state_files import hand_over
+from mastomend.state_files import hand_over, hand_over_all, private_folder, to_be_handed_over
 from mastomend.storage.filesystem import FilesystemStore
 from mastomend.storage.walk import Trouble
 
@@ -135,6 +138,26 @@ def test_a_command_by_root_leaves_it_to_that_user(make_instance: MakeInstance, n
     assert run(instance.env, "repair", "--apply", "--max-missing", "100%").returncode == 0
     state = instance.env.parent / "state"
     assert {one.stat().st_uid for one in (state, *state.rglob("*"))} == {65534}
+    shutil.rmtree(state)
+    state.mkdir(mode=0o755)
+    assert run(instance.env, "systemd", "--user", "root").returncode == 0
+    assert state.stat().st_uid == 0, "what only shows something changes nothing"
+
+
+@only_root
+def test_what_root_makes_belongs_to_that_user_at_once(make_instance: MakeInstance, tmp_path: Path) -> None:
+    """Others look into it while root's command runs, or after it was killed."""
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 65534, -1)
+    to_be_handed_over(state, 0, tmp_path)
+    try:
+        Journal(state).close()
+        private_folder(state / "runs/20261126T000000Z-one")
+        made = [one for one in state.rglob("*") if one.name != "reserve"]
+        assert {one.name: one.stat().st_uid for one in made} == dict.fromkeys((one.name for one in made), 65534)
+    finally:
+        hand_over_all()
 
 
 def test_a_printed_command_is_for_the_shell_it_is_pasted_into(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +224,7 @@ sys.exit(app.run(["check", "--apply"]))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 130, done.stderr
-    assert "Interrupted." in done.stderr and "What it did so far: mastomend history latest" in done.stderr
+    assert "Interrupted." in done.stderr and "What it did so far: mastomend history" in done.stderr
 
 
 def test_what_a_repair_did_until_it_was_cut_off_can_be_shown(make_instance: MakeInstance, network: Fediverse) -> None:
@@ -293,7 +316,10 @@ def test_what_other_runs_know_is_not_forgotten(bereft: SimulatedInstance) -> Non
     assert "reasons are those of a run" in run(bereft.env, "show", same["of"], "--reason", "gone").stderr
     run(bereft.env, "check", "--account", "@carol", "--max-missing", "100%")
     elsewhere = run(bereft.env, "show", "--account", "@bob@a.example", COLUMNS="300").stdout
-    assert "may have looked at something else. Look now:" in elsewhere and "check --account @bob@a.example" in elsewhere
+    assert (
+        "Nothing of that is broken, if it was looked at. To look now:" in elsewhere
+        and "check --account @bob@a.example" in elsewhere
+    )
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -428,8 +454,60 @@ def test_an_undo_of_what_was_cut_off_says_so(make_instance: MakeInstance, networ
     done = repair(opened(instance), APPLY).run
     few = run(instance.env, "undo", done)
     assert "… and 3 more (--limit 0)." in few.stdout
+    assert "taken back" not in run(instance.env, "show", done).stdout
     whole = run(instance.env, "undo", done, "--limit", "0").stdout
     assert whole.count(": taken back") == 8 and "more (--limit" not in whole
+    back = undo(opened(instance), done, apply=True)
+    assert f"It was taken back by {back.run}." in run(instance.env, "show", done).stdout
+
+
+def test_nothing_is_pruned_that_could_not_be_deleted(
+    make_instance: MakeInstance, network: Fediverse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that are emptied while their files stay are orphans."""
+    instance = make_instance()
+    origin = network.add("a.example")
+    account = record(instance, origin=origin, name="u").id
+    record(instance, MEDIA_FILES, picture(1, form="jpeg"), origin=origin, name="m", account_id=account)
+    closed = "This user may not write into /x, which belongs to mastodon"
+    monkeypatch.setattr(FilesystemStore, "unwritable", lambda self, prefix: closed.replace("This", "this"))
+    notes: list[str] = []
+
+    class Listening(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    options = PruneOptions(Policy(budget=0))
+    assert prune(opened(instance), options, Listening()).goes.records and f"With --apply this stops: {closed}." in notes
+    with pytest.raises(StorageError, match="nothing could be deleted there"):
+        prune(opened(instance), replace(options, apply=True))
+    assert len(instance.media.keys()) == len(instance.files)
+
+
+def test_the_attachments_versions_are_among_the_rights(make_instance: MakeInstance) -> None:
+    """A role with rights on single columns is told all of them before anything is looked at."""
+    instance = make_instance()
+    instance.db.execute('CREATE ROLE "col-reader" LOGIN')
+    try:
+        instance.db.execute('GRANT SELECT ON ALL TABLES IN SCHEMA public TO "col-reader"')
+        instance.db.execute(
+            'REVOKE SELECT ON accounts FROM "col-reader"; GRANT SELECT (id) ON accounts TO "col-reader"'
+        )
+        text = instance.env.read_text(encoding="utf-8").replace("DB_USER=postgres", 'DB_USER="col-reader"')
+        instance.env.write_text(text, encoding="utf-8")
+        told = json.loads(run(instance.env, "check", "--json").stdout)
+        assert told["exit_code"] == 3
+        with pytest.raises(DatabaseError) as barred:
+            check(opened(instance))
+        assert (
+            "avatar_storage_schema_version" in barred.value.statements[0]
+            and '"col-reader"' in barred.value.statements[0]
+        )
+        for statement in barred.value.statements:
+            instance.db.execute(statement)
+        assert check(opened(instance)).is_whole, "what was printed is enough"
+    finally:
+        instance.db.execute('DROP OWNED BY "col-reader"; DROP ROLE "col-reader"')
 
 
 # --- guard ------------------------------------------------------------------------------------------------------------

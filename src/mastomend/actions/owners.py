@@ -22,7 +22,10 @@ def _open(path: Path) -> int:
         private_folder(path.parent)
         return private_file(path)
     except OSError as error:
-        raise JournalError(f"{path} cannot be opened: {error.strerror}.", hint="Use --state DIR.") from None
+        raise JournalError(
+            f"{path} cannot be opened: {error.strerror}.",
+            hint="If it belongs to another user, give the state directory to this one: chown -R.",
+        ) from None
 
 
 @contextmanager

@@ -255,7 +255,9 @@ def _delete(world: World, store: ChangingStore, actions: Sequence[Delete]) -> li
 
     def judge(action: Delete, _: int) -> Answer | bool:
         if action.key in missed:
-            return Conflict(f"{missed[action.key]} is expected by a record and is not there: undo brings it back")
+            return Conflict(
+                f"{missed[action.key]} is expected by a record and is not there: undo or repair brings it back"
+            )
         if action.key not in owners:
             return True
         if not isinstance(owners[action.key], Nobody):

@@ -6,6 +6,7 @@ A command imports what it needs when it is called, so that a nightly `check` doe
 from __future__ import annotations
 
 import errno
+import logging
 import select
 import signal
 import sys
@@ -152,10 +153,11 @@ def _run(words: list[str]) -> int:
             return _usage_error(error, words)
         answer = INTERRUPTED  # DuckDB was at work, and calls Ctrl-C an error of its own
     if answer == INTERRUPTED:  # typer turns Ctrl-C into this answer itself
+        logging.getLogger("asyncio").disabled = True  # what was under way is left where it is
         said = "Interrupted. Nothing is lost: the same command goes on from here."
         if "--new" in words:
             said = "Interrupted. The same command looks at everything anew."
-        did = _as_given(" What it did so far: mastomend history latest", words) if "--apply" in words else ""
+        did = _as_given(" What it did so far: mastomend history", words) if "--apply" in words else ""
         return _told(words, said, "Run the same command again.", INTERRUPTED, lambda: log.print(f"{said}{escape(did)}"))
     return answer if isinstance(answer, int) else 0
 
@@ -226,6 +228,12 @@ def _usage_error(error: BaseException, words: Sequence[str]) -> int:
     return _told(words, summary, hint, DEFECT, explain)
 
 
+def _unraisable(what: sys.UnraisableHookArgs) -> None:
+    """A Ctrl-C that falls into a destructor is no news."""
+    if not issubclass(what.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(what)
+
+
 def _terminate(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
@@ -233,6 +241,7 @@ def _terminate(*_: object) -> NoReturn:
 def main() -> None:
     """The console script."""
     signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _unraisable
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # a second one, while the first was being told

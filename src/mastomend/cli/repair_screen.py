@@ -126,7 +126,7 @@ def reason_lines(reasons: Mapping[tuple[Outcome, str], int], *, has_backup: bool
         style = "green" if outcome in (Outcome.RESTORED, Outcome.REFRESHED) else "yellow"
         words = Reason(reason).words if reason in {one.value for one in Reason} else reason
         if has_backup and reason == Reason.LOCAL:
-            words = "a file of one of your own users, and that backup does not have it whole"
+            words = "a file of one of your own users, and that backup does not have it"
         yield f"{n:>{widest},} [{style}]{outcome.value.replace('_', ' ')}[/]: {escape(words)}"
 
 

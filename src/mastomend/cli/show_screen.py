@@ -71,10 +71,11 @@ def page(found: Showing, commands: Commands) -> None:
 
 
 def _text(found: Showing, commands: Commands) -> Iterator[str]:
-    shown = 0
+    shown, is_new = 0, False
     advice: dict[str, str] = {}
     for row in found.rows:
         shown += 1
+        is_new |= not row.known
         if row.advice and row.word not in ("restored", "refreshed") and row.why != Reason.LOCAL:  # which is told apart
             advice.setdefault(row.advice, _why(row))
         yield from _lines(row)
@@ -84,15 +85,18 @@ def _text(found: Showing, commands: Commands) -> Iterator[str]:
     title = f"{count(found.number, what)} of {'run' if found.is_run else 'scan'} {found.of}"
     more = f" {shown:,} of them are shown; --limit 0 shows all." if shown < found.number else ""
     yield f"[bold]{escape(title)}.[/]{more}"
+    if found.taken_back:
+        yield f"[yellow]It was taken back[/] by {escape(found.taken_back)}."
     if found.earlier:
         yield f"{found.earlier:,} more became so in other runs: [bold]{escape(commands.check)}[/], then the same show."
     elif not found.number and commands.selects:
-        what = "run" if found.is_run else "check"
-        yield f"That {what} may have looked at something else. Look now: [bold]{escape(commands.check)}[/]"
+        said = "That run had nothing to do there" if found.is_run else "Nothing of that is broken"
+        yield f"{said}, if it was looked at. To look now: [bold]{escape(commands.check)}[/]"
     yield from _for_users(found.own, commands)
-    if found.number and not found.is_run and not found.is_of_strays:
+    if is_new and not found.is_run and not found.is_of_strays:
+        scope = "" if commands.selects else f" --scan {found.of}"
         yield ""
-        yield f"What would be done: [bold]{escape(commands.repair)}[/]"
+        yield f"What would be done: [bold]{escape(commands.repair + scope)}[/]"
     if advice:
         yield ""
         yield "What can be done:"

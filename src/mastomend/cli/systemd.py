@@ -78,7 +78,7 @@ def systemd_command(
         )
         result.print("  chmod g+r), or run them as its owner (--user NAME); then run this once more.")
     if (made := to_be_made(given.state, instance, user)) is not None:
-        result.print(f"[yellow]![/] The state directory is not there yet. Make it: [command]{escape(made)}[/]")
+        result.print(f"[yellow]![/] The state directory is not there, or another user's: [command]{escape(made)}[/]")
     if apply and folder is not None and folder.absolute() != FOLDER:
         result.print(f"systemd looks for them in {FOLDER}.")
     elif apply:

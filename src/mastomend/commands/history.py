@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def _past(journal: Journal, instance: Instance, run: JournaledRun, lineage: Line
     outcomes = journal.outcome_counts(run.id)
     if outcomes[Outcome.COPIED]:  # one plan for all of its files
         outcomes[Outcome.COPIED] = int(run.summary.get("copied") or outcomes[Outcome.COPIED])
-    has_report = (instance.state / "runs" / run.id / "outcomes.parquet").exists()
+    has_report = os.access(instance.state / "runs" / run.id / "outcomes.parquet", os.R_OK)
     moved = done["quarantine"] + done["restore"] + done["preserve"]
     alive = run.finished_at is None and is_alive(instance.state, run.id)
     written, half_done = done["put"] + done["copy"], 0 if alive else len(journal.open_plans(run.id))

@@ -11,6 +11,7 @@ from mastomend.commands.names import read
 from mastomend.database.reader import MastodonDatabase
 from mastomend.inventory.browse import Wanted, browse
 from mastomend.mastodon.keys import ORIGINAL
+from mastomend.mastodon.kinds import MEDIA_FILES
 from mastomend.outcomes import Outcome
 from mastomend.plans.repair import STILL_THERE
 from mastomend.vocabulary import State
@@ -19,6 +20,7 @@ from mastomend.vocabulary import State
 IN_FULL = " in full size"
 #: Users that are told of.
 _MOST = 20
+_MANY = 10_000
 _BROKEN = {State.MISSING.value, State.EMPTY.value, State.TRUNCATED.value, State.CORRUPT.value}
 
 
@@ -39,16 +41,35 @@ def own_losses(path: Path, wanted: Wanted, budget: int, names: MastodonDatabase 
     found = OwnLosses()
     if wanted.local is False:
         return found
-    for row, who, address in _rows(path, replace(wanted, local=True, limit=None), budget, names):
+    ours = replace(wanted, local=True, limit=None)
+    small = _small_ones_missing(path, ours, budget)
+    for row, who, address in _rows(path, ours, budget, names):
         if who not in found.users and len(found.users) == _MOST:
             found.more = True
             break
-        kept = IN_FULL if STILL_THERE in row["detail"] else ""
+        kept = IN_FULL if _has_smaller(row, small) else ""
         seen = found.users.setdefault(who, {}).setdefault(f"{row['kind']}{kept}", [])
         if address and address not in seen:
             seen.append(address)
         found.was_looked_for |= "state" not in row and "the backup" in f"{row['tried']} {row['detail']}"
     return found
+
+
+def _small_ones_missing(path: Path, ours: Wanted, budget: int) -> set[int]:
+    """Attachments of which the smaller picture is missing as well, by id."""
+    found = set()
+    for batch in browse(path, replace(ours, kinds=(MEDIA_FILES.name,)), budget):
+        found |= {row["id"] for row in batch if row.get("style") == "small"}
+        if len(found) > _MANY:  # nobody is told of so many one by one
+            break
+    return found
+
+
+def _has_smaller(row: dict[str, Any], missing: set[int]) -> bool:
+    if "state" not in row:
+        return STILL_THERE in row["detail"]
+    is_picture = row["kind"] == MEDIA_FILES.name and str(row["content_type"] or "").startswith("image/")
+    return is_picture and row["id"] not in missing
 
 
 def _rows(

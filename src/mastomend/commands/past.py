@@ -11,6 +11,7 @@ from pathlib import Path
 from mastomend.actions.journal import Journal
 from mastomend.actions.journal_file import journal_path
 from mastomend.actions.ledger import Ledger
+from mastomend.actions.lineage import Lineage
 from mastomend.actions.owners import is_alive
 from mastomend.commands.instance import Instance
 from mastomend.commands.repair_report import OUTCOMES
@@ -128,3 +129,13 @@ def of_other_runs(ledger: Ledger | None, wanted: Wanted, number: int) -> int:
         return 0
     kept = {one.value: one for one in (Outcome.GONE, Outcome.REFUSED, Outcome.LOST, Outcome.DEFERRED)}
     return max(0, sum(ledger.number(kept[word]) for word in wanted.words if word in kept) - number)
+
+
+def taken_back(instance: Instance, run: str) -> str:
+    """The undo because of which nothing is any more as that run left it; empty if it stands, or was none."""
+    if not journal_path(instance.state).exists():
+        return ""
+    with contextlib.closing(Journal(instance.state)) as journal:
+        runs = journal.runs()
+    later = Lineage(runs).overtaken_by(run) if run in {one.id for one in runs} else None
+    return later.id if later else ""

@@ -19,13 +19,13 @@ from mastomend.commands.letting_go import Letting, batches
 from mastomend.commands.losses import losses, sampled
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.commands.past import kept_ledger
-from mastomend.commands.prune_report import PruneOptions, PruneReport
+from mastomend.commands.prune_report import PruneOptions, PruneReport, over_by
 from mastomend.commands.repair_report import OUTCOMES
-from mastomend.commands.restoration import said_barred
+from mastomend.commands.restoration import said_barred, unwritable
 from mastomend.commands.scanning import Look, Scan, scanning
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import barred_from
-from mastomend.errors import ConfigurationError, SafetyStop
+from mastomend.errors import ConfigurationError, SafetyStop, StorageError
 from mastomend.ids import new_id
 from mastomend.inventory import access_log, cached, evictions, keeping, known
 from mastomend.inventory.cached import UNITS
@@ -82,6 +82,7 @@ def _planned(instance: Instance, options: PruneOptions, progress: Progress, cloc
         resume=options.resume,
     )  # fmt: skip
     with scanning(instance, look, progress, sleep, now) as made:
+        _refuse_unwritable(instance, options, made, progress)
         work, moment = made.inventory.work, int(now().timestamp())
         progress.start("who cares for what", 0)
         cached.read_ties(work, made.database, units)
@@ -96,7 +97,7 @@ def _planned(instance: Instance, options: PruneOptions, progress: Progress, cloc
         report.stops = _stops(instance, options, made)
         report.by_unit, report.kept = evictions.by_unit(work), evictions.kept(work)
         report.groups, report.ages = evictions.groups(work), evictions.by_days(work, units, moment)
-        report.over = _over(report)
+        report.over = over_by(report)
         report.report = made.folder / "evictions.parquet"
         report.limited = evictions.save(work, report.report, options.limit)
     return report
@@ -121,6 +122,14 @@ def _asking(instance: Instance, options: PruneOptions) -> Policy:
     return replace(options.policy, to_free=max(0, options.keep_free - disk.free))
 
 
+def _refuse_unwritable(instance: Instance, options: PruneOptions, made: Scan, progress: Progress) -> None:
+    """Rows would be emptied whose files would stay."""
+    if said := unwritable(made.store, made.chosen, instance.key_prefix):
+        if options.apply:
+            raise StorageError(f"{said}: nothing could be deleted there.", hint="Run the same command as that user.")
+        progress.note(f"With --apply this stops: {said}.")
+
+
 def _stops(instance: Instance, options: PruneOptions, made: Scan) -> list[str]:
     """Why nothing may go: rows would be emptied whose files are only out of sight."""
     with kept_ledger(instance) as ledger:
@@ -135,16 +144,6 @@ def _stops(instance: Instance, options: PruneOptions, made: Scan) -> list[str]:
     return sampled(
         made.database, made.store, made.chosen, prefix, percent
     )  # what is left out tells of a wrong bucket, too
-
-
-def _over(report: PruneReport) -> int:
-    """By how much the budgets stay exceeded, as what is kept does not fit in."""
-    policy = report.policy
-    rest = {unit: whole.bytes - goes.bytes for unit, (whole, _, goes) in report.by_unit.items()}
-    over = sum(max(0, rest.get(unit, 0) - most) for unit, most in policy.budgets.items())
-    if policy.budget is not None:
-        over = max(over, sum(rest.values()) - policy.budget)
-    return max(over, policy.to_free - report.goes.bytes, 0)
 
 
 def _needed(units: Sequence[str]) -> list[tuple[str, str]]:

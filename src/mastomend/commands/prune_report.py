@@ -110,3 +110,13 @@ class PruneReport:
     def _tell(lines: list[str], line: str) -> None:
         if len(lines) < _SHOWN:
             lines.append(line)
+
+
+def over_by(report: PruneReport) -> int:
+    """By how much the budgets stay exceeded, as what is kept does not fit in."""
+    policy = report.policy
+    rest = {unit: whole.bytes - goes.bytes for unit, (whole, _, goes) in report.by_unit.items()}
+    over = sum(max(0, rest.get(unit, 0) - most) for unit, most in policy.budgets.items())
+    if policy.budget is not None:
+        over = max(over, sum(rest.values()) - policy.budget)
+    return max(over, policy.to_free - report.goes.bytes, 0)

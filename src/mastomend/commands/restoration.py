@@ -94,8 +94,8 @@ def restoration(
             if closing is not None:
                 raise barred
             said_barred(barred, progress)
-        if isinstance(parts.store, Mounts):
-            _say_unwritable(parts.store, kinds, instance.key_prefix, progress)
+        if said := unwritable(parts.store, kinds, instance.key_prefix):
+            progress.note(f"{said}: run it as that user. What is broken there is left alone.")
         means = parts.means(caches_answer=caches_answer)
         policy = Policy(parts.database, instance.configuration, kinds)
         changes = Changes(None if closing is None else closing.run, means, policy, Workshop(means, policy))
@@ -121,14 +121,14 @@ def said_barred(barred: MastomendError, progress: Progress) -> None:
         progress.note(statement)
 
 
-def _say_unwritable(store: Mounts, kinds: Sequence[Kind], key_prefix: str, progress: Progress) -> None:
+def unwritable(store: Store, kinds: Sequence[Kind], key_prefix: str) -> str:
+    """Why this user may not write where files of those kinds are, the first of them; '' if it may."""
+    if not isinstance(store, Mounts):
+        return ""
     base = below(key_prefix)
-    for kind in kinds:
-        for folder in (f"{base}{CACHE}{kind.name}", f"{base}{kind.name}"):
-            if said := store.unwritable(folder):
-                said = f"{said[0].upper()}{said[1:]}"
-                progress.note(f"{said}: run it as that user. What is broken there is left alone.")
-                return
+    folders = (f"{base}{part}{kind.name}" for kind in kinds for part in (CACHE, ""))
+    said = next((said for folder in folders if (said := store.unwritable(folder))), "")
+    return f"{said[:1].upper()}{said[1:]}"
 
 
 def _places(

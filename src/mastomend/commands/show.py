@@ -15,7 +15,7 @@ from mastomend.actions.ledger import Ledger
 from mastomend.commands.instance import Instance
 from mastomend.commands.names import names_of, read, refuse_unknown
 from mastomend.commands.own_losses import OwnLosses, own_losses
-from mastomend.commands.past import either, kept_ledger, of_other_runs
+from mastomend.commands.past import either, kept_ledger, of_other_runs, taken_back
 from mastomend.commands.shown import Shown, shown, stray
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of, read_selected_ids
@@ -35,7 +35,7 @@ class Showing:
     """What is shown: the scan or run, whether it is a run, how many rows there are, and those that are asked for.
 
     `is_of_strays`: they are files no record expects. `own` is what this server's own users miss; `earlier` records are known to
-    have come to what is asked for in other runs.
+    have come to what is asked for in other runs. `taken_back` is the undo of that run, if there is one.
     """
 
     of: str
@@ -45,6 +45,7 @@ class Showing:
     is_of_strays: bool = False
     own: OwnLosses = field(default_factory=OwnLosses)
     earlier: int = 0
+    taken_back: str = ""
 
 
 @contextlib.contextmanager
@@ -87,7 +88,8 @@ def show(
         is_of_strays, number = path.stem == "strays", number_of(path, wanted, budget)
         own = OwnLosses() if is_of_strays else own_losses(path, wanted, budget, names)
         earlier = of_other_runs(ledger, wanted, number) if is_run and selection == EVERYTHING else 0
-        yield Showing(of, is_run, number, rows, is_of_strays, own, earlier)
+        back = taken_back(instance, of) if is_run else ""
+        yield Showing(of, is_run, number, rows, is_of_strays, own, earlier, back)
 
 
 def _by_outcome(wanted: Wanted, outcomes: Sequence[str], ledger: Ledger | None) -> Wanted:

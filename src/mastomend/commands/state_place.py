@@ -64,11 +64,3 @@ def share(state: Path, owners: Sequence[int]) -> None:
     """
     if os.geteuid() == 0:
         to_be_handed_over(state, owners[0] if owners else 0, SHARED)
-
-
-def elsewhere(state: Path) -> str:
-    """A sentence that names what this user may not see of other users' work on the same instance; empty if there is nothing."""
-    shared = SHARED / state.name
-    if state == shared or not shared.exists() or os.access(shared, os.R_OK | os.X_OK):
-        return ""
-    return f"What other users did is in {shared}, which this user may not read."

@@ -41,9 +41,12 @@ def cannot_read(instance: Instance, named: str | None) -> tuple[str, Path] | Non
 
 def to_be_made(state: Path | None, instance: Instance, named: str | None) -> str | None:
     """The command that makes a state directory that was named and is not there yet: a service could not."""
-    if state is None or state.exists() or state.absolute().is_relative_to(SHARED):
+    if state is None or state.absolute().is_relative_to(SHARED):
         return None
     user, group = runner(instance, named)
+    if state.exists():
+        is_theirs = state.stat().st_uid == pwd.getpwnam(user).pw_uid
+        return None if is_theirs or user == "root" else f"chown -R {user}:{group} {shlex.quote(str(state.absolute()))}"
     return f"install -d -o {user} -g {group} -m 700 {shlex.quote(str(state.absolute()))}"
 
 

@@ -125,7 +125,8 @@ class MastodonDatabase:
         self._require(needs)
 
     def _require(self, needs: Mapping[str, Collection[str]]) -> None:
-        if trouble := invisible([(self._tables[name], columns) for name, columns in needs.items()], str(self.settings)):
+        wanted = [(self._tables[name], _with_versions(self._tables[name], columns)) for name, columns in needs.items()]
+        if trouble := invisible(wanted, str(self.settings)):
             raise trouble
 
     @property
@@ -242,3 +243,11 @@ def _batches(stream: object) -> Iterator[RecordBatch]:
         if batch is None:
             return
         yield batch
+
+
+def _with_versions(table: Table, columns: Collection[str]) -> set[str]:
+    """With the attachments' versions, which are read where they are there: the files' keys hang on them."""
+    versions = {
+        column.removesuffix("file_name") + "storage_schema_version" for column in columns if "file_name" in column
+    }
+    return {*columns, *(versions & table.columns)}

@@ -251,7 +251,8 @@ class Chain:
             return refused
         told = [one for found in case.looked.values() for one in found.told]
         detail = f"a local file; {'; '.join(told)}" if told else refused.detail
-        if left := [file.style for file in case.target.files if file.style not in case.bad]:
+        is_picture = (case.target.row.record.content_type or "").startswith("image/")
+        if is_picture and (left := [file.style for file in case.target.files if file.style not in case.bad]):
             detail += f"; {STILL_THERE}: {', '.join(left)}"
         hidden = any(found.may_have_more for found in case.looked.values())
         return Refused(UnreadableError.reason, detail) if hidden else replace(refused, detail=detail)
