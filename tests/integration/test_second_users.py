@@ -163,6 +163,7 @@ def test_what_root_makes_belongs_to_that_user_at_once(make_instance: MakeInstanc
 def test_a_printed_command_is_for_the_shell_it_is_pasted_into(monkeypatch: pytest.MonkeyPatch) -> None:
     me = os.geteuid()
     monkeypatch.setattr("sys.argv", ["/usr/local/bin/mastomend"])
+    monkeypatch.setattr("mastomend.cli.output.shutil.which", lambda name: f"/usr/local/bin/{name}")
 
     def printed(by: int | None, command: str) -> str:
         for name, value in (("SUDO_UID", None if by is None else str(by)), ("SUDO_COMMAND", command)):

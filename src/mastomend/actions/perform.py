@@ -194,7 +194,7 @@ def _quarantine(world: World, store: ChangingStore, actions: Sequence[Quarantine
     return _sorted_out(actions, judge, lambda left: _moved_aside(world, store, left))
 
 
-def _missed(world: World, waiting: Sequence[Key], key_prefix: str) -> dict[Key, Key]:
+def missed_of(world: World, waiting: Sequence[Key], key_prefix: str) -> dict[Key, Key]:
     """Of files in a quarantine, by their keys there, those a record expects in the instance's storage, and finds nothing."""
     base, ours = below(key_prefix), below(world.key_prefix)
     known = [
@@ -208,6 +208,11 @@ def _missed(world: World, waiting: Sequence[Key], key_prefix: str) -> dict[Key, 
     owned = [pair for pair, owner in zip(known, owners, strict=True) if isinstance(owner, Owned)]
     sizes = world.store().sizes([was for _, was in owned])
     return {there: was for (there, was), size in zip(owned, sizes, strict=True) if size == MISSING}
+
+
+def is_missed(key: Key) -> Conflict:
+    """Why what waits in a quarantine stays there, for a file a record expects in vain."""
+    return Conflict(f"{key} is expected by a record and is not there: undo or repair brings it back")
 
 
 def _moved_aside(world: World, store: ChangingStore, left: Sequence[QuarantineFile]) -> list[Answer]:
@@ -249,15 +254,13 @@ def _delete(world: World, store: ChangingStore, actions: Sequence[Delete]) -> li
     ours = quarantine_prefix(key_prefix)
     others = [action.key for action in actions if not action.key.startswith(ours)]
     waiting = [action.key for action in actions if action.key.startswith(ours) and not action.even_if_missed]
-    missed = _missed(world, waiting, key_prefix)
+    missed = missed_of(world, waiting, key_prefix)
     owners: dict[Key, Ownership] = dict(zip(others, world.owners.of(others), strict=True)) if others else {}
     sizes = dict(zip(others, store.sizes(others), strict=True)) if others else {}
 
     def judge(action: Delete, _: int) -> Answer | bool:
         if action.key in missed:
-            return Conflict(
-                f"{missed[action.key]} is expected by a record and is not there: undo or repair brings it back"
-            )
+            return is_missed(missed[action.key])
         if action.key not in owners:
             return True
         if not isinstance(owners[action.key], Nobody):

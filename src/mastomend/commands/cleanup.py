@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
-from mastomend.actions.actions import MEDIA
+from mastomend.actions.actions import MEDIA, Delete
+from mastomend.actions.perform import is_missed, missed_of
 from mastomend.actions.plan import Plan
 from mastomend.actions.quarantine import quarantine_prefix
-from mastomend.actions.run import Ground, preview, run
+from mastomend.actions.run import BATCH, Ground, preview, run
+from mastomend.actions.trouble import trouble
 from mastomend.commands.instance import Instance
 from mastomend.commands.moves import directories_before
 from mastomend.commands.parts import Parts, changing_parts, ground
@@ -79,7 +82,7 @@ def cleanup(
             results = current.execute(_plans(instance, parts, here, before, report.kept))
         else:
             parts = stack.enter_context(changing_parts(instance))
-            results = preview(_plans(instance, parts, here, before, report.kept))
+            results = _foreseen(instance, parts, _plans(instance, parts, here, before, report.kept))
         for done in results:
             report.count(done)
             progress.advance(1)
@@ -89,6 +92,21 @@ def cleanup(
         if apply:
             current.summary = {"purged": report.files, "bytes": report.bytes}
     return report
+
+
+def _foreseen(instance: Instance, parts: Parts, plans: Iterator[Plan]) -> Iterator[Done]:
+    """What `apply` would do: it asks of each file in Mastodon's storage whether a record misses it, and so does this."""
+    world = parts.world()
+    while some := list(islice(plans, BATCH)):
+        keys = [one.key for plan in some for one in plan.actions if isinstance(one, Delete) and not one.even_if_missed]
+        waiting = [key for key in keys if key.startswith(quarantine_prefix(instance.key_prefix))]
+        missed = missed_of(world, waiting, instance.key_prefix)
+        for plan in some:
+            why = next((missed[one.key] for one in plan.actions if isinstance(one, Delete) and one.key in missed), None)
+            if why is None:
+                yield from preview([plan])
+            else:
+                yield Done(plan.subject, trouble(is_missed(why)))
 
 
 def _plans(instance: Instance, parts: Parts, here: Ground, before: datetime, kept: Kept) -> Iterator[Plan]:

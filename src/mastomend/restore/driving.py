@@ -56,7 +56,7 @@ class _Queues:
             longest, since = self._longest.get(host, (0, now))
             if n >= longest:
                 self._longest[host] = (n, now)
-                left = max(left, n / self._rate)
+                left = max(left, n / self._rate if self._rate else 0.0)  # 0: nobody is waited for
             else:
                 left = max(left, n * (now - since) / (longest - n))
         return left
