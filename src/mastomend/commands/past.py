@@ -137,5 +137,8 @@ def taken_back(instance: Instance, run: str) -> str:
         return ""
     with contextlib.closing(Journal(instance.state)) as journal:
         runs = journal.runs()
-    later = Lineage(runs).overtaken_by(run) if run in {one.id for one in runs} else None
-    return later.id if later else ""
+    if run not in {one.id for one in runs}:
+        return ""
+    lineage = Lineage(runs)
+    later, partly = lineage.overtaken_by(run), lineage.partly_taken_back(run)
+    return later.id if later else f"{partly.id}, but for {partly.summary['conflicts']}" if partly else ""

@@ -101,7 +101,8 @@ class Desk:
             self._alarm.cancel()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while left := [task for task in self._tasks if not task.done()]:
+            await asyncio.wait(left, timeout=1)  # a second Ctrl-C may have taken away what would tell of an end
         self._threads.shutdown(wait=True)
         self._urgent_threads.shutdown(wait=True)
         for journey in [*self._under_way.values()]:
