@@ -210,7 +210,7 @@ def missed_of(world: World, waiting: Sequence[Key], key_prefix: str) -> dict[Key
     return {there: was for (there, was), size in zip(owned, sizes, strict=True) if size == MISSING}
 
 
-def is_missed(key: Key) -> Conflict:
+def missed_by_a_record(key: Key) -> Conflict:
     """Why what waits in a quarantine stays there, for a file a record expects in vain."""
     return Conflict(f"{key} is expected by a record and is not there: undo or repair brings it back")
 
@@ -260,7 +260,7 @@ def _delete(world: World, store: ChangingStore, actions: Sequence[Delete]) -> li
 
     def judge(action: Delete, _: int) -> Answer | bool:
         if action.key in missed:
-            return is_missed(missed[action.key])
+            return missed_by_a_record(missed[action.key])
         if action.key not in owners:
             return True
         if not isinstance(owners[action.key], Nobody):

@@ -101,16 +101,23 @@ def check(
         )
         raise ConfigurationError(
             f"No record with a file is selected by {options.selection}{kinds}: nothing was looked at.",
-            hint="Is the server's name misspelt? No record here is of it."
-            if options.selection.domains and options.selection.criteria == 1
-            else "What is selected must all be true of a record: leave something out."
-            if options.selection.criteria > 1
-            else "Mastodon itself knows of no such picture, and shows none: there is nothing to bring back. See "
-            "docs/how-to/one-user.md.",
+            hint=_why_nothing(options.selection),
         )
     report.of_accounts = bool(options.selection.accounts) and not (options.kinds or options.but_kinds)
     report.duration_s = time.monotonic() - clock
     return report
+
+
+def _why_nothing(selection: Selection) -> str:
+    """Why there may be no record like that."""
+    if selection.criteria > 1:
+        return "What is selected must all be true of a record: leave something out."
+    if selection.domains:
+        return "Is the server's name misspelt? No record here is of it."
+    return (
+        "Mastodon itself knows of no such picture, and shows none: there is nothing to bring back. See "
+        "docs/how-to/one-user.md."
+    )
 
 
 def _report(instance: Instance, made: Scan) -> CheckReport:

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from mastomend.actions.actions import MEDIA, Delete
-from mastomend.actions.perform import is_missed, missed_of
+from mastomend.actions.perform import missed_by_a_record, missed_of
 from mastomend.actions.plan import Plan
 from mastomend.actions.quarantine import quarantine_prefix
 from mastomend.actions.run import BATCH, Ground, preview, run
@@ -106,7 +106,7 @@ def _foreseen(instance: Instance, parts: Parts, plans: Iterator[Plan]) -> Iterat
             if why is None:
                 yield from preview([plan])
             else:
-                yield Done(plan.subject, trouble(is_missed(why)))
+                yield Done(plan.subject, trouble(missed_by_a_record(why)))
 
 
 def _plans(instance: Instance, parts: Parts, here: Ground, before: datetime, kept: Kept) -> Iterator[Plan]:

@@ -20,6 +20,7 @@ from mastomend.vocabulary import State
 IN_FULL = " in full size"
 #: Users that are told of.
 _MOST = 20
+#: Attachments that are looked at for what is left of them.
 _MANY = 10_000
 _BROKEN = {State.MISSING.value, State.EMPTY.value, State.TRUNCATED.value, State.CORRUPT.value}
 
@@ -27,8 +28,7 @@ _BROKEN = {State.MISSING.value, State.EMPTY.value, State.TRUNCATED.value, State.
 @dataclass(slots=True)
 class OwnLosses:
     """By user (as people call them) and kind (with `IN_FULL` behind it where only that is missing): where what they miss is
-    seen, as far as that is known. `was_looked_for`: a backup
-    was tried already; `more`: there are other users.
+    seen, as far as that is known. `was_looked_for`: a backup was tried already; `more`: there are other users.
     """
 
     users: dict[str, dict[str, list[str]]] = field(default_factory=dict)
