@@ -161,7 +161,7 @@ _WORDS = {
     Reason.TOO_FAST: "the film has too many frames a second",
     Reason.TOO_MANY_FRAMES: "the film is too long",
     Reason.TOO_MANY_PIXELS: "it has more pixels than Mastodon allows",
-    Reason.LOCAL: "a file of one of your own users: only a backup has it",
+    Reason.LOCAL: "a file of one of your own users: only a backup may have it",
     Reason.SUSPENDED: "the account is suspended",
     Reason.REJECT_MEDIA: "media of that server are rejected here",
     Reason.DOMAIN_SUSPENDED: "that server is suspended here",

@@ -29,7 +29,7 @@ def private_folder(path: Path) -> Path:
     for missing in [folder for folder in reversed([path, *path.parents]) if not folder.exists()]:
         with contextlib.suppress(FileExistsError):  # somebody was faster, or it is no folder: the look below tells
             missing.mkdir(mode=0o700)
-            _inherit(missing)
+            inherit(missing)
     status = path.stat()
     if not stat.S_ISDIR(status.st_mode):
         raise NotADirectoryError(20, "Not a directory", str(path))
@@ -50,7 +50,7 @@ def private_file(path: Path) -> int:
         OSError: it cannot be opened.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    _inherit(path, descriptor)
+    inherit(path, descriptor)
     status = os.fstat(descriptor)
     if status.st_mode & 0o077 and status.st_uid == os.geteuid():
         os.fchmod(descriptor, 0o600)
@@ -68,7 +68,7 @@ def make_private_file(path: Path) -> None:
     """
     try:
         made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        _inherit(path, made)
+        inherit(path, made)
         os.close(made)
         return
     except FileExistsError:
@@ -90,9 +90,9 @@ def to_be_handed_over(state: Path, heir: int, shared: Path) -> None:
     _to_be_handed_over[state] = (heir, shared)
 
 
-def _inherit(path: Path, descriptor: int | None = None) -> None:
+def inherit(path: Path, descriptor: int | None = None) -> None:
     """What root makes in a state directory that is to be handed over is given away at once: others look into it meanwhile, and
-    root may be killed.
+    root may be killed. Whoever writes there without `private_file` calls it.
     """
     for state, (heir, _) in _to_be_handed_over.items():
         if path.is_relative_to(state):
@@ -158,6 +158,7 @@ def replace_text(path: Path, text: str, mode: int) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.chmod(mode)
+    inherit(temporary)
     temporary.replace(path)
 
 

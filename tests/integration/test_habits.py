@@ -315,7 +315,7 @@ def test_show_speaks_as_people_do(several: SimulatedInstance, network: Fediverse
     ]
     rows = json.loads(run(several.env, "show", "--json", "--local").stdout)["rows"]
     assert [(row["who"], row["outcome"], row["reason"]) for row in rows] == [("@alice", "lost", "local")]
-    assert "only a backup has it" in rows[0]["detail"]
+    assert "only a backup may have it" in rows[0]["detail"]
     table = list(csv.DictReader(io.StringIO(run(several.env, "show", "--csv", "--domain", "a.example").stdout)))
     assert {row["outcome"] for row in table} == {"restored"} and len(table) == 4
     assert all(row["who"][0] in "':" for row in table), "no spreadsheet takes @ for a formula"
@@ -353,7 +353,7 @@ def test_losses_are_named_and_what_can_be_done_is_said(several: SimulatedInstanc
     assert "accounts/avatars" not in {row["kind"] for row in rest}
     lost = run(several.env, "history", "--lost").stdout
     assert "1 file of your own users is lost." in lost and "\n@alice  accounts/headers" in lost
-    assert "   a file of one of your own users: only a backup has it; first seen 20" in lost
+    assert "   a file of one of your own users: only a backup may have it; first seen 20" in lost
     undo = run(several.env, "undo", "latest").stdout
     assert "@cut@a.example): taken back" in undo
     for words, said in {
@@ -443,7 +443,7 @@ def test_history_tells_what_a_run_did(several: SimulatedInstance) -> None:
     listed = run(several.env, "history", TZ="Asia/Tokyo", COLUMNS="80").stdout.splitlines()
     assert done["run"] in listed[0] and listed[0].endswith("finished") and max(map(len, listed)) <= 80
     told = run(several.env, "history", "latest").stdout
-    assert "1 lost: a file of one of your own users: only a backup has it" in told
+    assert "1 lost: a file of one of your own users: only a backup may have it" in told
     assert f"undo {done['run']}" in told and f"show {done['run']}" in told
     reasons = json.loads(run(several.env, "history", done["run"][:12], "--json").stdout)["reasons"]
     assert {"outcome": "lost", "reason": "local", "records": 1} in reasons

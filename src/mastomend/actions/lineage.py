@@ -43,6 +43,10 @@ class Lineage:
         newest = max(some, key=lambda one: (one.started_at, one.id), default=None)
         return newest if newest is not None and self.overtaken_by(newest.id) is None else None
 
+    def purged_by(self, run: str) -> JournaledRun | None:
+        """The cleanup that removed files that run had put into the quarantine."""
+        return next((one for one in self._runs.values() if run in one.summary.get("of", ())), None)
+
     def _has_passed(self, later: JournaledRun, run: str) -> bool:
         """Whether an undo that left something nevertheless went over what that undo did: it was about another of its family."""
         has_begun = later.finished_at is None or bool(later.summary.get("reverted"))

@@ -83,7 +83,8 @@ def _show_pruned(pruned: PruneReport, commands: Commands, *, applied: bool) -> N
     elif pruned.goes.records:
         result.print(f"[bold]{count(pruned.goes.records, 'record')} would go[/]: {_by_kind(pruned)}.")
         result.print(f"Which, and what stays: [command]{escape(commands.preview)}[/]")
-        result.print(f"Nothing was changed. Next: [command]{escape(commands.apply)}[/]")
+        first = "Once what stops it (above) is mended" if pruned.is_barred else "Next"
+        result.print(f"Nothing was changed. {first}: [command]{escape(commands.apply)}[/]")
     elif pruned.over:
         result.print("Nothing more may go.")
     else:

@@ -52,7 +52,8 @@ def show(report: PruneReport, commands: Commands) -> None:
         result.print("Nothing was changed. With --apply all of it goes, and that is not enough: see usage first.")
     elif report.goes.records:
         _notes(report)
-        result.print(f"Nothing was changed. Next: [command]{escape(commands.apply)}[/]")
+        first = "Once what stops it (above) is mended" if report.is_barred else "Next"
+        result.print(f"Nothing was changed. {first}: [command]{escape(commands.apply)}[/]")
     else:
         fits = report.policy.has_budget and not report.over
         why = "it fits" if fits else "it is not old enough, kept, or nothing says an age or a budget for its kind"

@@ -89,9 +89,15 @@ def show_command(
 
             given = cli_context.options(ctx)
             again = " ".join(map(shlex.quote, chosen.words))
-            words = (f"repair {again or '--local'} --from DIR", f"check {again}".strip(), f"repair {again}".strip())
-            backup, look, mend = (command_line(given.env, given.state, line) for line in words)
-            page(found, Commands(backup, look, mend, selects=bool(again)))
+            same = " ".join(["show", *(f"--outcome {one}" for one in wanted.words), again]).strip()
+            words = (
+                f"repair {again or '--local'} --from DIR",
+                f"check {again}".strip(),
+                f"repair {again}".strip(),
+                same,
+            )
+            backup, look, mend, newest = (command_line(given.env, given.state, line) for line in words)
+            page(found, Commands(backup, look, mend, newest, selects=bool(again)))
     return 0
 
 

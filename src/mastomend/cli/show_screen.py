@@ -45,11 +45,12 @@ _THEIRS = {
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """What may be run next. `selects`: they are about a part of all records."""
+    """What may be run next. `same` shows the same of the newest check; `selects`: they are about a part of all records."""
 
     from_backup: str
     check: str
     repair: str
+    same: str
     selects: bool
 
 
@@ -88,7 +89,8 @@ def _text(found: Showing, commands: Commands) -> Iterator[str]:
     if found.taken_back:
         yield f"[yellow]It was taken back[/] by {escape(found.taken_back)}."
     if found.earlier:
-        yield f"{found.earlier:,} more became so in other runs: [bold]{escape(commands.check)}[/], then the same show."
+        yield f"{found.earlier:,} more became so in other runs: [bold]{escape(commands.check)}[/], then"
+        yield f"   [bold]{escape(commands.same)}[/]"
     elif not found.number and commands.selects:
         said = "That run had nothing to do there" if found.is_run else "Nothing of that is broken"
         yield f"{said}, if it was looked at. To look now: [bold]{escape(commands.check)}[/]"

@@ -17,7 +17,7 @@ from pathlib import Path
 from mastomend.actions.actions import MEDIA, Delete
 from mastomend.actions.perform import missed_by_a_record, missed_of
 from mastomend.actions.plan import Plan
-from mastomend.actions.quarantine import quarantine_prefix
+from mastomend.actions.quarantine import quarantine_prefix, quarantined_by
 from mastomend.actions.run import BATCH, Ground, preview, run
 from mastomend.actions.trouble import trouble
 from mastomend.commands.instance import Instance
@@ -29,7 +29,7 @@ from mastomend.outcomes import Purged
 from mastomend.plans.cleanup import Kept, no_longer_needed, purge
 from mastomend.progress import Progress, Silent
 from mastomend.storage.ports import held
-from mastomend.vocabulary import Done
+from mastomend.vocabulary import Done, ObjectAt
 
 
 @dataclass(slots=True)
@@ -83,14 +83,19 @@ def cleanup(
         else:
             parts = stack.enter_context(changing_parts(instance))
             results = _foreseen(instance, parts, _plans(instance, parts, here, before, report.kept))
+        purged = set()
         for done in results:
             report.count(done)
             progress.advance(1)
+            if isinstance(done.verdict, Purged) and isinstance(done.subject, ObjectAt):
+                purged.add(
+                    quarantined_by(done.subject.key, instance.key_prefix) or quarantined_by(done.subject.key, "")
+                )
         old = _old(instance.state / "runs", before)
         report.archives = sum(any(folder.glob("statuses-*.parquet*")) for folder in old)
         report.runs = _remove(old, report)
         if apply:
-            current.summary = {"purged": report.files, "bytes": report.bytes}
+            current.summary = {"purged": report.files, "bytes": report.bytes, "of": sorted(filter(None, purged))}
     return report
 
 

@@ -69,8 +69,10 @@ def look_at_public(instance: Instance, database: MastodonDatabase, store: Store,
         "location ^~ /system/" if database.version.number >= (4, 6) else "try_files … @proxy in location ~ ^/system/"
     )
     if isinstance(instance.configuration.storage, FilesystemStorage):
-        report.good("public", "healing hook", f"nginx of Mastodon {database.version.name}: it belongs into {where}")
+        report.good("public", "healing hook", f"nothing to do yet. Once there is one, it goes into nginx at {where}")
     else:
         report.good(
-            "public", "healing hook", "it belongs into the web server in front of the bucket (error_page 403 404)"
+            "public",
+            "healing hook",
+            "nothing to do yet. Once there is one, it goes into the web server before the bucket (error_page 403 404)",
         )

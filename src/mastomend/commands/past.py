@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from mastomend.actions.journal import Journal
+from mastomend.actions.journal import Journal, JournaledRun
 from mastomend.actions.journal_file import journal_path
 from mastomend.actions.ledger import Ledger
 from mastomend.actions.lineage import Lineage
@@ -69,10 +69,9 @@ def either(
         with_rows = filled(some[one] for one in newest if one in runs)
         first = next(with_rows, None)
         name = next((one for one in newest if one not in runs or some[one] == first), newest[0])
-    if name not in both and name in _journaled(instance):
+    if name not in both and name in (journaled := _journaled(instance)):
         raise ConfigurationError(
-            f"Run {name} has no report: it took something back, removed what was old, or was cut off.",
-            hint=f"What it did: mastomend history {name}",
+            f"Run {name} has no report: {_why_none(name, journaled)}.", hint=f"What it did: mastomend history {name}"
         )
     found = chosen(name, some if name == "latest" else both, "scan or run", where)
     return found, both[found], found in runs
@@ -95,18 +94,31 @@ def _report_what_was_cut_off(instance: Instance) -> None:
                 os.utime(path, (max(last, began),) * 2)
 
 
+def _why_none(name: str, runs: Mapping[str, JournaledRun]) -> str:
+    if runs[name].undoes:
+        return "it is an undo"
+    if runs[name].command == "cleanup":
+        return "it removed what was old"
+    if runs[name].finished_at is None:
+        return "it was cut off before it decided anything"
+    later = next((one.id for one in runs.values() if one.command == "cleanup" and one.id > name), None)
+    return (
+        f"the cleanup {later} has removed it, as it was old" if later else "nothing was written down record by record"
+    )
+
+
 def _applied(instance: Instance, runs: dict[str, Path]) -> dict[str, Path]:
     """Without dry runs, which have a report, and no outcomes in it."""
     applied = _journaled(instance)
     return {name: path for name, path in runs.items() if name in applied}
 
 
-def _journaled(instance: Instance) -> set[str]:
-    """Every run that may have changed something."""
+def _journaled(instance: Instance) -> dict[str, JournaledRun]:
+    """Every run that may have changed something, by its id."""
     if not journal_path(instance.state).exists():
-        return set()
+        return {}
     with contextlib.closing(Journal(instance.state)) as journal:
-        return {run.id for run in journal.runs()}
+        return {run.id: run for run in journal.runs()}
 
 
 def _kept(instance: Instance, folder: str, report: str) -> dict[str, Path]:

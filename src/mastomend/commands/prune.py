@@ -57,13 +57,14 @@ def prune(
             "The policy says neither an age nor a budget.",
             hint="Say one, as in: mastomend prune --attachments 30d, or mastomend prune --budget 20GB.",
         )
-    _refuse_blind(instance, options, progress)
+    barred = _refuse_blind(instance, options, progress)
     if not options.apply:
         report = _planned(instance, options, progress, (sleep, now), new_id(now()))
     else:
         new = new_id(datetime.now(UTC))
         with ground(instance, new, progress.note) as here, run(here, "prune", _scope(options), new) as current:
             report = _apply(instance, options, progress, here.journal, current, (sleep, now))
+    report.is_barred |= barred
     report.duration_s = time.monotonic() - clock
     return report
 
@@ -82,7 +83,7 @@ def _planned(instance: Instance, options: PruneOptions, progress: Progress, cloc
         resume=options.resume,
     )  # fmt: skip
     with scanning(instance, look, progress, sleep, now) as made:
-        _refuse_unwritable(instance, options, made, progress)
+        barred = _refuse_unwritable(instance, options, made, progress)
         work, moment = made.inventory.work, int(now().timestamp())
         progress.start("who cares for what", 0)
         cached.read_ties(work, made.database, units)
@@ -90,7 +91,7 @@ def _planned(instance: Instance, options: PruneOptions, progress: Progress, cloc
         looks = access_log.read(work, options.access_logs)
         report = PruneReport(new, options.apply, made.begun.scan, _asking(instance, options), units)
         report.looks = looks if options.access_logs else None
-        report.to_free = report.policy.to_free
+        report.to_free, report.is_barred = report.policy.to_free, barred
         progress.start("judging", 0)
         cached.join(work, made.inventory.expected, units, moment)
         keeping.judge(work, report.policy, moment)
@@ -122,12 +123,14 @@ def _asking(instance: Instance, options: PruneOptions) -> Policy:
     return replace(options.policy, to_free=max(0, options.keep_free - disk.free))
 
 
-def _refuse_unwritable(instance: Instance, options: PruneOptions, made: Scan, progress: Progress) -> None:
-    """Rows would be emptied whose files would stay."""
-    if said := unwritable(made.store, made.chosen, instance.key_prefix):
+def _refuse_unwritable(instance: Instance, options: PruneOptions, made: Scan, progress: Progress) -> bool:
+    """Rows would be emptied whose files would stay. Whether a dry run has to be told so."""
+    said = unwritable(made.store, made.chosen, instance.key_prefix)
+    if said:
         if options.apply:
             raise StorageError(f"{said}: nothing could be deleted there.", hint="Run the same command as that user.")
         progress.note(f"With --apply this stops: {said}.")
+    return bool(said)
 
 
 def _stops(instance: Instance, options: PruneOptions, made: Scan) -> list[str]:
@@ -150,8 +153,8 @@ def _needed(units: Sequence[str]) -> list[tuple[str, str]]:
     return [(kind.table, column) for unit in units for kind in UNITS[unit] for column in emptied(kind)]
 
 
-def _refuse_blind(instance: Instance, options: PruneOptions, progress: Progress) -> None:
-    """Before a scan that takes its time: may this user read who cares, and change what is emptied?"""
+def _refuse_blind(instance: Instance, options: PruneOptions, progress: Progress) -> bool:
+    """Before a scan that takes its time: may this user read who cares? Whether it may not change what is emptied."""
     units = options.chosen
     with MastodonDatabase(instance.configuration.database, "mastomend prune") as database:
         cached.require(database, units)
@@ -159,6 +162,7 @@ def _refuse_blind(instance: Instance, options: PruneOptions, progress: Progress)
             if options.apply:
                 raise barred
             said_barred(barred, progress)
+    return barred is not None
 
 
 def _apply(

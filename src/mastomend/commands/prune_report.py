@@ -49,7 +49,7 @@ class PruneOptions:
 class PruneReport:
     """The result. By unit: all there is (`cached`), what is kept, what goes; `kept` sums up by reason, `ages` is the preview,
     `groups` what no relationship keeps by value. `over` is how many bytes a budget is still exceeded by when all has gone that
-    may go. `evicted` is what really went, `left` what stayed after all. `missing_files` were not there.
+    may go. `is_barred`: this user may not do it. `evicted` is what really went, `left` what stayed after all.
     """
 
     run: str
@@ -65,6 +65,7 @@ class PruneReport:
     to_free: int = 0
     looks: int | None = None
     stops: list[str] = field(default_factory=list)
+    is_barred: bool = False
     limited: Sum | None = None
     evicted: Sum = field(default_factory=Sum)
     files: int = 0

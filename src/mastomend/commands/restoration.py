@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from mastomend.mastodon.configuration import http_proxy
 from mastomend.mastodon.keys import CACHE, below
 from mastomend.mastodon.kinds import Kind, choose_kinds
 from mastomend.mastodon.rows_sql import must_see_to_repair
+from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.outcomes import Engine
 from mastomend.progress import Progress
 from mastomend.remote.client import GuardedClient
@@ -36,6 +38,8 @@ from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Mounts, Store
 
 Resting = Callable[[str, Sequence[int]], Set[int]]
+#: So few free bytes are as good as none.
+_ROOM = 16_000_000
 NO_REDIS = (
     "Names have changed, and Mastodon's Redis cannot be reached: Mastodon may show the old ones from its cache for a while "
     "(posts for ten minutes, emoji for seven days)."
@@ -96,6 +100,10 @@ def restoration(
             said_barred(barred, progress)
         if said := unwritable(parts.store, kinds, instance.key_prefix):
             progress.note(f"{said}: run it as that user. What is broken there is left alone.")
+        if said := full(instance):
+            progress.note(
+                f"{said} A repair stops at the first file that does not fit in; see usage for what to let go."
+            )
         means = parts.means(caches_answer=caches_answer)
         policy = Policy(parts.database, instance.configuration, kinds)
         changes = Changes(None if closing is None else closing.run, means, policy, Workshop(means, policy))
@@ -129,6 +137,18 @@ def unwritable(store: Store, kinds: Sequence[Kind], key_prefix: str) -> str:
     folders = (f"{base}{part}{kind.name}" for kind in kinds for part in (CACHE, ""))
     said = next((said for folder in folders if (said := store.unwritable(folder))), "")
     return f"{said[:1].upper()}{said[1:]}"
+
+
+def full(instance: Instance) -> str:
+    """That next to nothing can be written to the disk the media are on; '' if there is room."""
+    storage = instance.configuration.storage
+    if not isinstance(storage, FilesystemStorage):
+        return ""
+    try:
+        free = shutil.disk_usage(storage.root).free
+    except OSError:  # whoever needs it says why
+        return ""
+    return f"The disk of the media is full: {free / 1e6:.1f} MB are free." if free < _ROOM else ""
 
 
 def _places(

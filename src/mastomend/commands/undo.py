@@ -146,10 +146,13 @@ def _find(journal: Journal, state: Path, run_id: str) -> JournaledRun:
         raise ConfigurationError(f"{run_id} changed nothing: it was a check, or a run without --apply.")
     run_id = chosen(run_id, (r.id for r in runs), "run", "See them with: mastomend history")
     found = next(r for r in runs if r.id == run_id)
-    if (later := Lineage(runs).overtaken_by(found.id)) is not None:
+    lineage = Lineage(runs)
+    if (later := lineage.overtaken_by(found.id)) is not None:
         how = "taken back already, by" if later.undoes == found.id else "overtaken by a later undo,"
+        back = f"To take that one back: mastomend undo {later.id} --apply"
+        if (purged := lineage.purged_by(later.id)) is not None:
+            back = f"The files that one took away, cleanup {purged.id} has removed: they come back by a repair."
         raise ConfigurationError(
-            f"Run {run_id} was {how} {later.id}.",
-            hint=f"Older runs that still stand are in history. To take that one back: mastomend undo {later.id} --apply",
+            f"Run {run_id} was {how} {later.id}.", hint=f"Older runs that still stand are in history. {back}"
         )
     return found

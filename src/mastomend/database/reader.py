@@ -93,7 +93,12 @@ class MastodonDatabase:
             raise ConfigurationError(
                 f"{self.settings} is not a Mastodon database: it has no table {_MIGRATIONS}.", hint="Check DB_NAME."
             )
-        self._require({_MIGRATIONS: {"version"}})
+        try:
+            self._require({_MIGRATIONS: {"version"}})
+        except DatabaseError as error:
+            if error.statements:
+                error.hint = f"What else this version's tables need, the next run tells. {error.hint}"
+            raise
         return version(row["version"] for row in self._ask(f"SELECT version FROM {_MIGRATIONS}", ()))
 
     def _ask(self, sql: str, parameters: Sequence[object]) -> list[dict[str, Any]]:

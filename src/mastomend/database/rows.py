@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from mastomend.database.reader import MastodonDatabase
@@ -120,13 +121,27 @@ def unknown(database: MastodonDatabase, selection: Selection) -> list[str]:
 
 
 def read_namesakes(database: MastodonDatabase, names: Sequence[str]) -> list[str]:
-    """A few accounts that are called like those (`@user`, whatever their server)."""
+    """A few accounts that are called like those (`@user`, whatever their server), or else almost so on the same server."""
     users = [name.removeprefix("@").partition("@")[0].lower() for name in names]
     found = database.query(
         "SELECT username, domain FROM accounts WHERE lower(username) = ANY(%s) ORDER BY domain NULLS FIRST, id LIMIT 3",
         [users],
     )
-    return [f"@{row['username']}{'' if row['domain'] is None else '@' + row['domain']}" for row in found]
+    if not found:
+        found = [row for name in names for row in _almost(database, name)]
+    return [f"@{row['username']}{'' if row['domain'] is None else '@' + row['domain']}" for row in found[:3]]
+
+
+def _almost(database: MastodonDatabase, name: str) -> list[dict[str, Any]]:
+    """Accounts of that one's server whose name is a slip of the finger away from it."""
+    user, _, domain = name.removeprefix("@").lower().partition("@")
+    rows = database.query(
+        "SELECT username, domain FROM accounts WHERE domain IS NOT DISTINCT FROM %s AND length(username) BETWEEN %s AND %s "
+        "AND (lower(left(username, 1)) = %s OR lower(right(username, 1)) = %s) LIMIT 20000",
+        [domain or None, len(user) - 2, len(user) + 2, user[:1], user[-1:]],
+    )
+    by_name = {row["username"].lower(): row for row in rows}
+    return [by_name[one] for one in get_close_matches(user, by_name, cutoff=0.75)]
 
 
 def read_selected_ids(database: MastodonDatabase, kind: Kind, selection: Selection) -> list[int]:

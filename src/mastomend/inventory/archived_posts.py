@@ -13,6 +13,7 @@ import duckdb
 from mastomend.actions.world import Deletion
 from mastomend.database.posts import Archived, Posts
 from mastomend.inventory.reports import Report
+from mastomend.state_files import private_folder
 
 ARCHIVE = Report(Archived, ("number",))
 #: Posts that go in one transaction.
@@ -54,7 +55,7 @@ class ArchivedPosts:
             path = self._state / archive
 
             def keep(rows: Sequence[Archived], path: Path = path) -> None:
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                private_folder(path.parent)
                 new = path.with_name(f"{path.name}.{len(_parts(path))}")  # what is there is never written over
                 ARCHIVE.write(new, rows, self._budget)
                 _sync(new)

@@ -20,6 +20,7 @@ from arro3.core import Array, DataType, Table
 
 from mastomend.database.visibility import printable
 from mastomend.inventory.workspace import scratch
+from mastomend.state_files import inherit
 
 _BATCH = 20_000
 
@@ -72,6 +73,7 @@ class Report(Generic[_Row]):
         target = str(temporary).replace("'", "''")
         connection.execute(f"COPY (SELECT * FROM {table} ORDER BY {self._order}) TO '{target}' (FORMAT parquet)")
         temporary.chmod(0o600)  # DuckDB makes it anew
+        inherit(temporary)
         os.replace(temporary, path)  # noqa: PTH105 - the atomic one
 
     def write(self, path: Path, rows: Iterable[_Row], budget: int) -> None:

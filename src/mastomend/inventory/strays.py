@@ -19,6 +19,7 @@ from mastomend.inventory.workspace import Workspace, scratch
 from mastomend.mastodon.columnar import quote
 from mastomend.mastodon.keys import CACHE, ORIGINAL, below
 from mastomend.mastodon.leftovers import TEMPORARY, folders_of, keys_of
+from mastomend.state_files import inherit
 from mastomend.vocabulary import Stray
 
 #: Where Mastomend keeps its own (`actions.actions`).
@@ -151,6 +152,7 @@ def save(work: Workspace, folder: Path, storage: str, kinds: Sequence[str]) -> P
         f"(FORMAT parquet, KV_METADATA {{storage: {quote(storage)}, kinds: {quote(_said(kinds))}}})"
     )
     temporary.chmod(0o600)
+    inherit(temporary)
     temporary.replace(path)
     return path
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import duckdb
 
 from mastomend.errors import JournalError
-from mastomend.state_files import keep_reserve, make_private_file, private_file, private_folder
+from mastomend.state_files import inherit, keep_reserve, make_private_file, private_file, private_folder, replace_text
 
 MEBIBYTE = 1024 * 1024
 #: What the interpreter, the drivers and what DuckDB holds beside its own count need.
@@ -37,6 +37,8 @@ MAX_AGE = timedelta(hours=12)
 
 #: What the system says of a disk without room.
 _FULL = os.strerror(errno.ENOSPC)
+#: What helps against files of another user.
+_CLOSED = "Something there belongs to another user. Run the same command as root, which gives it back to its owner."
 
 Scope = Mapping[str, object]
 
@@ -158,6 +160,7 @@ def scratch(folder: Path, budget: int) -> Iterator[duckdb.DuckDBPyConnection]:
         for left in folder.parent.glob("*/spill-*"):
             _sweep(left)
         spill = Path(tempfile.mkdtemp(prefix="spill-", dir=folder))
+        inherit(spill)
         lock = os.open(spill, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise _unusable(folder, error) from None
@@ -185,6 +188,11 @@ def _sweep(left: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def is_closed(error: Exception) -> bool:
+    """Whether this user may not do it, by what the system says."""
+    return isinstance(error, PermissionError) or os.strerror(errno.EACCES) in str(error)
+
+
 def _is_of_the_disk(error: duckdb.Error) -> bool:
     """Whether the disk is what fails. DuckDB says so with any of its errors, a failed commit for one."""
     said = str(error)
@@ -197,7 +205,7 @@ def _unusable(folder: Path, error: Exception) -> JournalError:
         return JournalError(f"The memory budget is too small: {why}", hint="Raise `memory` in mastomend.toml.")
     return JournalError(
         f"The state directory {folder} cannot be used: {why}.",
-        hint="Is its disk full? Use --state DIR to put it elsewhere.",
+        hint=_CLOSED if is_closed(error) else "Is its disk full? Use --state DIR to put it elsewhere.",
     )
 
 
@@ -210,7 +218,8 @@ def _cannot_write(state: Path, error: Exception) -> JournalError:
             "something was changed before, copy what is there (cp -a) and name the copy.",
         )
     why = error.strerror if isinstance(error, OSError) else error
-    return JournalError(f"The state directory {state} cannot be written: {why}.", hint="Use --state DIR.")
+    hint = _CLOSED if is_closed(error) else "Use --state DIR."
+    return JournalError(f"The state directory {state} cannot be written: {why}.", hint=hint)
 
 
 @contextmanager
@@ -224,7 +233,7 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
     lock = contextlib.ExitStack()
     try:
         keep_reserve(private_folder(folder.parent.parent))  # the state directory itself
-        private_folder(work)
+        private_folder(work / "spill")
         make_private_file(work / _DATABASE)
         held = private_file(work / _LOCK)
         lock.callback(os.close, held)
@@ -232,9 +241,7 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
         connection = _connect(work / _DATABASE)
         if not (work / _SCOPE).exists():
             begun = (started_at or datetime.now(UTC)).isoformat()
-            temporary = work / f"{_SCOPE}.tmp"
-            temporary.write_text(json.dumps({**scope, "started_at": begun}), encoding="utf-8")
-            temporary.replace(work / _SCOPE)
+            replace_text(work / _SCOPE, json.dumps({**scope, "started_at": begun}), 0o600)
     except (OSError, duckdb.Error) as error:
         raise _cannot_write(folder.parent.parent, error) from None
     try:
@@ -256,7 +263,7 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
             raise _cannot_write(folder.parent.parent, error) from None
         raise JournalError(
             f"The state directory {folder} cannot be used: {str(error).splitlines()[0]}",
-            hint="Is its disk full? Free some space there, or use --state DIR to put it elsewhere.",
+            hint=_CLOSED if is_closed(error) else "Is its disk full? Free some space there, or use --state DIR.",
         ) from None
     else:
         connection.close()

@@ -19,11 +19,14 @@ from mastomend.mastodon.urls import origin_host
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """`@user@host`; `domain` None for one of this server's. `address` is that of its page, whose host may be another."""
+    """`@user@host`; `domain` None for one of this server's. `address` is that of its page, whose host may be another; `id` is a
+    number that may be its name as well.
+    """
 
     username: str
     domain: str | None
     address: str | None = field(default=None, compare=False)
+    id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +110,13 @@ _PROFILE = re.compile(
     r"(?:/(?:media|with_replies|featured|followers|following|about|tagged/[^/?#]+))?/?(?:[?#].*)?"
 )
 _POST = re.compile(r"https?://[^/?#@]+/(?:@|users/)[^/?#]+/(?:statuses/|posts/)?\d+/?(?:[?#].*)?")
+#: A number of more digits is no id.
+_DIGITS = 19
 _WITHOUT_SCHEME = re.compile(r"[^/?#@\s]+\.[^/?#@\s]+/(?:@|users/)\S+")
 
 
 def parse_account(text: str, own_domains: Iterable[str]) -> Account:
-    """`@user@host`, `user@host`, `@user`, or the address of a profile, there or as this server shows it.
+    """`@user@host`, `user@host`, `@user`, an account's number, or the address of a profile, there or as this server shows it.
 
     Raises:
         ConfigurationError: it is none of them.
@@ -130,11 +135,12 @@ def parse_account(text: str, own_domains: Iterable[str]) -> Account:
     if not username or "@" in domain or any(c.isspace() or c == "/" for c in username + domain):
         raise ConfigurationError(
             f"{text!r} is no account.",
-            hint="Write it as @user@host, @user for one of this server's, or give the profile's address.",
+            hint="Write it as @user@host, @user for one of this server's, or give its number or its profile's address.",
         )
     domain = normalize_domain(domain)
     is_own = not domain or domain in {own.lower() for own in own_domains}
-    return Account(username.lower(), None if is_own else domain, None if is_own else address)
+    number = int(given) if given.isascii() and given.isdecimal() and len(given) < _DIGITS else None
+    return Account(username.lower(), None if is_own else domain, None if is_own else address, number)
 
 
 def parse_domain(text: str) -> str:
@@ -218,6 +224,8 @@ def _is_one_of(row: str, accounts: Iterable[Account], literal: Callable[[str], s
     def one(account: Account) -> str:
         domain = f"{row}.domain IS NULL" if account.domain is None else f"{row}.domain = {literal(account.domain)}"
         named = f"(lower({row}.username) = {literal(account.username)} AND {domain})"
+        if account.id is not None:
+            return f"({named} OR {row}.id = {account.id})"
         if account.address is None:
             return named
         address = literal(account.address)  # whose names are of another host than their pages

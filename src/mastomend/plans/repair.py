@@ -104,7 +104,7 @@ def undownloadable(t: Target, moderation: Moderation, own_domains: frozenset[str
     """Why nothing may be fetched for that record; None if it may be (product.md, safety rules)."""
     row, record = t.row, t.row.record
     if t.kind.remote is RemoteRule.NEVER or (record.is_local and t.kind.remote is not RemoteRule.ALWAYS):
-        return Lost(Reason.LOCAL, "a local file: only a backup has it (repair --from)")
+        return Lost(Reason.LOCAL, "a local file: only a backup may have it (repair --from)")
     if row.domain is not None and row.domain.lower() in own_domains:
         return Refused(Reason.OWN_DOMAIN, "the row claims to be remote but names this server")
     domain = row.domain or origin_host(row.remote_url or "") or None  # what belongs to nobody belongs to its host
