@@ -239,6 +239,8 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
         lock.callback(os.close, held)
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         connection = _connect(work / _DATABASE)
+        for made in work.glob(f"{_DATABASE}*"):  # DuckDB makes an empty one anew
+            inherit(made)
         if not (work / _SCOPE).exists():
             begun = (started_at or datetime.now(UTC)).isoformat()
             replace_text(work / _SCOPE, json.dumps({**scope, "started_at": begun}), 0o600)
