@@ -162,7 +162,9 @@ def test_what_root_makes_belongs_to_that_user_at_once(make_instance: MakeInstanc
             replace_text(state / "usage.json", "{}", 0o600)
             found = {str(one.relative_to(state)): one.stat().st_uid for one in state.rglob("*")}
             own = [name for name, user in found.items() if user != 65534]
-            assert [name for name in own if not name.endswith(".wal")] == []  # one that cannot be read: the scan begins anew
+            assert [
+                name for name in own if not name.endswith(".wal")
+            ] == []  # one that cannot be read: the scan begins anew
         made = [one for one in state.rglob("*") if one.name != "reserve"]
         assert {one.name: one.stat().st_uid for one in made} == dict.fromkeys((one.name for one in made), 65534)
     finally:

@@ -57,12 +57,11 @@ def guard_command(
     given, instance = cli_context.options(ctx), cli_context.instance(ctx)
     folder: Path | None = usable(textfile, ())
     where = instance.folder / "mastomend.toml"
-    table = dict(instance.settings.guard)
-    table |= {name: one for name, one in (("disk", disk), ("bill", bill), ("warn_days", warn_days)) if one is not None}
+    said = {name: one for name, one in (("disk", disk), ("bill", bill), ("warn_days", warn_days)) if one is not None}
     asked = [("budget", one) for one in budget or []] + [("keep-free", one) for one in [keep_free] if one is not None]
     wanted = with_given(wishes(instance.settings.prune, f"{where}: prune"), asked)
     options = GuardOptions(
-        marks(table, f"{where}: guard"),
+        marks(instance.settings.guard, f"{where}: guard", said),
         wanted,
         is_applied(apply, dry_run),
         list_concurrency,

@@ -74,7 +74,8 @@ def _show_next(report: OrphansReport, commands: Commands) -> None:
         else "Nothing of it is both old enough and was seen by the scan before."
     )
     result.print(f"{why} What a second one sees as well, and is old enough, may be moved: an upload under way is not.")
-    result.print(f"Nothing was changed. Next, once they are old enough: [command]{escape(commands.again)}[/]")
+    when = "to look a second time" if report.first_scan else "once they are old enough"
+    result.print(f"Nothing was changed. Next, {when}: [command]{escape(commands.again)}[/]")
 
 
 def _show_moved(report: OrphansReport, purge_after: str, undo: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from mastomend.cli.output import count, escape, result, show_table, size
+from mastomend.cli.output import count, escape, result, show_table, size, span
 from mastomend.commands.prune_report import PruneReport
 from mastomend.inventory.keeping import DAY, FOREVER, NO_ADDRESS, SCORE, SUSPENDED, UNREACHABLE, UNSEEN, Policy
 from mastomend.mastodon.clearing import OCCASIONS
@@ -119,7 +119,10 @@ def _show_goes(report: PruneReport) -> None:
     for unit, (whole, _, goes) in report.by_unit.items():
         if goes.records:
             what, left = count(goes.records, "record"), size(whole.bytes - goes.bytes)
-            result.print(f"[bold]{what} of {unit} would go[/], {size(goes.bytes)}; {left} would be left.")
+            term = report.policy.ages.get(unit)
+            by_age = term is not None and not (report.policy.has_budget or report.policy.domains)
+            rule = f" (nothing has used them for {span(term)})" if by_age and term else ""
+            result.print(f"[bold]{what} of {unit} would go[/]{rule}, {size(goes.bytes)}; {left} would be left.")
     if report.limited is not None and report.limited.records < report.goes.records:
         result.print(f"Of them this run takes {count(report.limited.records, 'record')}, {size(report.limited.bytes)}.")
     if report.over:

@@ -55,6 +55,8 @@ def _show_left(report: UndoReport) -> None:
 def _show_of_pruning(report: UndoReport, repair: str) -> None:
     if report.applied:
         result.print(f"The rows name files that were deleted. They are fetched by: [command]{escape(repair)}[/]")
-        result.print(f"Are they most of their kind, that needs {WITHOUT_LIMIT}: it looks like an unmounted disk else.")
+        result.print(
+            f"Are they more than a quarter of their kind, that needs {WITHOUT_LIMIT}: it looks like an unmounted disk else."
+        )
     else:
         result.print("The rows would name files that were deleted: a repair fetches them afterwards.")

@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -17,6 +17,8 @@ from mastomend.commands.doctor_public import look_at_public
 from mastomend.commands.doctor_report import DoctorReport, told
 from mastomend.commands.doctor_storage import look_at_storage
 from mastomend.commands.instance import Instance
+from mastomend.commands.names import naming_needs
+from mastomend.commands.prune_rights import emptied_columns
 from mastomend.database.posts import barred_from_posts
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.retention import read_overdue, read_retention
@@ -24,7 +26,7 @@ from mastomend.database.rows import barred_from, changes_anything, kinds_of, rea
 from mastomend.errors import DatabaseError, MastomendError
 from mastomend.images.ffmpeg_paths import find_ffmpeg, find_ffprobe
 from mastomend.inventory.cached import UNITS, require
-from mastomend.mastodon.clearing import emptied
+from mastomend.mastodon.kinds import Kind
 from mastomend.mastodon.retention import fights, looks_dead
 from mastomend.mastodon.rows_sql import must_see, must_see_to_repair
 from mastomend.mastodon.storage_settings import FilesystemStorage
@@ -105,11 +107,11 @@ def _look_at_database(
     limited = instance.configuration.limits.limited_federation
     rights: tuple[tuple[str, str, Callable[[], None]], ...] = (
         ("check", "read what check reads", lambda: database.require(must_see(kinds))),
-        ("usage", "read what usage and show read besides", lambda: database.require(must_see(kinds, described=True))),
+        ("usage", "read what usage and show read besides", lambda: _require_described(database, kinds)),
         ("repair", "read what repair reads", lambda: database.require(must_see_to_repair(kinds, limited=limited))),
         ("repair --apply", "change what repair changes", lambda: _raised(unchangeable(database, kinds))),
         ("prune", "read who cares for what", lambda: require(database, tuple(UNITS))),
-        ("prune --apply", "change what prune changes", lambda: _raised(barred_from(database, _emptied()))),
+        ("prune --apply", "change what prune changes", lambda: _raised(barred_from(database, emptied_columns()))),
     )
     is_reader = not changes_anything(database, kinds)  # a role that only checks is a way to work, no trouble
     for name, what, need in rights:
@@ -121,7 +123,8 @@ def _look_at_database(
             if is_wanted or not error.statements:
                 report.troubled("database", f"rights of {name}", error)
             else:
-                said = f"{error.message} Only {name.removesuffix(' --apply')} needs that."
+                whose = "prune and guard need" if name.startswith("prune") else f"{name} needs"
+                said = f"{error.message} Only {whose} that."
                 report.advised("database", f"rights of {name}", said, error.hint, error.statements)
     if (barred := barred_from_posts(database)) is None:
         report.good("database", "rights of prune --statuses", "this user may delete posts, and bring them back")
@@ -139,13 +142,16 @@ def _look_at_database(
     return database
 
 
+def _require_described(database: MastodonDatabase, kinds: Sequence[Kind]) -> None:
+    needs = naming_needs()
+    for table, columns in must_see(kinds, described=True).items():
+        needs.setdefault(table, set()).update(columns)
+    database.require(needs)
+
+
 def _raised(error: DatabaseError | None) -> None:
     if error is not None:
         raise error
-
-
-def _emptied() -> list[tuple[str, str]]:
-    return [(kind.table, column) for parts in UNITS.values() for kind in parts for column in emptied(kind)]
 
 
 def _look_at_retention(database: MastodonDatabase, report: DoctorReport) -> None:

@@ -19,6 +19,7 @@ from mastomend.commands.instance import Instance
 from mastomend.commands.policy import Wishes
 from mastomend.commands.prune import prune
 from mastomend.commands.prune_report import PruneOptions, PruneReport
+from mastomend.commands.prune_rights import cannot
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.retention import read_overdue, read_retention
 from mastomend.errors import StorageError
@@ -63,6 +64,10 @@ def guard(
                 else "that is more than all that is kept. Something else fills it: see usage"
             )
             report.warnings.append(f"{report.pruned.over / 1e9:.2f} GB more would have to go: {why}.")
+    if options.apply and report.pruned is None and (why := cannot(instance)):
+        report.warnings.append(
+            f"Past its mark nothing could go: {why.rstrip('.')}. What it takes: mastomend prune, and doctor."
+        )
     if report.pruned is not None and report.total is not None and report.free is not None:
         report.others = max(0, report.total - report.free - report.pruned.cached.bytes)
     report.duration_s = time.monotonic() - clock

@@ -29,15 +29,16 @@ class Marks:
     warn_days: int = 14
 
 
-def marks(table: Mapping[str, Any], where: str) -> Marks:
-    """What a `[guard]` table says.
+def marks(table: Mapping[str, Any], where: str, given: Mapping[str, Any] | None = None) -> Marks:
+    """What a `[guard]` table says, and options (`given`), which win.
 
     Raises:
         ConfigurationError: an unknown name, or a value of the wrong sort.
     """
     made: dict[str, Any] = {}
-    for name, value in table.items():
-        here = f"{where}.{name}"
+    given = given or {}
+    for name, value in {**table, **given}.items():
+        here = f"--{name.replace('_', '-')}" if name in given else f"{where}.{name}"
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
         match name:
             case "disk":

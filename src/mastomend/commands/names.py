@@ -16,6 +16,10 @@ from mastomend.progress import Progress, Silent
 #: A name, and the address where it is seen.
 Called = tuple[str, str | None]
 
+_ACCOUNTS = (
+    "Accounts are written @user@host, @user for one of this server's, or by their number or their profile's address."
+)
+_POSTS = "Posts are written by their address, there or here, or by their own number, which is not that of a picture of theirs."
 #: How many of this server's own users' losses a summary names.
 FEW = 5
 #: A kind by its name; a row as a whole is named by its table, and called as any of its kinds is.
@@ -38,12 +42,30 @@ def names_of(instance: Instance, progress: Progress = Silent()) -> Iterator[Mast
     with contextlib.ExitStack() as stack:
         try:
             database = stack.enter_context(MastodonDatabase(instance.configuration.database, "mastomend show"))
-            for needs in _NEEDS.values():
-                database.look_at(needs)
+            unnamed(database, progress)
         except DatabaseError as error:
             progress.note(f"Without names, by number: {error.message}")
             database = None
         yield database
+
+
+def naming_needs() -> dict[str, set[str]]:
+    """The columns, by table, that are read to call records by their names."""
+    needs: dict[str, set[str]] = {}
+    for one in _NEEDS.values():
+        for table, columns in one.items():
+            needs.setdefault(table, set()).update(columns)
+    return needs
+
+
+def unnamed(database: MastodonDatabase, progress: Progress) -> None:
+    """Say what this user may not read of it, so that records are told by their numbers."""
+    try:
+        database.require(naming_needs())
+    except DatabaseError as error:
+        progress.note(f"Some are told by number: {error.message} {error.hint}".rstrip())
+        for statement in error.statements:
+            progress.note(statement)
 
 
 def refuse_unknown(database: MastodonDatabase, selection: Selection) -> None:
@@ -53,13 +75,14 @@ def refuse_unknown(database: MastodonDatabase, selection: Selection) -> None:
         ConfigurationError: an account or a post of the selection is not there.
     """
     if names := unknown(database, selection):
-        meant = read_namesakes(database, [name for name in names if name.startswith("@")])
+        accounts = [name for name in names if name.startswith("@")]
+        meant = read_namesakes(database, accounts)
+        how = _ACCOUNTS if accounts or not selection.statuses else _POSTS
         raise ConfigurationError(
             f"This server does not know {' or '.join(names)}.",
             hint=f"Did you mean {' or '.join(meant)}?"
             if meant
-            else "Accounts are written @user@host (@user alone lives on this server), posts as a number or by their address, "
-            "there or here. Is it misspelt, or was it never seen here?",
+            else f"{how} Is it misspelt, or was it never seen here?",
         )
 
 

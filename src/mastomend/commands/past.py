@@ -46,11 +46,12 @@ def refuse_empty(scan: str, path: Path, broken: int, budget: int) -> None:
 
 
 def either(
-    instance: Instance, name: str, *, is_run: bool | None = None, of_records: bool = False
+    instance: Instance, name: str, *, is_run: bool | None = None, of_records: bool = False, of_files: bool = True
 ) -> tuple[str, Path, bool]:
     """The scan or the run of that name, its report, and whether it is a run. `latest` is the report written last, of scans
-    only or of runs that were applied only where `is_run` says so, or of both where `of_records` does; a run that found nothing
-    to do, as a timer's does most hours, is not meant.
+    only or of runs that were applied only where `is_run` says so, or of both where `of_records` does; without `of_files` none
+    of files nobody expects. A run that found nothing to do, as a timer's does most hours, is not meant, nor a look for files
+    nobody expects that found none.
 
     Raises:
         ConfigurationError: as above.
@@ -63,12 +64,11 @@ def either(
     if of_records:
         some = scans | _applied(instance, runs)
     else:
-        some = both if is_run is None else _applied(instance, runs) if is_run else scans
+        some = (both if of_files else scans | runs) if is_run is None else _applied(instance, runs) if is_run else scans
     if name == "latest" and some:
         newest = sorted(some, key=lambda one: some[one].stat().st_mtime_ns, reverse=True)
-        with_rows = filled(some[one] for one in newest if one in runs)
-        first = next(with_rows, None)
-        name = next((one for one in newest if one not in runs or some[one] == first), newest[0])
+        first = next(filled(some[one] for one in newest if one not in scans), None)
+        name = next((one for one in newest if one in scans or some[one] == first), newest[0])
     if name not in both and name in (journaled := _journaled(instance)):
         raise ConfigurationError(
             f"Run {name} has no report: {_why_none(name, journaled)}.", hint=f"What it did: mastomend history {name}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -20,17 +20,14 @@ from mastomend.commands.losses import losses, sampled
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.commands.past import kept_ledger
 from mastomend.commands.prune_report import PruneOptions, PruneReport, over_by
+from mastomend.commands.prune_rights import refuse_blind, refuse_unwritable
 from mastomend.commands.repair_report import OUTCOMES
-from mastomend.commands.restoration import said_barred, unwritable
 from mastomend.commands.scanning import Look, Scan, scanning
-from mastomend.database.reader import MastodonDatabase
-from mastomend.database.rows import barred_from
-from mastomend.errors import ConfigurationError, SafetyStop, StorageError
+from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.ids import new_id
 from mastomend.inventory import access_log, cached, evictions, keeping, known
 from mastomend.inventory.cached import UNITS
 from mastomend.inventory.keeping import Policy
-from mastomend.mastodon.clearing import emptied
 from mastomend.mastodon.selection import EVERYTHING
 from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.progress import Progress, Silent
@@ -57,7 +54,7 @@ def prune(
             "The policy says neither an age nor a budget.",
             hint="Say one, as in: mastomend prune --attachments 30d, or mastomend prune --budget 20GB.",
         )
-    barred = _refuse_blind(instance, options, progress)
+    barred = refuse_blind(instance, options.chosen, progress, apply=options.apply)
     if not options.apply:
         report = _planned(instance, options, progress, (sleep, now), new_id(now()))
     else:
@@ -83,7 +80,7 @@ def _planned(instance: Instance, options: PruneOptions, progress: Progress, cloc
         resume=options.resume,
     )  # fmt: skip
     with scanning(instance, look, progress, sleep, now) as made:
-        barred = _refuse_unwritable(instance, options, made, progress)
+        barred = refuse_unwritable(made.store, made.chosen, instance.key_prefix, progress, apply=options.apply)
         work, moment = made.inventory.work, int(now().timestamp())
         progress.start("who cares for what", 0)
         cached.read_ties(work, made.database, units)
@@ -123,16 +120,6 @@ def _asking(instance: Instance, options: PruneOptions) -> Policy:
     return replace(options.policy, to_free=max(0, options.keep_free - disk.free))
 
 
-def _refuse_unwritable(instance: Instance, options: PruneOptions, made: Scan, progress: Progress) -> bool:
-    """Rows would be emptied whose files would stay. Whether a dry run has to be told so."""
-    said = unwritable(made.store, made.chosen, instance.key_prefix)
-    if said:
-        if options.apply:
-            raise StorageError(f"{said}: nothing could be deleted there.", hint="Run the same command as that user.")
-        progress.note(f"With --apply this stops: {said}.")
-    return bool(said)
-
-
 def _stops(instance: Instance, options: PruneOptions, made: Scan) -> list[str]:
     """Why nothing may go: rows would be emptied whose files are only out of sight."""
     with kept_ledger(instance) as ledger:
@@ -147,22 +134,6 @@ def _stops(instance: Instance, options: PruneOptions, made: Scan) -> list[str]:
     return sampled(
         made.database, made.store, made.chosen, prefix, percent
     )  # what is left out tells of a wrong bucket, too
-
-
-def _needed(units: Sequence[str]) -> list[tuple[str, str]]:
-    return [(kind.table, column) for unit in units for kind in UNITS[unit] for column in emptied(kind)]
-
-
-def _refuse_blind(instance: Instance, options: PruneOptions, progress: Progress) -> bool:
-    """Before a scan that takes its time: may this user read who cares? Whether it may not change what is emptied."""
-    units = options.chosen
-    with MastodonDatabase(instance.configuration.database, "mastomend prune") as database:
-        cached.require(database, units)
-        if (barred := barred_from(database, _needed(units))) is not None:
-            if options.apply:
-                raise barred
-            said_barred(barred, progress)
-    return barred is not None
 
 
 def _apply(

@@ -39,7 +39,7 @@ from mastomend.storage.ports import Mounts, Store
 
 Resting = Callable[[str, Sequence[int]], Set[int]]
 #: So few free bytes are as good as none.
-_ROOM = 16_000_000
+_ROOM = 1_000_000
 NO_REDIS = (
     "Names have changed, and Mastodon's Redis cannot be reached: Mastodon may show the old ones from its cache for a while "
     "(posts for ten minutes, emoji for seven days)."

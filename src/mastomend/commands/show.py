@@ -66,7 +66,9 @@ def show(
         DatabaseError: accounts or posts are selected, and the database cannot be asked.
     """
     of_records = not (new or wanted.reasons) and bool(wanted.words) and _KEPT.issuperset(wanted.words)
-    of, path, is_run = either(instance, name, is_run=False if new else _of_runs(wanted), of_records=of_records)
+    is_run = False if new else _of_runs(wanted)
+    whole = replace(selection, without_domains=()) == EVERYTHING
+    of, path, is_run = either(instance, name, is_run=is_run, of_records=of_records, of_files=whole)
     if wanted.reasons and not is_run:
         raise ConfigurationError(f"{of} is a check: reasons are those of a run.", hint="Use --outcome, or name a run.")
     if new and is_run:

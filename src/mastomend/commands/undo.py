@@ -8,9 +8,10 @@ good) is said before anything is done. The dry run makes the same plans and look
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 
 from mastomend.actions.journal import Journal, JournaledRun, Kept
@@ -45,7 +46,7 @@ def undo(
     new = new_id(datetime.now(UTC))
     with ground(instance, new, progress.note) as here, ExitStack() as stack:
         journal = here.journal
-        undone = _find(journal, instance.state, run_id)
+        undone = _find(journal, instance.state, run_id, apply=apply, progress=progress)
         report = UndoReport(
             new, undone.id, undone.command, apply, irreversible=journal.irreversible(undone.id), shown=shown
         )
@@ -132,16 +133,34 @@ def _unreversed(journal: Journal, undone: JournaledRun, progress: Progress) -> I
         progress.advance(1)
 
 
-def _find(journal: Journal, state: Path, run_id: str) -> JournaledRun:
+def _latest(journal: Journal, runs: Sequence[JournaledRun], *, apply: bool, progress: Progress) -> str:
+    """The newest run that is no undo, or it would take back itself, and that changed something an undo takes back. With
+    `apply` none newer that changed something is passed over: whoever means that one would take back another.
+    """
+    begun = set(journal.unsettled())  # cut off before it could be written down what was done: it is settled first
+    some = [run for run in runs if not run.undoes and run.command not in _FOR_GOOD]
+    passed = list(takewhile(lambda run: run.summary.get("reversible") == 0, _changing(journal, some, begun)))
+    latest = next((r.id for r in _changing(journal, some, begun) if r.summary.get("reversible") != 0), None)
+    stays = "What was brought back for your own users stays."
+    if latest is None:
+        own = f" {stays}" if passed else ""
+        raise ConfigurationError(f"No run has changed anything here that could be taken back.{own}")
+    if passed:
+        said = f"Nothing is taken back of {passed[0].id}, the newest run that changed something. {stays}"
+        if apply:
+            raise ConfigurationError(said, hint=f"The one before, if you mean that: mastomend undo {latest} --apply")
+        progress.note(f"{said} This is the one before.")
+    return latest
+
+
+def _changing(journal: Journal, runs: Iterable[JournaledRun], begun: Set[str]) -> Iterator[JournaledRun]:
+    return (run for run in runs if run.id in begun or journal.changed(run.id))
+
+
+def _find(journal: Journal, state: Path, run_id: str, *, apply: bool, progress: Progress) -> JournaledRun:
     runs = journal.runs()
-    if run_id == "latest":  # of those that are no undo, or it would take back itself, and that changed something
-        begun = set(journal.unsettled())  # cut off before it could be written down what was done: it is settled first
-        some = [r.id for r in runs if not r.undoes and r.command not in _FOR_GOOD and r.summary.get("reversible") != 0]
-        latest = [one for one in some if one in begun or journal.changed(one)]
-        if not latest:
-            own = " What was brought back for your own users stays." if some != [r.id for r in runs] else ""
-            raise ConfigurationError(f"No run has changed anything here that could be taken back.{own}")
-        run_id = chosen("latest", latest, "run", "See them with: mastomend history")
+    if run_id == "latest":
+        run_id = _latest(journal, runs, apply=apply, progress=progress)
     if run_id not in {r.id for r in runs} and any((state / kept / run_id).exists() for kept in ("scans", "runs")):
         raise ConfigurationError(f"{run_id} changed nothing: it was a check, or a run without --apply.")
     run_id = chosen(run_id, (r.id for r in runs), "run", "See them with: mastomend history")

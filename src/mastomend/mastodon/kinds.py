@@ -222,8 +222,8 @@ def _no_kind(name: str, plain: str, available: Sequence[Kind]) -> ConfigurationE
         said = f"There is no kind {name!r}. This version of Mastodon does not have it."
         return ConfigurationError(said, hint=f"Kinds here: {known}")
     offered = [one for k in available for one in names_of(k, KINDS)]
-    near = get_close_matches(plain, offered, n=1, cutoff=0.6)
-    meant = f" Did you mean {near[0]}?" if near else ""
+    near = get_close_matches(plain, offered, n=1, cutoff=0.6) or [one for one in offered if one.startswith(plain)]
+    meant = f" Did you mean {near[0]}?" if near and plain else ""
     return ConfigurationError(f"There is no kind {name!r}.{meant}", hint=f"Kinds here: {known}")
 
 

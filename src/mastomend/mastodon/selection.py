@@ -28,6 +28,11 @@ class Account:
     address: str | None = field(default=None, compare=False)
     id: int | None = None
 
+    def __str__(self) -> str:
+        if self.id is not None:
+            return f"account {self.id}"
+        return f"@{self.username}@{self.domain}" if self.domain else f"@{self.username}"
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -43,7 +48,7 @@ class Selection:
     without_domains: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        said = [*(f"@{a.username}@{a.domain}" if a.domain else f"@{a.username}" for a in self.accounts), *self.domains]
+        said = [*map(str, self.accounts), *self.domains]
         said += [*self.statuses, *(f"not {domain}" for domain in self.without_domains)]
         said += [] if self.local is None else ["local" if self.local else "remote"]
         return ", ".join(said) or "everything"
@@ -110,6 +115,10 @@ _PROFILE = re.compile(
     r"(?:/(?:media|with_replies|featured|followers|following|about|tagged/[^/?#]+))?/?(?:[?#].*)?"
 )
 _POST = re.compile(r"https?://[^/?#@]+/(?:@|users/)[^/?#]+/(?:statuses/|posts/)?\d+/?(?:[?#].*)?")
+#: A post of one's own server, or another's as it is shown here.
+_SHOWN_POST = re.compile(
+    r"https?://[^/?#@]+/(?:.+/)?(?P<id>\d+)(?:/(?:favourites|reblogs|quotes|embed|activity|media/\d+))?/?(?:[?#].*)?"
+)
 #: A number of more digits is no id.
 _DIGITS = 19
 _WITHOUT_SCHEME = re.compile(r"[^/?#@\s]+\.[^/?#@\s]+/(?:@|users/)\S+")
@@ -143,13 +152,17 @@ def parse_account(text: str, own_domains: Iterable[str]) -> Account:
     return Account(username.lower(), None if is_own else domain, None if is_own else address, number)
 
 
+_ADDRESS_OF_SERVER = re.compile(r"^https?://|/$")
+
+
 def parse_domain(text: str) -> str:
     """A server's name as Mastodon stores it.
 
     Raises:
         ConfigurationError: it is none.
     """
-    domain = normalize_domain(text.strip().removeprefix("@").removeprefix("*."))
+    given = _ADDRESS_OF_SERVER.sub("", text.strip())
+    domain = normalize_domain(given.removeprefix("@").removeprefix("*."))
     if not domain or any(c.isspace() or c in "/@:,%" for c in domain):
         raise ConfigurationError(f"{text!r} is no server's name.", hint="Write it as in example.social.")
     return domain
@@ -164,9 +177,10 @@ def parse_status(text: str, own_domains: Iterable[str]) -> str:
     status = text.strip()
     if status.isascii() and status.isdigit():
         return status
-    last = status.rstrip("/").rpartition("/")[2]
-    if origin_host(status) in {own.lower() for own in own_domains} and last.isascii() and last.isdigit():
-        return last
+    status = f"https://{status}" if _WITHOUT_SCHEME.fullmatch(status) else status
+    shown = _SHOWN_POST.fullmatch(status)
+    if shown and shown["id"].isascii() and origin_host(status) in {own.lower() for own in own_domains}:
+        return shown["id"]
     if _PROFILE.fullmatch(status):
         raise ConfigurationError(f"{text!r} is an account's address, no post.", hint=f"Select it: --account {status}")
     if not status.startswith(("https://", "http://")):
