@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,24 +16,33 @@ from conftest import MakeInstance, opened
 from tool import run
 
 from mastomend.actions.journal import Journal
+from mastomend.commands import systemd
+from mastomend.commands.check import check
+from mastomend.commands.cleanup import cleanup
+from mastomend.commands.guard import guard
+from mastomend.commands.guard_report import GuardOptions, marks
+from mastomend.commands.history import PastRun, history, one
 from mastomend.commands.names import refuse_unknown
 from mastomend.commands.prune import prune
 from mastomend.commands.prune_report import PruneOptions
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions
 from mastomend.commands.undo import undo
+from mastomend.commands.unit_owner import cannot_change, foreign_owner
 from mastomend.database.reader import MastodonDatabase
 from mastomend.demo.fediverse import Fediverse
+from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.errors import ConfigurationError, DatabaseError, JournalError
 from mastomend.inventory.keeping import Policy
 from mastomend.inventory.workspace import scratch
 from mastomend.mastodon.kinds import AVATARS
-from mastomend.mastodon.selection import Selection, parse_account
+from mastomend.mastodon.selection import Selection, parse_account, parse_domain, parse_status
 from mastomend.progress import Silent
 from mastomend.storage.filesystem import FilesystemStore
 
 APPLY = RepairOptions(apply=True, max_missing_percent=100)
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 
 
 class Listening(Silent):
@@ -64,16 +76,80 @@ def test_what_cleanup_has_taken_is_named_as_that(make_instance: MakeInstance, ne
         undo(opened(instance), "latest", apply=False)
     assert f"cleanup {newest} has removed: they come back by a repair." in told.value.hint
     assert "undo" not in told.value.hint.removeprefix("Older runs that still stand are in history. ")
-    for one, why in (
+    for name, why in (
         (first, f"the cleanup {newest} has removed it"),
         (back.run, "it is an undo"),
         (newest, "it removed what was old"),
     ):
-        shown = run(instance.env, "show", one, COLUMNS="200")
-        assert shown.returncode == 2 and why in shown.stderr and f"history {one}" in shown.stderr
+        shown = run(instance.env, "show", name, COLUMNS="200")
+        assert shown.returncode == 2 and why in shown.stderr and f"history {name}" in shown.stderr
     with contextlib.closing(Journal(instance.state)) as journal:
         journal.begin("20991126T000000Z-cut", "prune", "all", scan=None)
     assert "it was cut off before it decided anything" in run(instance.env, "show", "20991126T000000Z-cut").stderr
+
+
+# --- undos that were cut off -------------------------------------------------------------------------------------------
+
+
+class CutOff(Listening):
+    """Ctrl-C once so many records were looked at."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.left = after
+
+    def advance(self, steps: int) -> None:
+        self.left -= steps
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def _broken(instance: SimulatedInstance) -> int:
+    return check(opened(instance)).broken
+
+
+def _past(instance: SimulatedInstance, name: str) -> PastRun:
+    return one(opened(instance), name)[0]
+
+
+@pytest.mark.parametrize("taken_back_next", ["the run itself", "what was cut off"])
+def test_an_undo_that_was_cut_off_is_no_dead_end(
+    make_instance: MakeInstance, network: Fediverse, monkeypatch: pytest.MonkeyPatch, taken_back_next: str
+) -> None:
+    """Whatever is taken back next, and however often: every record stays within reach of some undo, and of cleanup."""
+    monkeypatch.setattr("mastomend.actions.taking_back.BATCH", 2)
+    instance = make_instance()
+    origin = network.add("good.example")
+    for n in range(6):
+        record(instance, AVATARS, picture(n), origin=origin, name=f"u{n}", damage="missing")
+    keep_folders(instance)
+    first = repair(opened(instance), APPLY).run
+    back = undo(opened(instance), first, apply=True)
+    assert back.reverted == 6 and _broken(instance) == 6
+    with pytest.raises(KeyboardInterrupt):
+        undo(opened(instance), back.run, apply=True, progress=CutOff(4))
+    cut = next(past for past in history(opened(instance)) if past.state == "cut off")
+    done = 6 - _broken(instance)
+    assert 0 < done < 6 and cut.run.undoes == back.run
+    assert _past(instance, first).partly == cut.run.id and _past(instance, first).standing == done
+    heard = Listening()
+    asked = first if taken_back_next == "the run itself" else cut.run.id
+    assert undo(opened(instance), asked, apply=False, progress=heard).reverted == done
+    if asked == first:
+        assert any(f"{cut.run.id}, an undo about the same records, was cut off" in note for note in heard.notes)
+    again = undo(opened(instance), asked, apply=True)
+    assert again.reverted == done and _broken(instance) == 6
+    told = run(instance.env, "history", first, COLUMNS="200").stdout
+    assert f"taken back by {again.run}" in told and f"undo {first}" not in told
+    forth = undo(opened(instance), again.run, apply=True)
+    assert forth.reverted == done and _broken(instance) == 6 - done
+    rest = undo(opened(instance), back.run, apply=True)
+    assert rest.reverted == 6 - done and _broken(instance) == 0, "nothing is out of reach"
+    assert _past(instance, first).taken_back is None and _past(instance, first).partly is None
+    assert all(past.run.finished_at for past in history(opened(instance)))
+    assert undo(opened(instance), "latest", apply=True).reverted == 6 and _broken(instance) == 6
+    purged = cleanup(opened(instance), timedelta(0), apply=True)
+    assert purged.files and not purged.kept.files, "nothing waits for an end that never comes"
 
 
 # --- who is meant -----------------------------------------------------------------------------------------------------
@@ -167,3 +243,153 @@ def test_that_more_rights_may_be_missing_is_said(make_instance: MakeInstance) ->
         assert told.value.statements == ('GRANT SELECT ON public.schema_migrations TO "nobody-yet";',)
     finally:
         instance.db.execute('DROP ROLE "nobody-yet"')
+
+
+@pytest.fixture
+def looking(make_instance: MakeInstance) -> Iterator[SimulatedInstance]:
+    """An instance whose database is asked by a role that may only read."""
+    instance = make_instance()
+    instance.db.execute("CREATE ROLE looker LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO looker")
+    text = instance.env.read_text(encoding="utf-8").replace("DB_USER=postgres", "DB_USER=looker")
+    instance.env.write_text(text, encoding="utf-8")
+    (instance.folder / "public/system").mkdir(parents=True, exist_ok=True)
+    yield instance
+    instance.db.execute("DROP OWNED BY looker; DROP ROLE looker")
+
+
+def test_only_timers_that_can_work_are_recommended(looking: SimulatedInstance, tmp_path: Path) -> None:
+    told = run(looking.env, "systemd", "--user", "root", COLUMNS="300").stdout
+    assert "The role of the database may change nothing: of these only the check is of use. Leave mastomend-def" in told
+    reader = opened(looking)
+    assert cannot_change(reader, "root") and not foreign_owner(reader, "root")
+    looking.db.execute("GRANT UPDATE ON accounts TO looker")
+    assert not cannot_change(reader, "root")
+
+
+def test_a_guard_that_could_not_act_says_so_before_it_has_to(looking: SimulatedInstance) -> None:
+    record(looking, name="alice")
+    calm = GuardOptions(marks({}, "", {"disk": "99.9%"}), apply=True)
+    found = guard(opened(looking), calm)
+    assert found.pruned is None and any(
+        "Past its mark nothing could go: looker may not change" in w for w in found.warnings
+    )
+    assert guard(opened(looking), replace(calm, apply=False)).warnings == []
+    looking.db.execute("GRANT UPDATE ON ALL TABLES IN SCHEMA public TO looker")
+    assert guard(opened(looking), calm).warnings == []
+    with pytest.raises(ConfigurationError, match="--disk is 1 % of the disk"):
+        marks({}, "mastomend.toml: guard", {"disk": "1%"})
+
+
+def test_names_that_may_not_be_read_are_told_with_the_right_that_is_missing(looking: SimulatedInstance) -> None:
+    """Rights on columns: what a check needs is not all that names need."""
+    record(looking, name="alice", damage="missing")
+    keep_folders(looking)
+    run(looking.env, "check")
+    all_of_them = "SELECT column_name AS name FROM information_schema.columns WHERE table_name = 'accounts'"
+    columns = [
+        row["name"] for row in looking.db.execute(all_of_them).fetchall() if row["name"] not in ("url", "username")
+    ]
+    looking.db.execute(
+        f"REVOKE SELECT ON accounts FROM looker; GRANT SELECT ({', '.join(columns)}) ON accounts TO looker"
+    )
+    shown = run(looking.env, "show", COLUMNS="300")
+    assert "Some are told by number: " in shown.stderr and "may not read url, username of accounts" in shown.stderr
+    assert "GRANT SELECT (url, username) ON public.accounts TO looker;" in shown.stderr
+    told = run(looking.env, "doctor", COLUMNS="300").stdout
+    assert "rights of usage: " in told and "may not read url, username of accounts" in told
+
+
+@only_root
+def test_units_use_a_state_their_user_may_enter(
+    make_instance: MakeInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """root takes the state of Mastodon's user; a unit of a third one cannot."""
+    instance = make_instance()
+    theirs = tmp_path / "theirs/example.social"
+    (theirs / "scans").mkdir(parents=True)
+    os.chown(theirs, 65534, -1)
+    made = replace(opened(instance), state=theirs)
+    monkeypatch.setattr(systemd, "homes", lambda users, folder: iter([tmp_path / "own" / folder]))
+    for user, is_theirs in (("nobody", True), ("daemon", False), ("root", True)):
+        text = systemd.units(made, ["/bin/true"], instance.env, None, user)["mastomend-check.service"]
+        assert (f"--state {theirs} " in text) is is_theirs
+    (tmp_path / "own/example.social/scans").mkdir(parents=True)
+    text = systemd.units(made, ["/bin/true"], instance.env, None, "daemon")["mastomend-check.service"]
+    assert f"--state {tmp_path}/own/example.social " in text
+
+
+# --- what is meant ----------------------------------------------------------------------------------------------------
+
+
+def test_latest_is_what_looked_at_what_is_asked_for(make_instance: MakeInstance, network: Fediverse) -> None:
+    """A look for files nobody expects says nothing of records."""
+    instance = make_instance()
+    record(instance, name="alice", damage="missing")
+    record(instance, name="bob")
+    run(instance.env, "check")
+    run(instance.env, "orphans")
+    for words in ((), ("--local",), ("--account", "@alice")):
+        assert "1 finding of scan" in run(instance.env, "show", *words).stdout
+    instance.media.write("core.4711", b"x")
+    run(instance.env, "usage")
+    assert "1 file of scan" in run(instance.env, "show").stdout
+    assert "1 finding of scan" in run(instance.env, "show", "--local").stdout
+
+
+def test_undo_latest_takes_back_no_other_run_than_the_newest(
+    make_instance: MakeInstance, network: Fediverse, tmp_path: Path
+) -> None:
+    instance = make_instance()
+    record(instance, AVATARS, picture(1), origin=network.add("good.example"), name="a", damage="missing")
+    keep_folders(instance)
+    first = repair(opened(instance), APPLY).run
+    own = record(instance, name="alice")
+    key = own.key
+    (tmp_path / key).parent.mkdir(parents=True)
+    (tmp_path / key).write_bytes(instance.files[key])
+    instance.media.delete(key)
+    newest = repair(opened(instance), replace(APPLY, backups=(tmp_path,))).run
+    heard = Listening()
+    assert undo(opened(instance), "latest", apply=False, progress=heard).undoes == first
+    assert any(f"Nothing is taken back of {newest}, the newest run" in note for note in heard.notes)
+    with pytest.raises(ConfigurationError) as told:
+        undo(opened(instance), "latest", apply=True)
+    assert newest in told.value.message and told.value.hint.endswith(f"mastomend undo {first} --apply")
+    assert check(opened(instance)).broken == 0
+
+
+def test_what_cleanup_took_is_in_history(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    record(instance, name="alice", damage="missing")
+    keep_folders(instance)
+    scan = check(opened(instance)).scan
+    assert run(instance.env, "cleanup", "--older-than", "0d", "--apply").returncode == 0
+    gone = run(instance.env, "show", scan, COLUMNS="300")
+    assert gone.returncode == 2 and f"The scan {scan} is not there any more: the cleanup " in gone.stderr
+    assert " check" in gone.stderr.splitlines()[-1]
+    cleaned = history(opened(instance))[0].run
+    assert cleaned.command == "cleanup" and cleaned.id in gone.stderr
+    assert "1 report removed" in run(instance.env, "history").stdout
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "example.social/@alice/12", "https://example.social/@alice/12/favourites", "https://example.social/@alice/12#x",
+        "https://example.social/@alice/12/embed?x=1", "https://example.social/@alice/12/media/1",
+        "https://example.social/web/statuses/12", "https://example.social/deck/@u@a.example/12",
+        "https://example.social/ap/users/7/statuses/12/activity", "12",
+    ],
+)  # fmt: skip
+def test_a_post_is_named_as_people_do(address: str) -> None:
+    assert parse_status(address, ["example.social"]) == "12"
+
+
+def test_a_server_is_named_as_people_do() -> None:
+    assert {parse_domain(one) for one in ("https://art.example/", "art.example", "@art.example", "*.art.example")} == {
+        "art.example"
+    }
+
+
+def test_a_part_of_a_kind_is_understood(make_instance: MakeInstance) -> None:
+    assert "Did you mean media_attachments" in run(make_instance().env, "check", "media").stderr

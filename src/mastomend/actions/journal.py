@@ -25,10 +25,10 @@ from typing import Any
 from mastomend.actions.actions import ACTION_NAMES, IRREVERSIBLE, Action, from_json, to_json
 from mastomend.actions.journal_file import PAGE, JournalFile, Statement
 from mastomend.actions.plan import Plan, Rule
+from mastomend.actions.standing import DECIDED, FAMILY, FINAL, STANDS
 from mastomend.errors import JournalError
 from mastomend.mastodon.keys import Key
 from mastomend.outcomes import Outcome, verdict_json, verdict_of
-from mastomend.reasons import Reason
 from mastomend.vocabulary import Done, ObjectAt, RowOf, Subject
 
 #: `kind` and `id` of a row, `key` of an object; the others are empty. `subject` and `verdict` are JSON.
@@ -57,14 +57,6 @@ CREATE INDEX IF NOT EXISTS plans_of_a_row ON plans (run, id) WHERE key = '';
 #: What `PRAGMA user_version` says. Raise it with every action or column an older Mastomend would not understand; what this one
 #: understands begins with `OLDEST`.
 OLDEST, VERSION = 2, 3
-
-#: Outcomes of undos (`u`) of a run by which one of its plans was taken back, and that hold.
-_TAKEN_BACK = f"""
-FROM outcomes o JOIN runs u ON u.id = o.run
-WHERE u.undoes = ? AND json_extract(o.verdict, '$.reason') = '{Reason.UNDONE}'
-  AND NOT EXISTS (SELECT 1 FROM outcomes w JOIN runs v ON v.id = w.run WHERE v.undoes = u.id AND w.part = o.part
-                  AND json_extract(w.verdict, '$.reason') = '{Reason.UNDONE}')
-"""
 
 #: Whether a later plan of the run is about the row of `p`: kinds of one table share rows.
 _FOLLOWED = """
@@ -185,20 +177,14 @@ class Journal(JournalFile):
     def plans(self, run: str, *, newest_first: bool = False, but_taken_back: bool = False) -> Iterator[Kept]:
         """All plans of a run with at least one action done, in the order they were made, or the other way round.
 
-        Some at a time, so that others may write for as long as this takes. `but_taken_back` leaves out what an undo of
-        the run has taken back or has decided about in a run that has not ended.
+        Some at a time, so that others may write for as long as this takes. `but_taken_back` leaves out what does not stand, and
+        what an undo of the run has decided about that has not ended.
         """
         (span,) = self.query("SELECT min(rowid) AS first, max(rowid) AS last FROM plans WHERE run = ?", (run,))
         pages = range(span["first"] or 0, (span["last"] or -1) + 1, PAGE)
-        left = ""
-        if but_taken_back:
-            left = (
-                f" AND number NOT IN (SELECT o.part {_TAKEN_BACK}) AND number NOT IN (SELECT o.part FROM outcomes o "
-                "JOIN runs u ON u.id = o.run WHERE u.undoes = ? AND u.finished_at IS NULL)"
-            )
+        left = f" AND {STANDS} AND NOT {DECIDED}" if but_taken_back else ""
         for start in reversed(pages) if newest_first else pages:
-            condition = f"run = ? AND rowid BETWEEN ? AND ?{left}"
-            page = self._plans(run, condition, (run, start, start + PAGE - 1, *([run, run] if left else [])))
+            page = self._plans(run, f"run = ? AND rowid BETWEEN ? AND ?{left}", (run, start, start + PAGE - 1))
             changed = [kept for kept in page if kept.done]
             yield from reversed(changed) if newest_first else changed
 
@@ -207,10 +193,15 @@ class Journal(JournalFile):
         sql = "SELECT count(DISTINCT plan) AS n FROM steps WHERE run = ? AND done_at IS NOT NULL"
         return int(self.query(sql, (run,))[0]["n"])
 
-    def taken_back(self, run: str) -> int:
-        """How many plans of a run were taken back by undos that ended or are under way, and hold."""
-        sql = f"SELECT count(DISTINCT o.part) AS n {_TAKEN_BACK}"
-        return int(self.query(sql, (run,))[0]["n"])
+    def standing(self, run: str) -> int:
+        """How many plans of a run have an action done and stand: no undo has taken them back, or was taken back itself. What
+        nothing takes back is not among them once an undo has found that out.
+        """
+        sql = (
+            f"{FAMILY} SELECT count(*) AS n FROM plans WHERE run = ? AND {STANDS} AND NOT {FINAL} AND EXISTS "
+            "(SELECT 1 FROM steps s WHERE s.run = plans.run AND s.plan = plans.number AND s.done_at IS NOT NULL)"
+        )
+        return int(self.query(sql, (run, run))[0]["n"])
 
     def irreversible(self, run: str) -> int:
         """How many of its plans have done something that nothing takes back."""
@@ -275,10 +266,10 @@ class Journal(JournalFile):
         """Those plans of a run, in the order they were made, with all their steps."""
         columns = "p.number, p.kind, p.id, p.key, p.subject, p.verdict, p.rule, p.part, s.position, s.action, s.done_at"
         sql = (
-            f"SELECT {columns}, {_FOLLOWED} AS followed FROM (SELECT rowid, * FROM plans WHERE {condition}) p "
+            f"{FAMILY} SELECT {columns}, {_FOLLOWED} AS followed FROM (SELECT rowid, * FROM plans WHERE {condition}) p "
             "LEFT JOIN steps s ON s.run = p.run AND s.plan = p.number ORDER BY p.rowid, s.position"
         )
-        rows = self.query(sql, parameters)
+        rows = self.query(sql, (run, *parameters))
         return [_kept(list(of_one)) for _, of_one in groupby(rows, key=lambda row: row["number"])]
 
 

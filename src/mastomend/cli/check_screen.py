@@ -49,7 +49,8 @@ def show(report: CheckReport, next_command: str, without_limit: str, findings: s
             "at is not in it (--fresh)."
         )
     if not report.is_whole:
-        result.print(f"What it is: [command]{escape(findings)}[/]")
+        only = " --new" if new_first and report.new else ""
+        result.print(f"What it is: [command]{escape(findings + only)}[/]")
     _show_next(report, next_command, without_limit)
 
 

@@ -62,6 +62,10 @@ def document(report: CleanupReport) -> dict[str, Any]:
     }
 
 
+#: So many runs are named whose files stay.
+_NAMED = 3
+
+
 def show(report: CleanupReport, apply_command: str) -> None:
     """What was or would be removed, and what stays and why."""
     from mastomend.cli.output import count, escape, result, size
@@ -80,8 +84,11 @@ def show(report: CleanupReport, apply_command: str) -> None:
         said = "held" if report.applied else "holds" if report.archives == 1 else "hold"
         result.print(f"[yellow]{what} {said} posts that were deleted[/]: without it no undo brings them back.")
     if report.kept.files:
+        some = sorted(report.kept.runs)[:_NAMED]
+        more = f" and {len(report.kept.runs) - len(some):,} more" if len(report.kept.runs) > len(some) else ""
         result.print(
-            f"In the quarantine {count(report.kept.files, 'file')} of runs that are younger, or have not ended: kept."
+            f"In the quarantine {count(report.kept.files, 'file')} of runs that are younger, have not ended, or are about the "
+            f"same as one that is so: kept ({', '.join(some)}{more}; history tells of them)."
         )
     if report.kept.unknown:
         result.print(

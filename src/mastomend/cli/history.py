@@ -138,7 +138,7 @@ def document(past: PastRun) -> dict[str, Any]:
         "posts_deleted": past.posts_deleted,
         "posts_restored": past.posts_restored,
         "taken_back": past.taken_back,
-        "taken_back_in_part": past.partly.id if past.partly is not None else None,
+        "taken_back_in_part": past.partly,
     }
 
 

@@ -29,7 +29,11 @@ def show_run(past: PastRun, reasons: Mapping[tuple[Outcome, str], int], show: st
         result.print(line)
     if past.has_report:
         result.print(f"Record by record: [command]{escape(show)}[/]")
-    if past.has_changed and not past.taken_back and not past.partly:
+    if past.partly or (past.purged_by and past.has_changed and not past.taken_back):
+        if past.purged_by:
+            result.print(f"The cleanup {past.purged_by} has removed files it had set aside: those do not come back.")
+        result.print(f"What can be taken back: [command]{escape(undo.removesuffix(' --apply'))}[/]")
+    elif past.has_changed and not past.taken_back:
         result.print(f"To take it back: [command]{escape(undo)}[/]")
 
 
@@ -95,8 +99,10 @@ def _show(past: PastRun) -> None:
         how = "overtaken" if run.undoes else "taken back"
         result.print(f"   {how} by {escape(past.taken_back)}")
     elif past.partly:
-        n = count(int(past.partly.summary["conflicts"]), "record")
-        result.print(f"   taken back by {escape(past.partly.id)}, but for {n}, for reasons told there")
+        n = count(past.standing, "record")
+        result.print(
+            f"   taken back in part, last by {escape(past.partly)}: {n} {'is' if past.standing == 1 else 'are'} as it left them"
+        )
     words = {Outcome.RESTORED: "taken back", Outcome.REFUSED: "left as they are"} if run.undoes else {}
     if run.command == "migrate":
         words[Outcome.RESTORED] = "hidden"
@@ -124,6 +130,7 @@ def _did(past: PastRun) -> str:
         (past.posts_deleted, "post", "deleted"),
         (past.posts_restored, "post", "brought back"),
         (past.jobs, "job", "handed to Sidekiq"),
+        (past.reports_removed, "report", "removed"),
     )
     return ", ".join(f"{count(n, what)} {how}" for n, what, how in sorts if n)
 

@@ -7,12 +7,15 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mastomend.cli import context as cli_context
 from mastomend.cli.options import Apply, DryRun, Json, is_applied
+
+if TYPE_CHECKING:
+    from mastomend.commands.instance import Instance
 
 EXAMPLES = """
 Examples:
@@ -42,9 +45,8 @@ def systemd_command(
 
     from mastomend.cli.output import command_line, emit_json, escape, result
     from mastomend.commands.instance import locate_env
-    from mastomend.commands.systemd import JOBS, units
+    from mastomend.commands.systemd import units
     from mastomend.commands.unit_files import FOLDER, install
-    from mastomend.commands.unit_owner import cannot_read, foreign_owner, to_be_made
 
     given = cli_context.options(ctx)
     apply = is_applied(apply, dry_run)
@@ -67,7 +69,34 @@ def systemd_command(
             result.print(Text(unit.text), soft_wrap=True)
     for unit in left:
         result.print(f"[yellow]left:[/] {escape(str(unit.path))} was not made by this command.")
-    if (owner := foreign_owner(instance, user)) is not None:
+    only_looks = _warn(instance, user, given.state)
+    if apply and folder is not None and folder.absolute() != FOLDER:
+        result.print(f"systemd looks for them in {FOLDER}.")
+    elif apply:
+        _say_next(command_line(given.env, given.state, "guard"), only_looks=bool(only_looks))
+    else:
+        words = ["systemd", "--apply"]
+        words += [] if user is None else ["--user", shlex.quote(user)]
+        words += [] if folder is None else ["--folder", shlex.quote(str(folder))]
+        command = command_line(given.env, given.state, " ".join(words), by_root=True)
+        result.print(f"Nothing was written. Next: [command]{escape(command)}[/]")
+    return code
+
+
+def _warn(instance: Instance, user: str | None, state: Path | None) -> str:
+    """What keeps the units from doing all they are for; why they may only look, or ''."""
+    from mastomend.cli.output import escape, result
+    from mastomend.commands.systemd import JOBS
+    from mastomend.commands.unit_owner import cannot_change, cannot_read, foreign_owner, to_be_made
+
+    only_looks = cannot_change(instance, user)
+    if only_looks:
+        others = " and ".join(f"{job.name}.timer" for job in JOBS if job.changes)
+        why = only_looks[:1].upper() + only_looks[1:]
+        result.print(f"[yellow]![/] {escape(why)}: of these only the check is of use. Leave {others} off.")
+        if (owner := foreign_owner(instance, user)) is not None:
+            result.print(f"  For all of them, with a settings file that user may read: --user {escape(owner)}")
+    elif (owner := foreign_owner(instance, user)) is not None:
         result.print(
             f"[yellow]![/] The media belong to {escape(owner)}, who these do not run as: --user {escape(owner)}"
         )
@@ -77,25 +106,25 @@ def systemd_command(
             f"[yellow]![/] {escape(who)}, who these run as, may not read {escape(str(path))}. Let them (chgrp,"
         )
         result.print("  chmod g+r), or run them as its owner (--user NAME); then run this once more.")
-    if (made := to_be_made(given.state, instance, user)) is not None:
+    if (made := to_be_made(state, instance, user)) is not None:
         result.print(f"[yellow]![/] The state directory is not there, or another user's: [command]{escape(made)}[/]")
-    if apply and folder is not None and folder.absolute() != FOLDER:
-        result.print(f"systemd looks for them in {FOLDER}.")
-    elif apply:
-        safe, deleting = ([f"{job.name}.timer" for job in JOBS if job.deletes is kind] for kind in (False, True))
-        result.print(f"Next: [command]systemctl daemon-reload && systemctl enable --now {' '.join(safe)}[/]")
+    return only_looks
+
+
+def _say_next(guard: str, *, only_looks: bool) -> None:
+    """Which timers to begin with."""
+    from mastomend.cli.output import escape, result
+    from mastomend.commands.systemd import JOBS
+
+    safe = [f"{job.name}.timer" for job in JOBS if not job.deletes and not (job.changes and only_looks)]
+    deleting = [f"{job.name}.timer" for job in JOBS if job.deletes and not only_looks]
+    result.print(f"Next: [command]systemctl daemon-reload && systemctl enable --now {' '.join(safe)}[/]")
+    if deleting:
         result.print(
             f"{' '.join(deleting)} deletes cached media for good where the disk is too full. What it would do:"
         )
-        result.print(f"  [command]{escape(command_line(given.env, given.state, 'guard'))}[/]")
+        result.print(f"  [command]{escape(guard)}[/]")
         result.print(f"If you want that: [command]systemctl enable --now {' '.join(deleting)}[/]")
-    else:
-        words = ["systemd", "--apply"]
-        words += [] if user is None else ["--user", shlex.quote(user)]
-        words += [] if folder is None else ["--folder", shlex.quote(str(folder))]
-        command = command_line(given.env, given.state, " ".join(words), by_root=True)
-        result.print(f"Nothing was written. Next: [command]{escape(command)}[/]")
-    return code
 
 
 def _program() -> list[str]:

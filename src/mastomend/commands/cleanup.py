@@ -95,7 +95,10 @@ def cleanup(
         report.archives = sum(any(folder.glob("statuses-*.parquet*")) for folder in old)
         report.runs = _remove(old, report)
         if apply:
-            current.summary = {"purged": report.files, "bytes": report.bytes, "of": sorted(filter(None, purged))}
+            current.summary = {
+                "purged": report.files, "bytes": report.bytes, "of": sorted(filter(None, purged)),
+                "reports": report.scans + report.runs,
+            }  # fmt: skip
     return report
 
 

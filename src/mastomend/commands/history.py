@@ -23,8 +23,8 @@ from mastomend.progress import Progress, Silent
 class PastRun:
     """A run, what became of its records, and how many changes of each sort it made. `files_served` are handed out otherwise
     since (permission, type, headers). `taken_back` is the run that took it back; `half_done` plans the next changing command
-    settles first; `is_alive`: it is running; `partly` the undo
-    that took back all of it but something; `has_report` tells whether `show` has more of it.
+    settles first; `is_alive`: it is running; `partly` the undo that took back some of it, of which `standing` records are
+    left; `purged_by` the cleanup that removed files it had set aside; `has_report` tells whether `show` has more of it.
     """
 
     run: JournaledRun
@@ -41,7 +41,9 @@ class PastRun:
     has_report: bool = True
     half_done: int = 0
     is_alive: bool = False
-    partly: JournaledRun | None = None
+    partly: str | None = None
+    standing: int = 0
+    purged_by: str | None = None
 
     @property
     def has_changed(self) -> bool:
@@ -52,9 +54,14 @@ class PastRun:
         )  # fmt: skip
 
     @property
+    def reports_removed(self) -> int:
+        """How many scans and reports of runs a cleanup has removed."""
+        return int(self.run.summary.get("reports", 0))
+
+    @property
     def did_nothing(self) -> bool:
         """Whether it ended, and there was nothing to do: a timer's usual run."""
-        changed = self.outcomes.total() or self.has_changed
+        changed = self.outcomes.total() or self.has_changed or self.reports_removed
         was_begun = self.run.command == "migrate" and self.run.summary.get("cut_off")
         return self.run.finished_at is not None and not changed and not was_begun
 
@@ -121,7 +128,10 @@ def named(instance: Instance, entries: Sequence[Entry], progress: Progress = Sil
 
 
 def _past(journal: Journal, instance: Instance, run: JournaledRun, lineage: Lineage) -> PastRun:
-    later, partly = lineage.overtaken_by(run.id), lineage.partly_taken_back(run.id)
+    later, changed = lineage.overtaken_by(run.id), journal.changed(run.id)
+    purged = lineage.purged_by(run.id)
+    left = changed if later is None else journal.standing(run.id)
+    by = later.id if later is not None and left < changed else None
     done = journal.actions_done(run.id)
     outcomes = journal.outcome_counts(run.id)
     if outcomes[Outcome.COPIED]:  # one plan for all of its files
@@ -132,5 +142,6 @@ def _past(journal: Journal, instance: Instance, run: JournaledRun, lineage: Line
     written, half_done = done["put"] + done["copy"], 0 if alive else len(journal.open_plans(run.id))
     return PastRun(
         run, outcomes, done["set"], written, moved, done["delete"], done["serve"], done["delete_post"],
-        done["restore_post"], done["enqueue"], later.id if later else None, has_report, half_done, alive, partly,
+        done["restore_post"], done["enqueue"], None if left else by, has_report, half_done, alive, by if left else None,
+        left, purged.id if purged else None,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from mastomend.actions.owners import is_alive
 from mastomend.commands.instance import Instance
 from mastomend.commands.repair_report import OUTCOMES
 from mastomend.errors import ConfigurationError
-from mastomend.ids import chosen
+from mastomend.ids import chosen, moment_of
 from mastomend.inventory.browse import Wanted, filled, number_of
 from mastomend.outcomes import Outcome
 
@@ -73,6 +73,11 @@ def either(
         raise ConfigurationError(
             f"Run {name} has no report: {_why_none(name, journaled)}.", hint=f"What it did: mastomend history {name}"
         )
+    if name not in both and (cleanup := _removed_by(name, _journaled(instance))):
+        raise ConfigurationError(
+            f"The scan {name} is not there any more: the cleanup {cleanup} has removed what was old.",
+            hint="What is broken now: mastomend check",
+        )
     found = chosen(name, some if name == "latest" else both, "scan or run", where)
     return found, both[found], found in runs
 
@@ -101,10 +106,18 @@ def _why_none(name: str, runs: Mapping[str, JournaledRun]) -> str:
         return "it removed what was old"
     if runs[name].finished_at is None:
         return "it was cut off before it decided anything"
-    later = next((one.id for one in runs.values() if one.command == "cleanup" and one.id > name), None)
+    later = _removed_by(name, runs)
     return (
         f"the cleanup {later} has removed it, as it was old" if later else "nothing was written down record by record"
     )
+
+
+def _removed_by(name: str, runs: Mapping[str, JournaledRun]) -> str | None:
+    """The cleanup that removed scans and reports after what that id is of was made."""
+    if moment_of(name) is None:
+        return None
+    cleanups = (one for one in runs.values() if one.command == "cleanup" and one.summary.get("reports", 1))
+    return next((one.id for one in cleanups if one.id > name), None)
 
 
 def _applied(instance: Instance, runs: dict[str, Path]) -> dict[str, Path]:
@@ -144,13 +157,13 @@ def of_other_runs(ledger: Ledger | None, wanted: Wanted, number: int) -> int:
 
 
 def taken_back(instance: Instance, run: str) -> str:
-    """The undo because of which nothing is any more as that run left it; empty if it stands, or was none."""
+    """The undo because of which not all is as that run left it, and how much is; empty if it stands, or was none."""
     if not journal_path(instance.state).exists():
         return ""
     with contextlib.closing(Journal(instance.state)) as journal:
         runs = journal.runs()
-    if run not in {one.id for one in runs}:
+        later = Lineage(runs).overtaken_by(run) if run in {one.id for one in runs} else None
+        left, changed = (journal.standing(run), journal.changed(run)) if later is not None else (0, 0)
+    if later is None or left == changed:
         return ""
-    lineage = Lineage(runs)
-    later, partly = lineage.overtaken_by(run), lineage.partly_taken_back(run)
-    return later.id if later else f"{partly.id}, but for {partly.summary['conflicts']}" if partly else ""
+    return f"{later.id}, but for {left:,}" if left else later.id

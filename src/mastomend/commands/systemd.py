@@ -21,7 +21,9 @@ _TEMPLATES = Path(__file__).parents[1] / "units"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something done from a timer. `code_1` says what exit code 1 means to systemd, `deletes` that it does for good."""
+    """Something done from a timer. `code_1` says what exit code 1 means to systemd, `changes` that it does not only look,
+    `deletes` that it does for good.
+    """
 
     name: str
     description: str
@@ -29,6 +31,7 @@ class Job:
     calendar: str
     when: str
     code_1: str
+    changes: bool = False
     deletes: bool = False
 
 
@@ -49,6 +52,7 @@ JOBS = (
         "every hour",
         "# 1 says that something is still broken, which is nothing systemd should worry about; 4 is a safety stop\n"
         "SuccessExitStatus=1",
+        changes=True,
     ),
     Job(
         "mastomend-guard",
@@ -57,6 +61,7 @@ JOBS = (
         "*-*-* 05:23",
         "every night",
         "# 1 says that a person should do something: the unit fails, and OnFailure= of your own can say so",
+        changes=True,
         deletes=True,
     ),
 )
@@ -114,11 +119,17 @@ def _used_before(instance: Instance, user: str) -> Path | None:
     """The state directory this instance has elsewhere: without what is known there everything broken would look new, and
     nothing could be taken back. None where the service's own (`/var/lib/mastomend`) is right.
     """
-    for state in dict.fromkeys((instance.state, *homes([pwd.getpwnam(user).pw_uid], instance.state.name))):
+    runs_as = pwd.getpwnam(user).pw_uid
+    for state in dict.fromkeys((*homes([runs_as], instance.state.name), instance.state)):
         with contextlib.suppress(OSError):  # whom it belongs to does not let us look
-            if not state.is_relative_to(SHARED) and is_used(state):
+            if not state.is_relative_to(SHARED) and is_used(state) and _may_use(runs_as, state):
                 return state
     return None
+
+
+def _may_use(user: int, state: Path) -> bool:
+    """Whether it belongs to that user, or to root, who is told to hand it over; a third one's is closed to it."""
+    return user == 0 or state.stat().st_uid in (user, 0)
 
 
 def _writable(instance: Instance, state: Path | None) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mastomend.actions.journal import Journal, JournaledRun, Kept
 from mastomend.actions.lineage import Lineage
-from mastomend.actions.owners import owned
+from mastomend.actions.owners import is_alive, owned
 from mastomend.actions.run import preview, run
 from mastomend.actions.taking_back import TakingBack, of_different_rows
 from mastomend.commands.instance import Instance
@@ -28,6 +28,7 @@ from mastomend.database.rows import barred_from
 from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.ids import chosen, new_id
 from mastomend.progress import Progress, Silent
+from mastomend.reasons import Reason
 from mastomend.vocabulary import RowOf
 
 #: What removes for good: there is nothing to take back.
@@ -59,7 +60,7 @@ def undo(
             parts = stack.enter_context(changing_parts(instance))
             if (barred := barred_from(parts.database, journal.columns_set(undone.id))) is not None:
                 raise barred
-            left = _left(journal, undone)
+            left = journal.standing(undone.id)
             progress.start(f"undo {undone.id}", left)
             if left and not parts.store.probe():
                 raise SafetyStop(
@@ -69,8 +70,7 @@ def undo(
                 )
             current.begin(parts.world(), undoes=undone.id, resumed_within_s=None)
             report.run = current.id
-            if undone.finished_at is None:  # it must not go on after it was taken back
-                journal.finish(undone.id, {"cut_off": True})
+            _end_cut_off(journal, undone, current.id)
             planner = TakingBack(parts.world(), current.id)
             if report.irreversible:
                 progress.note(
@@ -101,11 +101,15 @@ def _foresee(
     if begun := len(journal.open_plans(undone.id)):
         report.unsettled = True
         progress.note(f"{begun:,} of its records are half done, as it was cut off: --apply settles them first.")
+    for one in Lineage(journal.runs()).family(undone.id):
+        if one.finished_at is None and one.undoes != undone.id and not is_alive(state, one.id):
+            report.unsettled |= bool(journal.open_plans(one.id))
+            progress.note(f"{one.id}, an undo about the same records, was cut off: --apply ends it where it stopped.")
     if undone.finished_at is None:
         with contextlib.suppress(OSError), owned(state, undone.id) as has_ended:
             if not has_ended:
                 progress.note("That run is still under way: --apply stops until it has ended.")
-    progress.start(f"undo {undone.id}", _left(journal, undone))
+    progress.start(f"undo {undone.id}", journal.standing(undone.id))
     planner = TakingBack(parts.world(), report.run)
     cut_off = [one.id for one in journal.runs() if one.undoes == undone.id and one.finished_at is None]
     settled = {plan.plan.part for one in cut_off for plan in journal.open_plans(one)}
@@ -122,8 +126,14 @@ def _foresee(
     report.names = dict(zip(rows, who(parts.database, rows), strict=True))
 
 
-def _left(journal: Journal, undone: JournaledRun) -> int:
-    return journal.changed(undone.id) - journal.taken_back(undone.id)
+def _end_cut_off(journal: Journal, undone: JournaledRun, current: str) -> None:
+    """What was cut off must not go on after it was taken back, nor beside what is done to the same records now."""
+    runs = journal.runs()
+    for one in [undone, *Lineage(runs).family(undone.id)]:
+        if one.finished_at is None and one.id != current:
+            done = journal.reason_counts(one.id)
+            reverted = sum(n for (_, reason), n in done.items() if reason == Reason.UNDONE)
+            journal.finish(one.id, {"cut_off": True, **({"reverted": reverted} if one.undoes else {})})
 
 
 def _unreversed(journal: Journal, undone: JournaledRun, progress: Progress) -> Iterator[Kept]:
@@ -166,7 +176,9 @@ def _find(journal: Journal, state: Path, run_id: str, *, apply: bool, progress: 
     run_id = chosen(run_id, (r.id for r in runs), "run", "See them with: mastomend history")
     found = next(r for r in runs if r.id == run_id)
     lineage = Lineage(runs)
-    if (later := lineage.overtaken_by(found.id)) is not None:
+    later = lineage.overtaken_by(found.id)
+    goes_on = later is not None and later.finished_at is None and later.undoes == found.id
+    if later is not None and not goes_on and journal.changed(found.id) and not journal.standing(found.id):
         how = "taken back already, by" if later.undoes == found.id else "overtaken by a later undo,"
         back = f"To take that one back: mastomend undo {later.id} --apply"
         if (purged := lineage.purged_by(later.id)) is not None:

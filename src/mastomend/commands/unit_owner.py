@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -11,7 +12,9 @@ from pathlib import Path
 
 from mastomend.commands.instance import Instance
 from mastomend.commands.state_place import SHARED, owners_of
-from mastomend.errors import ConfigurationError
+from mastomend.database.reader import MastodonDatabase
+from mastomend.database.rows import changes_anything, kinds_of
+from mastomend.errors import ConfigurationError, MastomendError
 from mastomend.mastodon.storage_settings import FilesystemStorage
 
 
@@ -26,6 +29,19 @@ def foreign_owner(instance: Instance, named: str | None) -> str | None:
     except (KeyError, OSError):  # it is not there, or belongs to a number: the units say so when they run
         return None
     return owner if owner != user else None
+
+
+def cannot_change(instance: Instance, named: str | None) -> str:
+    """Why what these units run as, in the system or in the database, may only look; '' if it may change something, or if that
+    cannot be said.
+    """
+    user = runner(instance, named)[0]
+    if user != "root" and (owner := foreign_owner(instance, named)) is not None:
+        return f"the media belong to {owner}, and these run as {user}"
+    with contextlib.suppress(MastomendError), MastodonDatabase(instance.configuration.database) as database:
+        if not changes_anything(database, kinds_of(database)):
+            return "the role of the database may change nothing"
+    return ""
 
 
 def cannot_read(instance: Instance, named: str | None) -> tuple[str, Path] | None:

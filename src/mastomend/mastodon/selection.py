@@ -117,7 +117,7 @@ _PROFILE = re.compile(
 _POST = re.compile(r"https?://[^/?#@]+/(?:@|users/)[^/?#]+/(?:statuses/|posts/)?\d+/?(?:[?#].*)?")
 #: A post of one's own server, or another's as it is shown here.
 _SHOWN_POST = re.compile(
-    r"https?://[^/?#@]+/(?:.+/)?(?P<id>\d+)(?:/(?:favourites|reblogs|quotes|embed|activity|media/\d+))?/?(?:[?#].*)?"
+    r"https?://[^/?#@]+/(?:.+?/)?(?P<id>\d+)(?:/(?:favourites|reblogs|quotes|embed|activity|media/\d+))?/?(?:[?#].*)?"
 )
 #: A number of more digits is no id.
 _DIGITS = 19

@@ -7,7 +7,7 @@ it back. What no run of this journal put there is not understood, and stays.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mastomend.actions.actions import MEDIA, Delete, Place
@@ -21,10 +21,11 @@ from mastomend.vocabulary import ObjectAt
 
 @dataclass(slots=True)
 class Kept:
-    """What stays in the quarantine: files of runs that are too young or have not ended, and files of no known run."""
+    """What stays in the quarantine: files of `runs` that are too young or have not ended, and files of no known run."""
 
     files: int = 0
     unknown: int = 0
+    runs: set[str] = field(default_factory=set)
 
 
 def no_longer_needed(runs: Iterable[tuple[str, str | None, str | None]], before: datetime) -> set[str]:
@@ -64,7 +65,8 @@ def purge(
             subject = ObjectAt(Key(key))
             verdict = Purged(Reason.EXPIRED, files=1, bytes=size)
             yield Plan(subject, verdict, (Delete(subject.key, size, place, even_if_missed=run in undos),), Rule.PURGE)
-        elif run in known:
+        elif run is not None and run in known:
             kept.files += 1
+            kept.runs.add(run)
         else:
             kept.unknown += 1
