@@ -96,7 +96,7 @@ def test_an_age_and_a_selection_that_cannot_be(make_instance: MakeInstance) -> N
     instance = make_instance()
     for words, said in (
         (["check", "--local", "--remote"], "--local and --remote leave nothing"),
-        (["check", "--domain", "https://a.example/"], "is no server's name"),
+        (["check", "--domain", "https://a.example/x"], "is no server's name"),
         (["check", "--account", "a b"], "is no account"),
         (["check", "--status", "nonsense"], "is no post"),
         (["repair", "--apply", "-n"], "--apply and --dry-run contradict each other"),
