@@ -98,6 +98,7 @@ class Reason(StrEnum):
     CONFLICT = "conflict"
     OWN_FILE = "own_file"
     PURGED = "purged"
+    MISSED = "missed"
     KEPT = "kept"
     USED = "used"
     IRREVERSIBLE = "irreversible"
@@ -175,6 +176,7 @@ _WORDS = {
     Reason.CONFLICT: "it was changed since",
     Reason.OWN_FILE: "a file of one of your own users: none is ever taken away",
     Reason.PURGED: "what was kept of it was removed for good by cleanup",
+    Reason.MISSED: "a record misses the file it may be needed for",
     Reason.KEPT: "somebody here has touched it meanwhile",
     Reason.USED: "it was used meanwhile",
     Reason.IRREVERSIBLE: "nothing takes that back",
@@ -215,4 +217,5 @@ _ADVICE = {
     Reason.IN_THE_WAY: "look at what is there: a directory, a link",
     Reason.CONFLICT: "look at the record: somebody changed it since",
     Reason.PURGED: "repair, if it is broken",
+    Reason.MISSED: "repair, then cleanup again",
 }

@@ -343,7 +343,7 @@ def test_what_was_set_aside_is_purged_later(make_instance: MakeInstance, moto: S
     assert (
         done.files == len(instance.files) - 1
         and len(done.left) == 1
-        and "undo or repair brings it back" in done.left[0]
+        and "this stays until a repair, or an undo" in done.left[0]
     )
     left = {key for key in disk.keys() if key.startswith(".mastomend/")}
     assert len(left) == 1 and next(iter(left)).endswith(keys["film"].rpartition("/")[2])

@@ -379,7 +379,7 @@ def test_what_is_missed_is_never_purged(make_instance: MakeInstance) -> None:
     done = twice(instance)
     header(instance, 777, "mine.png")
     later = look(instance, later=timedelta(days=40), apply=True, max_missing_percent=100.0)
-    assert later.left_alone == 1 and "undo or repair brings it back" in later.left[0]
+    assert later.left_alone == 1 and "this stays until a repair, or an undo" in later.left[0]
     foreseen = cleanup(opened(instance), timedelta(0), apply=False)
     cleaned = cleanup(opened(instance), timedelta(0), apply=True)
     assert cleaned.left and (foreseen.files, foreseen.left) == (cleaned.files, cleaned.left), "as it was foreseen"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ from mastomend.actions.journal import Journal
 from mastomend.commands import systemd
 from mastomend.commands.check import check
 from mastomend.commands.cleanup import cleanup
+from mastomend.commands.doctor import doctor
 from mastomend.commands.guard import guard
 from mastomend.commands.guard_report import GuardOptions, marks
 from mastomend.commands.history import PastRun, history, one
@@ -28,7 +30,7 @@ from mastomend.commands.prune_report import PruneOptions
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions
 from mastomend.commands.undo import undo
-from mastomend.commands.unit_owner import cannot_change, foreign_owner
+from mastomend.commands.unit_owner import cannot_read, foreign_owner, obstacles
 from mastomend.database.reader import MastodonDatabase
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
@@ -228,7 +230,11 @@ def test_what_is_closed_is_not_a_full_disk(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("tempfile.mkdtemp", closed)
     with pytest.raises(JournalError) as told, scratch(tmp_path, 64_000_000):
         pass
-    assert "belongs to another user" in told.value.hint and "full" not in told.value.hint
+    assert "belongs to another user" in told.value.hint and "as root" in told.value.hint
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(JournalError) as told, scratch(tmp_path, 64_000_000):
+        pass
+    assert "--state DIR" in told.value.hint and "as root" not in told.value.hint
 
 
 def test_that_more_rights_may_be_missing_is_said(make_instance: MakeInstance) -> None:
@@ -257,13 +263,38 @@ def looking(make_instance: MakeInstance) -> Iterator[SimulatedInstance]:
     instance.db.execute("DROP OWNED BY looker; DROP ROLE looker")
 
 
-def test_only_timers_that_can_work_are_recommended(looking: SimulatedInstance, tmp_path: Path) -> None:
-    told = run(looking.env, "systemd", "--user", "root", COLUMNS="300").stdout
-    assert "The role of the database may change nothing: of these only the check is of use. Leave mastomend-def" in told
+def test_only_timers_that_can_work_are_recommended(looking: SimulatedInstance) -> None:
+    """By the role in the database, job by job."""
     reader = opened(looking)
-    assert cannot_change(reader, "root") and not foreign_owner(reader, "root")
-    looking.db.execute("GRANT UPDATE ON accounts TO looker")
-    assert not cannot_change(reader, "root")
+    told = run(looking.env, "systemd", "--user", "root", COLUMNS="300").stdout
+    assert (
+        "! mastomend-deferred.timer and mastomend-guard.timer can do nothing so: looker may not change accounts" in told
+    )
+    assert obstacles(reader, "root").keys() == {"repair", "guard"} and not foreign_owner(reader, "root")
+    looking.db.execute("GRANT UPDATE ON ALL TABLES IN SCHEMA public TO looker")
+    assert obstacles(reader, "root") == {}
+    for right in ("SELECT ON settings", "SELECT ON bookmarks", "UPDATE ON media_attachments"):
+        looking.db.execute(f"REVOKE {right} FROM looker")
+        assert "guard" in obstacles(reader, "root"), right
+        looking.db.execute(f"GRANT {right} TO looker")
+    looking.db.execute("REVOKE SELECT ON domain_blocks FROM looker")
+    told = run(looking.env, "systemd", "--user", "root", COLUMNS="300").stdout
+    assert (
+        "! mastomend-deferred.timer can do nothing so: " in told and "may not read domain_blocks. Leave it off" in told
+    )
+
+
+@only_root
+def test_a_folder_above_the_settings_that_is_closed_is_named(looking: SimulatedInstance) -> None:
+    user = pwd.getpwnam("daemon")
+    os.chown(looking.env, user.pw_uid, -1)
+    looking.folder.chmod(0o700)
+    for above in looking.folder.parents:
+        if above.stat().st_uid == 0 and "pytest" in str(above):
+            above.chmod(above.stat().st_mode | 0o011)
+    assert cannot_read(opened(looking), "daemon") == ("daemon", looking.folder)
+    looking.folder.chmod(0o711)
+    assert cannot_read(opened(looking), "daemon") is None
 
 
 def test_a_guard_that_could_not_act_says_so_before_it_has_to(looking: SimulatedInstance) -> None:
@@ -393,3 +424,39 @@ def test_a_server_is_named_as_people_do() -> None:
 
 def test_a_part_of_a_kind_is_understood(make_instance: MakeInstance) -> None:
     assert "Did you mean media_attachments" in run(make_instance().env, "check", "media").stderr
+
+
+# --- a truth that later undos change ----------------------------------------------------------------------------------
+
+
+def test_what_cleanup_leaves_says_what_is_missed(make_instance: MakeInstance, network: Fediverse) -> None:
+    """An older, broken file whose record misses the newer one."""
+    instance = make_instance()
+    made = record(instance, AVATARS, picture(1), origin=network.add("good.example"), name="a")
+    instance.media.write(made.key, b"cut off")
+    instance.media.write("cache/accounts/avatars/kept", b"x")
+    repair(opened(instance), APPLY)
+    instance.media.delete(made.key)
+    left = cleanup(opened(instance), timedelta(0), apply=True)
+    assert len(left.left) == 1 and "this stays until a repair, or an undo, has brought that back" in left.left[0]
+    assert "1 refused: a record misses the file it may be needed for" in run(instance.env, "history", left.run).stdout
+    repair(opened(instance), APPLY)
+    assert cleanup(opened(instance), timedelta(0), apply=True).left == []
+
+
+def test_doctor_looks_into_every_kind_s_folder(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is closed to this user is named, wherever the one file is that it reads."""
+    instance = make_instance()
+    record(instance, name="alice")
+    really, closed = os.access, instance.folder / "public/system/custom_emojis"
+    closed.mkdir()
+
+    def reading() -> list[str]:
+        lines = doctor(opened(instance)).lines
+        return [
+            f"{line.health.value}: {line.said}" for line in lines if (line.area, line.name) == ("storage", "reading")
+        ]
+
+    assert reading() == ["good: files can be read"]
+    monkeypatch.setattr(os, "access", lambda path, mode: (mode == os.F_OK or path != closed) and really(path, mode))
+    assert reading() == [f"bad: this user may not look into {closed}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from mastomend.actions.journal import Journal, JournaledRun
 from mastomend.actions.lineage import Lineage
 from mastomend.actions.plan import Plan, Rule
 from mastomend.mastodon.keys import Key
-from mastomend.mastodon.kinds import AVATARS
+from mastomend.mastodon.kinds import AVATARS, HEADERS
 from mastomend.outcomes import Restored
 from mastomend.reasons import Reason
 from mastomend.storage.bodies import measure
@@ -100,6 +101,25 @@ def test_an_undo_that_was_cut_off_leaves_the_rest_within_reach(tmp_path: Path) -
         assert (_standing(journal, "a"), _standing(journal, "b")) == ({1, 2}, {3, 4})
         _did(journal, "f", "b", [3, 4])
         assert _standing(journal, "a") == {1, 2, 3, 4}
+
+
+def test_what_came_after_it_and_is_taken_back_already_is_nothing_to_wait_for(tmp_path: Path) -> None:
+    """Two plans of one row: a dry run trusts that the later one will be gone by then, if that is still to go."""
+    with _journal(tmp_path) as journal:
+        journal.begin("a", "repair", "all", scan=None)
+        plans = [_plan(1), replace(_plan(1), subject=RowOf(HEADERS.name, 1))]
+        journal.plan("a", list(enumerate(plans, 1)))
+        journal.done("a", [(1, 0), (2, 0)])
+        journal.outcome("a", *((Done(plan.subject, plan.verdict), [n]) for n, plan in enumerate(plans, 1)))
+        assert [kept.is_followed for kept in journal.plans("a", but_taken_back=True)] == [True, False]
+        journal.begin("b", "undo", "a", scan=None, undoes="a")
+        journal.outcome("b", (Done(plans[1].subject, Restored(Reason.UNDONE), 2), []))
+        assert [kept.is_followed for kept in journal.plans("a", but_taken_back=True)] == [False]
+    with _journal(tmp_path / "refused") as journal:
+        journal.begin("a", "repair", "all", scan=None)
+        journal.plan("a", list(enumerate(plans, 1)))
+        journal.done("a", [(1, 0)])
+        assert [kept.is_followed for kept in journal.plans("a")] == [False], "the later one has changed nothing"
 
 
 def _run(name: str, undoes: str | None = None, **summary: int) -> JournaledRun:

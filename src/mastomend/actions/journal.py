@@ -25,7 +25,7 @@ from typing import Any
 from mastomend.actions.actions import ACTION_NAMES, IRREVERSIBLE, Action, from_json, to_json
 from mastomend.actions.journal_file import PAGE, JournalFile, Statement
 from mastomend.actions.plan import Plan, Rule
-from mastomend.actions.standing import DECIDED, FAMILY, FINAL, STANDS
+from mastomend.actions.standing import FAMILY, has_done, is_final, is_left, stands
 from mastomend.errors import JournalError
 from mastomend.mastodon.keys import Key
 from mastomend.outcomes import Outcome, verdict_json, verdict_of
@@ -58,11 +58,12 @@ CREATE INDEX IF NOT EXISTS plans_of_a_row ON plans (run, id) WHERE key = '';
 #: understands begins with `OLDEST`.
 OLDEST, VERSION = 2, 3
 
-#: Whether a later plan of the run is about the row of `p`: kinds of one table share rows.
-_FOLLOWED = """
+#: Whether a later plan of the run that stands is about the row of `p`: kinds of one table share rows.
+_FOLLOWED = f"""
 p.key = '' AND EXISTS (SELECT 1 FROM plans q WHERE q.run = p.run AND q.id = p.id AND q.key = '' AND q.rowid > p.rowid
                        AND substr(q.kind || '/', 1, instr(q.kind || '/', '/'))
-                           = substr(p.kind || '/', 1, instr(p.kind || '/', '/')))
+                           = substr(p.kind || '/', 1, instr(p.kind || '/', '/'))
+                       AND {is_left("q")} AND {has_done("q")})
 """
 
 
@@ -84,7 +85,7 @@ class JournaledRun:
 class Kept:
     """A plan as the journal holds it: its number and the positions of what is ticked off.
 
-    `is_followed`: a later plan of the same run is about the same row.
+    `is_followed`: a later plan of the same run is about the same row, and is to be taken back, too.
     """
 
     number: int
@@ -182,7 +183,7 @@ class Journal(JournalFile):
         """
         (span,) = self.query("SELECT min(rowid) AS first, max(rowid) AS last FROM plans WHERE run = ?", (run,))
         pages = range(span["first"] or 0, (span["last"] or -1) + 1, PAGE)
-        left = f" AND {STANDS} AND NOT {DECIDED}" if but_taken_back else ""
+        left = f" AND {is_left('plans')}" if but_taken_back else ""
         for start in reversed(pages) if newest_first else pages:
             page = self._plans(run, f"run = ? AND rowid BETWEEN ? AND ?{left}", (run, start, start + PAGE - 1))
             changed = [kept for kept in page if kept.done]
@@ -198,8 +199,8 @@ class Journal(JournalFile):
         nothing takes back is not among them once an undo has found that out.
         """
         sql = (
-            f"{FAMILY} SELECT count(*) AS n FROM plans WHERE run = ? AND {STANDS} AND NOT {FINAL} AND EXISTS "
-            "(SELECT 1 FROM steps s WHERE s.run = plans.run AND s.plan = plans.number AND s.done_at IS NOT NULL)"
+            f"{FAMILY} SELECT count(*) AS n FROM plans "
+            f"WHERE run = ? AND {stands('plans')} AND NOT {is_final('plans')} AND {has_done('plans')}"
         )
         return int(self.query(sql, (run, run))[0]["n"])
 

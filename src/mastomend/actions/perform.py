@@ -36,6 +36,7 @@ from mastomend.actions.trouble import Conflict, is_everybody_s
 from mastomend.actions.world import ChangingStore, World
 from mastomend.errors import UnreadableError
 from mastomend.mastodon.keys import Key, below
+from mastomend.reasons import Reason
 from mastomend.storage.ports import MISSING, UNREADABLE
 from mastomend.vocabulary import Foreign, Nobody, Owned, Ownership
 
@@ -212,7 +213,10 @@ def missed_of(world: World, waiting: Sequence[Key], key_prefix: str) -> dict[Key
 
 def missed_by_a_record(key: Key) -> Conflict:
     """Why what waits in a quarantine stays there, for a file a record expects in vain."""
-    return Conflict(f"{key} is expected by a record and is not there: undo or repair brings it back")
+    said = (
+        f"{key} is expected by a record and is not there: this stays until a repair, or an undo, has brought that back"
+    )
+    return Conflict(said, Reason.MISSED)
 
 
 def _moved_aside(world: World, store: ChangingStore, left: Sequence[QuarantineFile]) -> list[Answer]:

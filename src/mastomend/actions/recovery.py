@@ -15,7 +15,6 @@ from mastomend.actions.world import World
 from mastomend.errors import ObjectError
 from mastomend.mastodon.keys import Key
 from mastomend.outcomes import Copied, Purged, Refused, SetAside, Verdict
-from mastomend.reasons import Reason
 from mastomend.storage.ports import MISSING
 from mastomend.vocabulary import Done, Foreign, Owned
 
@@ -38,7 +37,7 @@ def achieved(plan: Plan, positions: Iterable[int], detail: str = "") -> Verdict:
 def failed(plan: Plan, error: Exception) -> Verdict:
     """The verdict of a plan whose action met that."""
     if isinstance(error, Conflict) and plan.rule not in (Rule.MEND, Rule.EVICT):
-        return Refused(Reason.CONFLICT, str(error), plan.verdict.source)
+        return Refused(error.reason, str(error), plan.verdict.source)
     verdict = trouble(error, plan.verdict.source)
     if plan.rule is Rule.TAKE_BACK:  # an undo is asked for again by hand
         return Refused(verdict.reason, verdict.detail)

@@ -96,6 +96,10 @@ def preview(plans: Iterable[Plan], tell: Callable[[Plan], None] = lambda plan: N
         yield Done(plan.subject, plan.verdict, plan.part)
 
 
+#: The runs this process has begun or gone on with.
+BEGUN: list[str] = []
+
+
 class Run:
     """One run. `settled` counts half-done plans of dead runs; `summary` is what the journal keeps of it at its end."""
 
@@ -135,6 +139,7 @@ class Run:
             self._stack.enter_context(owned(self._ground.state, self.id))
             journal.begin(self.id, self._command, self._scope, scan=scan, undoes=undoes)
         self.has_begun = True
+        BEGUN.append(self.id)
 
     def _cut_off(self, within_s: float | None) -> JournaledRun | None:
         runs = self._ground.journal.runs()

@@ -22,21 +22,43 @@ WITH RECURSIVE asked (id) AS (SELECT ?),
     FROM runs r JOIN family f ON r.undoes = f.id, asked)
 """
 
-#: That an outcome is about one of `plans`.
-_OF_PLAN = "o.kind = plans.kind AND o.id = plans.id AND o.key = plans.key AND o.part = plans.number"
 
-#: That the world is as the run left it in one of its `plans`, as far as undos know: the last that was done to it was the run's
-#: own, or took that back which took it back.
-STANDS = (
-    f"coalesce((SELECT f.steps FROM family f JOIN outcomes o ON o.run = f.id AND {_OF_PLAN} "  # noqa: S608 - constants
-    f"WHERE json_extract(o.verdict, '$.reason') = '{Reason.UNDONE}' ORDER BY o.rowid DESC LIMIT 1), 0) % 2 = 0"
-)
+def _of_plan(plan: str) -> str:
+    """That an outcome is about that plan (a table's alias)."""
+    return f"o.kind = {plan}.kind AND o.id = {plan}.id AND o.key = {plan}.key AND o.part = {plan}.number"
 
-_BY_UNDO = (
-    f"EXISTS (SELECT 1 FROM runs u JOIN outcomes o ON o.run = u.id AND {_OF_PLAN} "  # noqa: S608 - constants
-    "WHERE u.undoes = plans.run AND"
-)
-#: That an undo of the run which has not ended has decided about one of `plans`.
-DECIDED = f"{_BY_UNDO} u.finished_at IS NULL)"
-#: That an undo of the run has found that nothing takes one of `plans` back.
-FINAL = f"{_BY_UNDO} json_extract(o.verdict, '$.reason') = '{Reason.IRREVERSIBLE}')"
+
+def stands(plan: str) -> str:
+    """That the world is as its run left it in that plan (an alias of `plans`), as far as undos know: the last that was done to
+    it was that run's own, or took that back which took it back.
+    """
+    return (
+        f"coalesce((SELECT f.steps FROM family f JOIN outcomes o ON o.run = f.id AND {_of_plan(plan)} "  # noqa: S608 - constants
+        f"WHERE json_extract(o.verdict, '$.reason') = '{Reason.UNDONE}' ORDER BY o.rowid DESC LIMIT 1), 0) % 2 = 0"
+    )
+
+
+def _by_undo(plan: str, condition: str) -> str:
+    """That an undo (`u`) of its run has an outcome (`o`) about that plan of which that is true."""
+    return (
+        f"EXISTS (SELECT 1 FROM runs u JOIN outcomes o ON o.run = u.id AND {_of_plan(plan)} "  # noqa: S608 - constants
+        f"WHERE u.undoes = {plan}.run AND {condition})"
+    )
+
+
+def is_left(plan: str) -> str:
+    """That it stands, and no undo of its run that has not ended has decided about it."""
+    return f"{stands(plan)} AND NOT {_by_undo(plan, 'u.finished_at IS NULL')}"
+
+
+def is_final(plan: str) -> str:
+    """That an undo has found that nothing takes it back."""
+    return _by_undo(plan, f"json_extract(o.verdict, '$.reason') = '{Reason.IRREVERSIBLE}'")
+
+
+def has_done(plan: str) -> str:
+    """That an action of it is ticked off."""
+    return (
+        f"EXISTS (SELECT 1 FROM steps s WHERE s.run = {plan}.run AND s.plan = {plan}.number "  # noqa: S608 - constants
+        "AND s.done_at IS NOT NULL)"
+    )

@@ -157,7 +157,10 @@ def _run(words: list[str]) -> int:
         said = "Interrupted. Nothing is lost: the same command goes on from here."
         if "--new" in words:
             said = "Interrupted. The same command looks at everything anew."
-        did = _as_given(" What it did so far: mastomend history", words) if "--apply" in words else ""
+        runs = sys.modules.get("mastomend.actions.run")  # not loaded for this: it has begun nothing then
+        did = (
+            _as_given(f" What it did so far: mastomend history {runs.BEGUN[-1]}", words) if runs and runs.BEGUN else ""
+        )
         return _told(words, said, "Run the same command again.", INTERRUPTED, lambda: log.print(f"{said}{escape(did)}"))
     return answer if isinstance(answer, int) else 0
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
-from mastomend.cli.output import count, escape, result, with_guides
+from mastomend.cli.output import as_given, count, escape, result, with_guides
 from mastomend.commands.doctor_report import DoctorReport, Health
 
 #: A command of ours in an advice.
-_OURS = re.compile(r"\bmastomend (?=[a-z])")
 _MARKS = {
     Health.GOOD: "[green]good   [/]",
     Health.BAD: "[bold red]BAD    [/]",
@@ -28,7 +25,7 @@ def show(report: DoctorReport, check: str, prefix: str, *, quiet: bool) -> None:
             result.print(f"[bold]{escape(area)}[/]")
         result.print(f"  {_MARKS[line.health]}{escape(line.name)}: {escape(line.said)}")
         if line.advice:
-            result.print(f"         → {escape(with_guides(_OURS.sub(lambda _: prefix, line.advice)))}")
+            result.print(f"         → {escape(with_guides(as_given(line.advice, prefix)))}")
         for statement in line.statements:
             result.print(f"         [command]{escape(statement)}[/]")
     bad, advised = report.number(Health.BAD), report.number(Health.ADVISED)

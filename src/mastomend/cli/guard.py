@@ -81,8 +81,8 @@ def guard_command(
         limit = ["--max-missing", max_missing] if max_missing is not None else []
         preview = ["prune", *_as_prune(report, asked), *limit]
         shown = ["show", report.pruned.run if report.pruned is not None else "latest"]
-        ways = (again, preview, [*again, *WITHOUT_LIMIT.split()], shown, ["usage"])
-        lines = (command_line(given.env, given.state, " ".join(map(shlex.quote, one))) for one in ways)
+        ways = (again, preview, [*again, *WITHOUT_LIMIT.split()], shown, ["usage"], [""])
+        lines = (command_line(given.env, given.state, " ".join(shlex.quote(one) for one in way if one)) for way in ways)
         show(report, Commands(*lines))
     return code
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mastomend.cli.output import count, escape, result, size
+from mastomend.cli.output import as_given, count, escape, result, size
 from mastomend.commands.guard_report import GuardReport
 from mastomend.commands.prune_report import PruneReport
 from mastomend.plans.prices import dollars
@@ -25,20 +25,21 @@ class Commands:
     without_limit: str
     shown: str
     usage: str
+    prefix: str
 
 
 def show(report: GuardReport, commands: Commands) -> None:
     """How full it is, what was passed, what went or would go, and what a person should do."""
     _show_marks(report)
     for warning in report.warnings:
-        result.print(f"[yellow]![/] {escape(warning)}")
+        result.print(f"[yellow]![/] {escape(as_given(warning, commands.prefix))}")
     if report.pruned is None:
         result.print("Nothing goes." if report.passed else "Nothing has to go.")
     else:
         if not report.passed and report.pruned.goes.records:
             result.print(f"[bold]{_asked_for(report.pruned)}[/]")
         if report.passed and report.others is not None:
-            of = f"{size(report.others)} of what is in use are not cached media, and stay whatever goes"
+            of = f"About {size(report.others)} of what is in use are not cached media, and stay whatever goes"
             result.print(f"{of}: [command]{escape(commands.usage)}[/]")
         _show_pruned(report.pruned, commands, applied=report.applied)
 

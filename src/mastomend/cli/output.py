@@ -311,6 +311,14 @@ def command_line(env: Path | None, state: Path | None, rest: str, *, by_root: bo
     return " ".join([*filter(None, words), rest])
 
 
+_OURS = re.compile(r"\bmastomend (?=[a-z])")
+
+
+def as_given(text: str, prefix: str) -> str:
+    """A sentence of ours with its commands about the instance this one is about: `prefix` is how one begins."""
+    return _OURS.sub(lambda _: prefix, text)
+
+
 def _as_whom() -> str:
     """What stands before a command if this one was called by sudo: a shell here is another user's."""
     by, called = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_COMMAND", "").partition(" ")[0]

@@ -15,6 +15,8 @@ from mastomend.cli import context as cli_context
 from mastomend.cli.options import Apply, DryRun, Json, is_applied
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mastomend.commands.instance import Instance
 
 EXAMPLES = """
@@ -69,11 +71,11 @@ def systemd_command(
             result.print(Text(unit.text), soft_wrap=True)
     for unit in left:
         result.print(f"[yellow]left:[/] {escape(str(unit.path))} was not made by this command.")
-    only_looks = _warn(instance, user, given.state)
+    hindered = _warn(instance, user, given.state)
     if apply and folder is not None and folder.absolute() != FOLDER:
         result.print(f"systemd looks for them in {FOLDER}.")
     elif apply:
-        _say_next(command_line(given.env, given.state, "guard"), only_looks=bool(only_looks))
+        _say_next(command_line(given.env, given.state, "guard"), hindered=hindered)
     else:
         words = ["systemd", "--apply"]
         words += [] if user is None else ["--user", shlex.quote(user)]
@@ -83,23 +85,24 @@ def systemd_command(
     return code
 
 
-def _warn(instance: Instance, user: str | None, state: Path | None) -> str:
-    """What keeps the units from doing all they are for; why they may only look, or ''."""
+def _warn(instance: Instance, user: str | None, state: Path | None) -> list[str]:
+    """What keeps the units from doing what they are for; the timers that can do nothing."""
     from mastomend.cli.output import escape, result
     from mastomend.commands.systemd import JOBS
-    from mastomend.commands.unit_owner import cannot_change, cannot_read, foreign_owner, to_be_made
+    from mastomend.commands.unit_owner import cannot_read, foreign_owner, obstacles, to_be_made
 
-    only_looks = cannot_change(instance, user)
-    if only_looks:
-        others = " and ".join(f"{job.name}.timer" for job in JOBS if job.changes)
-        why = only_looks[:1].upper() + only_looks[1:]
-        result.print(f"[yellow]![/] {escape(why)}: of these only the check is of use. Leave {others} off.")
-        if (owner := foreign_owner(instance, user)) is not None:
-            result.print(f"  For all of them, with a settings file that user may read: --user {escape(owner)}")
-    elif (owner := foreign_owner(instance, user)) is not None:
+    found = obstacles(instance, user)
+    commands = {f"{job.name}.timer": job.command.partition(" ")[0] for job in JOBS}
+    hindered = {timer: found[command] for timer, command in commands.items() if command in found}
+    for why in dict.fromkeys(hindered.values()):
+        timers = [timer for timer, one in hindered.items() if one == why]
         result.print(
-            f"[yellow]![/] The media belong to {escape(owner)}, who these do not run as: --user {escape(owner)}"
+            f"[yellow]![/] {' and '.join(timers)} can do nothing so: {escape(why)}. Leave "
+            f"{'it' if len(timers) == 1 else 'them'} off, or see doctor for what it takes."
         )
+    if (owner := foreign_owner(instance, user)) is not None:
+        result.print(f"  The media belong to {escape(owner)}. To do all of it, with settings that user may read:")
+        result.print(f"  --user {escape(owner)}")
     if (closed := cannot_read(instance, user)) is not None:
         who, path = closed
         result.print(
@@ -108,16 +111,17 @@ def _warn(instance: Instance, user: str | None, state: Path | None) -> str:
         result.print("  chmod g+r), or run them as its owner (--user NAME); then run this once more.")
     if (made := to_be_made(state, instance, user)) is not None:
         result.print(f"[yellow]![/] The state directory is not there, or another user's: [command]{escape(made)}[/]")
-    return only_looks
+    return list(hindered)
 
 
-def _say_next(guard: str, *, only_looks: bool) -> None:
+def _say_next(guard: str, *, hindered: Sequence[str]) -> None:
     """Which timers to begin with."""
     from mastomend.cli.output import escape, result
     from mastomend.commands.systemd import JOBS
 
-    safe = [f"{job.name}.timer" for job in JOBS if not job.deletes and not (job.changes and only_looks)]
-    deleting = [f"{job.name}.timer" for job in JOBS if job.deletes and not only_looks]
+    timers = {f"{job.name}.timer": job for job in JOBS if f"{job.name}.timer" not in hindered}
+    safe = [timer for timer, job in timers.items() if not job.deletes]
+    deleting = [timer for timer, job in timers.items() if job.deletes]
     result.print(f"Next: [command]systemctl daemon-reload && systemctl enable --now {' '.join(safe)}[/]")
     if deleting:
         result.print(

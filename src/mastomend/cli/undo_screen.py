@@ -27,7 +27,8 @@ def show(report: UndoReport, apply_command: str, again: str, repair: str) -> Non
     if report.applied and report.reverted:
         result.print(f"To take that back: [command]{escape(again)}[/]")
     if not report.applied and (report.reverted or report.goes_on or report.unsettled):
-        result.print(f"Next: [command]{escape(apply_command)}[/]")
+        first = "Once what stops it (above) is mended" if report.is_barred else "Next"
+        result.print(f"{first}: [command]{escape(apply_command)}[/]")
 
 
 def _show_plans(report: UndoReport) -> None:

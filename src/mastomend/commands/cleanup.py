@@ -23,6 +23,7 @@ from mastomend.actions.trouble import trouble
 from mastomend.commands.instance import Instance
 from mastomend.commands.moves import directories_before
 from mastomend.commands.parts import Parts, changing_parts, ground
+from mastomend.errors import JournalError
 from mastomend.ids import moment_of, new_id
 from mastomend.inventory.workspace import is_under_way
 from mastomend.outcomes import Purged
@@ -73,7 +74,14 @@ def cleanup(
     before = (now or datetime.now(UTC)) - older_than
     report = CleanupReport(new_id(datetime.now(UTC)), apply)
     report.scans = _remove(_old(instance.state / "scans", before), report)  # first: the journal may lack the room
-    with ground(instance, report.run, progress.note) as here, ExitStack() as stack:
+    with ExitStack() as stack:
+        try:
+            here = stack.enter_context(ground(instance, report.run, progress.note))
+        except JournalError as error:
+            if apply and report.scans:
+                error.message += f" {report.scans:,} old scans were removed before."
+                error.hint = f"There may be room now: the same command once more. {error.hint}"
+            raise
         progress.start("quarantine", 0)
         if apply:
             current = stack.enter_context(run(here, "cleanup", "all", report.run))

@@ -35,6 +35,7 @@ from mastomend.progress import Progress, Silent
 #: Seconds clocks may differ before it is worth a word.
 _SKEWED_S = 60.0
 _LITTLE = 500_000_000
+_NEEDED_BY = {"prune": "prune and guard need", "usage": "usage and show need"}
 
 
 def doctor(
@@ -123,7 +124,7 @@ def _look_at_database(
             if is_wanted or not error.statements:
                 report.troubled("database", f"rights of {name}", error)
             else:
-                whose = "prune and guard need" if name.startswith("prune") else f"{name} needs"
+                whose = _NEEDED_BY.get(name.removesuffix(" --apply"), f"{name.removesuffix(' --apply')} needs")
                 said = f"{error.message} Only {whose} that."
                 report.advised("database", f"rights of {name}", said, error.hint, error.statements)
     if (barred := barred_from_posts(database)) is None:

@@ -17,15 +17,18 @@ from mastomend.commands.doctor_report import DoctorReport, told
 from mastomend.commands.instance import Instance
 from mastomend.commands.public import current
 from mastomend.database.reader import MastodonDatabase
+from mastomend.database.rows import kinds_of
 from mastomend.errors import MastomendError, ObjectError
 from mastomend.mastodon.bucket import bucket_address
-from mastomend.mastodon.keys import Key, below
+from mastomend.mastodon.keys import CACHE, Key, below
 from mastomend.mastodon.storage_settings import FilesystemStorage, S3Storage
 from mastomend.storage.abilities import try_out
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import MISSING, UNREADABLE, Clock, Mounts, Store
 
 _SKEWED_S = 300.0
+#: So many folders are named that are closed.
+_NAMED = 3
 
 
 def look_at_storage(
@@ -126,9 +129,26 @@ def _look_at_reading(instance: Instance, database: MastodonDatabase | None, stor
         store.digest(there[0].key)
         missing = sum(size == MISSING for size in sizes)
         rest = f", {missing} of {len(files)} are missing: see mastomend check" if missing else ""
-        report.good("storage", "reading", f"files can be read{rest}")
+        if closed := _closed(instance, database):
+            said = f"this user may not look into {' and '.join(map(str, closed[:_NAMED]))}"
+            report.bad("storage", "reading", said, f"As their owner: chmod o+rx {closed[0]}. Or run as their owner.")
+        else:
+            report.good("storage", "reading", f"files can be read{rest}")
     except ObjectError as error:
         report.bad("storage", "reading", error.message, "Grant GetObject, or read rights.")
+
+
+def _closed(instance: Instance, database: MastodonDatabase) -> list[Path]:
+    """Folders of kinds on a disk which this user may not look into."""
+    storage = instance.configuration.storage
+    if not isinstance(storage, FilesystemStorage):
+        return []
+    base = Path(storage.root, below(instance.key_prefix))
+    folders: dict[Path, None] = {}
+    for kind in kinds_of(database):
+        for tree in (base, base / CACHE.rstrip("/")):
+            folders |= dict.fromkeys((tree, tree / kind.table, tree / kind.name))
+    return [folder for folder in folders if os.access(folder, os.F_OK) and not os.access(folder, os.R_OK | os.X_OK)]
 
 
 def _look_at_disk(

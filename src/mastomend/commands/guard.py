@@ -5,6 +5,7 @@ What it saw of the disk each time is kept in the state directory, so that the ne
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,10 @@ from mastomend.progress import Progress, Silent
 
 #: What share of the room that is needed is worth that anything goes, where nobody has named what.
 _WORTH = 0.1
+#: What else is on a disk is told from this share of it on.
+_WORTH_TELLING = 0.01
+#: Files a record of a unit has, where it is more than one: the picture and its small copy.
+_FILES = {"attachments": 2}
 
 
 def guard(
@@ -66,12 +71,21 @@ def guard(
             report.warnings.append(f"{report.pruned.over / 1e9:.2f} GB more would have to go: {why}.")
     if options.apply and report.pruned is None and (why := cannot(instance)):
         report.warnings.append(
-            f"Past its mark nothing could go: {why.rstrip('.')}. What it takes: mastomend prune, and doctor."
+            f"Past its mark nothing could go: {why.rstrip('.')}. What it takes says: mastomend doctor"
         )
     if report.pruned is not None and report.total is not None and report.free is not None:
-        report.others = max(0, report.total - report.free - report.pruned.cached.bytes)
+        others = report.total - report.free - _on_disk(instance, report.pruned)
+        report.others = others if others > _WORTH_TELLING * report.total else None
     report.duration_s = time.monotonic() - clock
     return report
+
+
+def _on_disk(instance: Instance, pruned: PruneReport) -> int:
+    """About so many bytes of the disk the cached files take: the last block of each is half empty."""
+    storage = instance.configuration.storage
+    assert isinstance(storage, FilesystemStorage)
+    files = sum(whole.records * _FILES.get(unit, 1) for unit, (whole, _, _) in pruned.by_unit.items())
+    return pruned.cached.bytes + files * os.statvfs(storage.root).f_frsize // 2
 
 
 def _pruned(

@@ -21,9 +21,7 @@ _TEMPLATES = Path(__file__).parents[1] / "units"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something done from a timer. `code_1` says what exit code 1 means to systemd, `changes` that it does not only look,
-    `deletes` that it does for good.
-    """
+    """Something done from a timer. `code_1` says what exit code 1 means to systemd, `deletes` that it does for good."""
 
     name: str
     description: str
@@ -31,7 +29,6 @@ class Job:
     calendar: str
     when: str
     code_1: str
-    changes: bool = False
     deletes: bool = False
 
 
@@ -52,7 +49,6 @@ JOBS = (
         "every hour",
         "# 1 says that something is still broken, which is nothing systemd should worry about; 4 is a safety stop\n"
         "SuccessExitStatus=1",
-        changes=True,
     ),
     Job(
         "mastomend-guard",
@@ -61,7 +57,6 @@ JOBS = (
         "*-*-* 05:23",
         "every night",
         "# 1 says that a person should do something: the unit fails, and OnFailure= of your own can say so",
-        changes=True,
         deletes=True,
     ),
 )

@@ -98,6 +98,7 @@ def _foresee(
     """What would be taken back, and what would keep it from being."""
     if (barred := barred_from(parts.database, journal.columns_set(undone.id))) is not None:
         said_barred(barred, progress)
+        report.is_barred = True
     if begun := len(journal.open_plans(undone.id)):
         report.unsettled = True
         progress.note(f"{begun:,} of its records are half done, as it was cut off: --apply settles them first.")

@@ -17,8 +17,8 @@ class UndoReport:
     """The result: records taken back, records that had changed since, changes that nothing takes back.
 
     `undid` is the command that run was, `posts` whether it was about posts; `goes_on`: an undo of it was cut off;
-    `unsettled`: it was cut off itself, with records half done. `purged` of the conflicts are what cleanup has removed; `left`
-    are a few of them.
+    `unsettled`: it was cut off itself, with records half done; `is_barred`: this user may not do it. `purged` of the conflicts
+    are what cleanup has removed; `left` are a few of them.
     `plans` are a dry run's first `shown` plans, `names` what their records are called.
     """
 
@@ -37,6 +37,7 @@ class UndoReport:
     unsettled: bool = False
     shown: int | None = SHOWN
     purged: int = 0
+    is_barred: bool = False
     left: list[tuple[str, int]] = field(default_factory=list)
     names: dict[tuple[str, int], str] = field(default_factory=dict)
 

@@ -8,13 +8,19 @@ import os
 import pwd
 import shlex
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from mastomend.commands.instance import Instance
+from mastomend.commands.prune_rights import emptied_columns
 from mastomend.commands.state_place import SHARED, owners_of
 from mastomend.database.reader import MastodonDatabase
-from mastomend.database.rows import changes_anything, kinds_of
-from mastomend.errors import ConfigurationError, MastomendError
+from mastomend.database.retention import read_retention
+from mastomend.database.rows import barred_from, kinds_of, unchangeable
+from mastomend.errors import ConfigurationError, DatabaseError, MastomendError
+from mastomend.inventory import cached
+from mastomend.inventory.cached import UNITS
+from mastomend.mastodon.rows_sql import must_see_to_repair
 from mastomend.mastodon.storage_settings import FilesystemStorage
 
 
@@ -31,28 +37,59 @@ def foreign_owner(instance: Instance, named: str | None) -> str | None:
     return owner if owner != user else None
 
 
-def cannot_change(instance: Instance, named: str | None) -> str:
-    """Why what these units run as, in the system or in the database, may only look; '' if it may change something, or if that
-    cannot be said.
+def obstacles(instance: Instance, named: str | None) -> dict[str, str]:
+    """Why a command could not do its work from a unit (`repair`, `guard`), by its name: for whom it runs as in the system, or
+    for the role in the database. What cannot be told is not in it.
     """
     user = runner(instance, named)[0]
     if user != "root" and (owner := foreign_owner(instance, named)) is not None:
-        return f"the media belong to {owner}, and these run as {user}"
+        return dict.fromkeys(("repair", "guard"), f"the media belong to {owner}, and these run as {user}")
+    found: dict[str, str] = {}
     with contextlib.suppress(MastomendError), MastodonDatabase(instance.configuration.database) as database:
-        if not changes_anything(database, kinds_of(database)):
-            return "the role of the database may change nothing"
-    return ""
+        kinds = kinds_of(database)
+        limited = instance.configuration.limits.limited_federation
+        needs: dict[str, tuple[Callable[[], object], ...]] = {
+            "repair": (
+                lambda: database.require(must_see_to_repair(kinds, limited=limited)),
+                lambda: _raised(unchangeable(database, kinds)),
+            ),
+            "guard": (
+                lambda: cached.require(database, tuple(UNITS)),
+                lambda: _raised(barred_from(database, emptied_columns())),
+                lambda: read_retention(database),
+            ),
+        }
+        for command, some in needs.items():
+            for need in some:
+                try:
+                    need()
+                except DatabaseError as error:
+                    found[command] = error.message.rstrip(".")
+                    break
+    return found
+
+
+def _raised(error: DatabaseError | None) -> None:
+    if error is not None:
+        raise error
 
 
 def cannot_read(instance: Instance, named: str | None) -> tuple[str, Path] | None:
-    """Whom the units run as, and Mastodon's settings, if that user may not read them."""
+    """Whom the units run as, and Mastodon's settings, if that user may not read them, or the folder it may not pass."""
     user, _ = runner(instance, named)
     if instance.env is None:
         return None
-    status, entry = instance.env.stat(), pwd.getpwnam(user)
+    entry = pwd.getpwnam(user)
     groups = os.getgrouplist(user, entry.pw_gid)
-    may = stat.S_IRUSR if status.st_uid == entry.pw_uid else stat.S_IRGRP if status.st_gid in groups else stat.S_IROTH
-    return None if entry.pw_uid == 0 or status.st_mode & may else (user, instance.env)
+    if entry.pw_uid == 0:
+        return None
+    path = instance.env.absolute()
+    for one, right in [*((folder, stat.S_IXOTH) for folder in reversed(path.parents)), (path, stat.S_IROTH)]:
+        status = one.stat()
+        may = right << 6 if status.st_uid == entry.pw_uid else right << 3 if status.st_gid in groups else right
+        if not status.st_mode & may:
+            return user, one
+    return None
 
 
 def to_be_made(state: Path | None, instance: Instance, named: str | None) -> str | None:

@@ -37,8 +37,6 @@ MAX_AGE = timedelta(hours=12)
 
 #: What the system says of a disk without room.
 _FULL = os.strerror(errno.ENOSPC)
-#: What helps against files of another user.
-_CLOSED = "Something there belongs to another user. Run the same command as root, which gives it back to its owner."
 
 Scope = Mapping[str, object]
 
@@ -193,6 +191,17 @@ def is_closed(error: Exception) -> bool:
     return isinstance(error, PermissionError) or os.strerror(errno.EACCES) in str(error)
 
 
+def _whose(folder: Path) -> str:
+    """What helps where this user may not do what it has to."""
+    there = next((path for path in (folder, *folder.parents) if path.is_dir()), folder)
+    if there == folder and there.stat().st_uid == os.geteuid():
+        return "Something in it belongs to another user. Run the same command as root: that gives it back."
+    return (
+        "This user may not write there. Name a directory of its own with --state DIR, or give it that one (chown -R); in a "
+        "container, give it the volume: see the guide on Docker."
+    )
+
+
 def _is_of_the_disk(error: duckdb.Error) -> bool:
     """Whether the disk is what fails. DuckDB says so with any of its errors, a failed commit for one."""
     said = str(error)
@@ -205,7 +214,7 @@ def _unusable(folder: Path, error: Exception) -> JournalError:
         return JournalError(f"The memory budget is too small: {why}", hint="Raise `memory` in mastomend.toml.")
     return JournalError(
         f"The state directory {folder} cannot be used: {why}.",
-        hint=_CLOSED if is_closed(error) else "Is its disk full? Use --state DIR to put it elsewhere.",
+        hint=_whose(folder) if is_closed(error) else "Is its disk full? Use --state DIR to put it elsewhere.",
     )
 
 
@@ -218,7 +227,7 @@ def _cannot_write(state: Path, error: Exception) -> JournalError:
             "something was changed before, copy what is there (cp -a) and name the copy.",
         )
     why = error.strerror if isinstance(error, OSError) else error
-    hint = _CLOSED if is_closed(error) else "Use --state DIR."
+    hint = _whose(state) if is_closed(error) else "Use --state DIR."
     return JournalError(f"The state directory {state} cannot be written: {why}.", hint=hint)
 
 
@@ -265,7 +274,7 @@ def workspace(folder: Path, budget: int, scope: Scope, started_at: datetime | No
             raise _cannot_write(folder.parent.parent, error) from None
         raise JournalError(
             f"The state directory {folder} cannot be used: {str(error).splitlines()[0]}",
-            hint=_CLOSED if is_closed(error) else "Is its disk full? Free some space there, or use --state DIR.",
+            hint=_whose(folder) if is_closed(error) else "Is its disk full? Free some space there, or use --state DIR.",
         ) from None
     else:
         connection.close()
