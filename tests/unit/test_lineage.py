@@ -122,6 +122,22 @@ def test_what_came_after_it_and_is_taken_back_already_is_nothing_to_wait_for(tmp
         assert [kept.is_followed for kept in journal.plans("a")] == [False], "the later one has changed nothing"
 
 
+def test_no_plan_looks_through_all_outcomes(tmp_path: Path) -> None:
+    """A journal holds millions: each plan looks up its own."""
+    with _journal(tmp_path) as journal:
+        _did(journal, "a", None, [1])
+        asked: list[str] = []
+        journal.query = lambda sql, parameters=(): asked.append(sql) or Journal.query(journal, sql, parameters)  # type: ignore[method-assign, func-returns-value]
+        assert journal.standing("a") == len(list(journal.plans("a", but_taken_back=True))) == 1
+        for sql in asked:
+            steps = [
+                row["detail"] for row in Journal.query(journal, f"EXPLAIN QUERY PLAN {sql}", ["a"] * sql.count("?"))
+            ]
+            assert not [step for step in steps if step.startswith(("SCAN o", "SCAN plans", "SCAN steps", "SCAN s"))], (
+                steps
+            )
+
+
 def _run(name: str, undoes: str | None = None, **summary: int) -> JournaledRun:
     at = f"2026-01-01T00:00:0{ord(name) - ord('a')}+00:00"
     return JournaledRun(name, "undo" if undoes else "repair", "", None, at, at, dict(summary), undoes)

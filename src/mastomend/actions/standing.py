@@ -9,7 +9,8 @@ from __future__ import annotations
 from mastomend.reasons import Reason
 
 #: The family of the run that is asked for (the one parameter): `steps` is how often what it did is taken back and done again
-#: on the way down to a run below it; -1 for a run beside it.
+#: on the way down to a run below it; -1 for a run beside it. `undos` are the undos of that run itself. Below, each plan looks
+#: its own outcomes up, run by run (CROSS JOIN: in that order); a journal may hold millions.
 FAMILY = """
 WITH RECURSIVE asked (id) AS (SELECT ?),
   above (id, undoes) AS (
@@ -19,7 +20,8 @@ WITH RECURSIVE asked (id) AS (SELECT ?),
     SELECT a.id, CASE WHEN a.id = asked.id THEN 0 ELSE -1 END FROM above a, asked
     WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = a.undoes)
     UNION SELECT r.id, CASE WHEN r.id = asked.id THEN 0 WHEN f.steps < 0 THEN -1 ELSE f.steps + 1 END
-    FROM runs r JOIN family f ON r.undoes = f.id, asked)
+    FROM runs r JOIN family f ON r.undoes = f.id, asked),
+  undos (id, finished_at) AS (SELECT r.id, r.finished_at FROM runs r, asked WHERE r.undoes = asked.id)
 """
 
 
@@ -33,16 +35,16 @@ def stands(plan: str) -> str:
     it was that run's own, or took that back which took it back.
     """
     return (
-        f"coalesce((SELECT f.steps FROM family f JOIN outcomes o ON o.run = f.id AND {_of_plan(plan)} "  # noqa: S608 - constants
+        f"coalesce((SELECT f.steps FROM family f CROSS JOIN outcomes o ON o.run = f.id AND {_of_plan(plan)} "  # noqa: S608 - constants
         f"WHERE json_extract(o.verdict, '$.reason') = '{Reason.UNDONE}' ORDER BY o.rowid DESC LIMIT 1), 0) % 2 = 0"
     )
 
 
 def _by_undo(plan: str, condition: str) -> str:
-    """That an undo (`u`) of its run has an outcome (`o`) about that plan of which that is true."""
+    """That an undo (`u`) of the run has an outcome (`o`) about that plan of which that is true."""
     return (
-        f"EXISTS (SELECT 1 FROM runs u JOIN outcomes o ON o.run = u.id AND {_of_plan(plan)} "  # noqa: S608 - constants
-        f"WHERE u.undoes = {plan}.run AND {condition})"
+        f"EXISTS (SELECT 1 FROM undos u CROSS JOIN outcomes o ON o.run = u.id AND {_of_plan(plan)} "  # noqa: S608 - constants
+        f"WHERE {condition})"
     )
 
 

@@ -140,4 +140,4 @@ def _disk(root: str, growth: Growth | None, now: datetime) -> Disk | None:
     if growth is not None and growth.bytes_per_day > 0:
         days = found.free / growth.bytes_per_day
         full_on = (now + timedelta(days=days)).date() if days < 36_500 else None
-    return Disk(found.total, found.free, full_on)
+    return Disk(found.used + found.free, found.free, full_on)  # as `df` has it: what is reserved for root is nobody's
