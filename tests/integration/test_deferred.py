@@ -13,7 +13,7 @@ from broken import record
 from conftest import MakeInstance, opened
 
 from mastomend.actions.deferral import Deferral
-from mastomend.commands.history import lost
+from mastomend.commands.lost import lost
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions, RepairReport
 from mastomend.commands.systemd import units

@@ -17,6 +17,7 @@ from conftest import MakeInstance, opened
 from tool import run
 
 from mastomend.actions.journal import Journal
+from mastomend.cli.output import as_given
 from mastomend.commands import systemd
 from mastomend.commands.check import check
 from mastomend.commands.cleanup import cleanup
@@ -24,7 +25,9 @@ from mastomend.commands.doctor import doctor
 from mastomend.commands.guard import guard
 from mastomend.commands.guard_report import GuardOptions, marks
 from mastomend.commands.history import PastRun, history, one
+from mastomend.commands.lost import lost
 from mastomend.commands.names import refuse_unknown
+from mastomend.commands.policy import Wishes
 from mastomend.commands.prune import prune
 from mastomend.commands.prune_report import PruneOptions
 from mastomend.commands.repair import repair
@@ -38,7 +41,7 @@ from mastomend.demo.pictures import picture
 from mastomend.errors import ConfigurationError, DatabaseError, JournalError
 from mastomend.inventory.keeping import Policy
 from mastomend.inventory.workspace import scratch
-from mastomend.mastodon.kinds import AVATARS
+from mastomend.mastodon.kinds import AVATARS, MEDIA_FILES
 from mastomend.mastodon.selection import Selection, parse_account, parse_domain, parse_status
 from mastomend.progress import Silent
 from mastomend.storage.filesystem import FilesystemStore
@@ -460,3 +463,122 @@ def test_doctor_looks_into_every_kind_s_folder(make_instance: MakeInstance, monk
     assert reading() == ["good: files can be read"]
     monkeypatch.setattr(os, "access", lambda path, mode: (mode == os.F_OK or path != closed) and really(path, mode))
     assert reading() == [f"bad: this user may not look into {closed}"]
+
+
+def test_what_is_lost_is_looked_at_again(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody put the file back by hand, or the record is gone; what cannot be looked at is told as it was."""
+    instance = make_instance()
+    alice, bob = (record(instance, name=name, damage="missing") for name in ("alice", "bob"))
+    carol = record(instance, name="carol", damage="missing")
+    keep_folders(instance)
+    repair(opened(instance), APPLY)
+    assert {entry.id for entry in lost(opened(instance))} == {alice.id, bob.id, carol.id}
+    instance.media.write(alice.key, instance.files[alice.key])
+    instance.media.write(bob.key, b"too short")
+    instance.db.execute("DELETE FROM accounts WHERE id = %s", [carol.id])
+    assert {entry.id for entry in lost(opened(instance))} == {bob.id}
+    heard = Listening()
+    away = opened(instance)
+    nowhere = replace(
+        away.configuration.database, parameters={**away.configuration.database.parameters, "dbname": "nope"}
+    )
+    away = replace(away, configuration=replace(away.configuration, database=nowhere))
+    assert len(lost(away, heard)) == 3 and heard.notes[0].startswith("Told as they were tried last: ")
+
+
+def test_a_post_of_somebody_else_is_not_the_one_that_was_meant(make_instance: MakeInstance) -> None:
+    """One digit wrong in an address: whose post it is stands there, too."""
+    instance = make_instance()
+    posts = {}
+    for name in ("alice", "bob"):
+        made = record(instance, name=name)
+        posts[name] = instance.insert("statuses", account_id=made.id, uri=f"x:{name}", text="", local=True)
+        record(instance, MEDIA_FILES, picture(3, form="jpeg"), account_id=made.id, status_id=posts[name])
+    assert run(instance.env, "check", "--status", f"https://example.social/@alice/{posts['alice']}").returncode == 0
+    for whose in ("@alice", "@nobody", "@bob@a.example"):
+        told = run(instance.env, "check", "--status", f"https://example.social/{whose}/{posts['bob']}", COLUMNS="200")
+        assert told.returncode == 2 and f"does not know {posts['bob']} of {whose}." in told.stderr
+    both = run(instance.env, "check", "--account", "@alice", "--status", str(posts["alice"])).stdout
+    assert "Mastodon knows of none there" not in both
+    none = run(instance.env, "check", "avatars", "--account", "@alice", "--status", str(posts["alice"])).stderr
+    assert "a post has no avatar" in none
+    assert "An account is named by --account" in run(instance.env, "check", "@alice").stderr
+    assert "Name each by an --account of its own" in run(instance.env, "check", "--account", "@alice,@bob").stderr
+
+
+def test_a_backup_with_only_the_smaller_copy_says_so(make_instance: MakeInstance, tmp_path: Path) -> None:
+    instance = make_instance()
+    alice = record(instance, name="alice")
+    made = record(instance, MEDIA_FILES, picture(3, form="jpeg"), account_id=alice.id)
+    small = made.key.replace("/original/", "/small/")
+    for key in (made.key, small):
+        instance.media.delete(key)
+    (tmp_path / small).parent.mkdir(parents=True)
+    (tmp_path / small).write_bytes(instance.files[small])
+    found = repair(opened(instance), replace(APPLY, backups=(tmp_path,))).run
+    told = run(instance.env, "show", found, COLUMNS="200").stdout
+    assert "the backup does not have it, only its small, which alone is not used" in told
+
+
+def test_a_keep_free_that_cannot_be_met_is_a_mark(
+    make_instance: MakeInstance, network: Fediverse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something else fills the disk: avatars stay, as Mastodon does not fetch them again when somebody looks."""
+    instance = make_instance()
+    origin = network.add("a.example")
+    for n in range(6):
+        account = record(instance, origin=origin, name=f"u{n}")
+        record(instance, MEDIA_FILES, picture(n, form="jpeg"), origin=origin, name=f"m{n}", account_id=account.id)
+    disk = shutil.disk_usage(instance.folder)
+    full = disk._replace(free=1_000_000, used=disk.total - 1_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    for wished in (1_020_000, 60_000_000):
+        found = guard(opened(instance), GuardOptions(marks({}, "", {"disk": "99.999%"}), Wishes(keep_free=wished)))
+        assert found.pruned is None or "avatars" not in {
+            u for u, (_, _, goes) in found.pruned.by_unit.items() if goes.records
+        }
+        if wished > 2_000_000:
+            assert any(
+                "nothing goes, as it would not help" in w or "avatars and headers stay" in w for w in found.warnings
+            )
+    told = run(instance.env, "prune", "--budget", "0", COLUMNS="200").stdout
+    assert "Files go for good" in told
+
+
+def test_every_right_an_undo_needs_is_named_at_once(looking: SimulatedInstance, network: Fediverse) -> None:
+    record(looking, origin=network.add("a.example"), name="a", damage="missing")
+    keep_folders(looking)
+    looking.db.execute("GRANT UPDATE ON ALL TABLES IN SCHEMA public TO looker")
+    first = repair(opened(looking), APPLY).run
+    looking.db.execute("REVOKE SELECT ON accounts FROM looker")
+    for apply in (False, True):
+        with pytest.raises(DatabaseError) as told:
+            undo(opened(looking), first, apply=apply)
+        assert told.value.statements[0] == "GRANT SELECT ON public.accounts TO looker;"
+
+
+def test_rights_alone_do_not_help_who_may_not_write(
+    looking: SimulatedInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(looking, name="alice", damage="missing")
+    keep_folders(looking)
+    monkeypatch.setattr(FilesystemStore, "unwritable", lambda self, prefix: "this user may not write into /x")
+    for attempt in (
+        lambda: repair(opened(looking), APPLY),
+        lambda: prune(opened(looking), PruneOptions(Policy(budget=0), apply=True)),
+    ):
+        with pytest.raises(DatabaseError) as told:
+            attempt()
+        assert (
+            "This user may not write into /x." in told.value.message and "Rights alone do not help" in told.value.hint
+        )
+
+
+def test_a_superuser_is_asked_for_what_only_one_may_do(looking: SimulatedInstance) -> None:
+    looking.db.execute("ALTER TABLE media_attachments ENABLE ROW LEVEL SECURITY")
+    told = run(looking.env, "check", COLUMNS="200").stderr
+    assert "As a superuser, in psql:" in told and "ALTER ROLE looker BYPASSRLS;" in told
+
+
+def test_a_role_that_is_called_like_the_command_is_no_command() -> None:
+    assert as_given("mastomend may not read x: mastomend doctor", "sudo m") == "mastomend may not read x: sudo mdoctor"

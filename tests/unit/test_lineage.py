@@ -111,7 +111,8 @@ def test_what_came_after_it_and_is_taken_back_already_is_nothing_to_wait_for(tmp
         journal.plan("a", list(enumerate(plans, 1)))
         journal.done("a", [(1, 0), (2, 0)])
         journal.outcome("a", *((Done(plan.subject, plan.verdict), [n]) for n, plan in enumerate(plans, 1)))
-        assert [kept.is_followed for kept in journal.plans("a", but_taken_back=True)] == [True, False]
+        found = [(kept.is_followed, kept.is_replaced) for kept in journal.plans("a", but_taken_back=True)]
+        assert found == [(True, False), (False, False)], "they share the row, and no file"
         journal.begin("b", "undo", "a", scan=None, undoes="a")
         journal.outcome("b", (Done(plans[1].subject, Restored(Reason.UNDONE), 2), []))
         assert [kept.is_followed for kept in journal.plans("a", but_taken_back=True)] == [False]

@@ -58,12 +58,13 @@ CREATE INDEX IF NOT EXISTS plans_of_a_row ON plans (run, id) WHERE key = '';
 #: understands begins with `OLDEST`.
 OLDEST, VERSION = 2, 3
 
-#: Whether a later plan of the run that stands is about the row of `p`: kinds of one table share rows.
+#: Of later plans that stand and are about the row of `p` (kinds of one table share rows), whether one is of its kind.
 _FOLLOWED = f"""
-p.key = '' AND EXISTS (SELECT 1 FROM plans q WHERE q.run = p.run AND q.id = p.id AND q.key = '' AND q.rowid > p.rowid
+CASE WHEN p.key = '' THEN (SELECT max(q.kind = p.kind) FROM plans q
+                       WHERE q.run = p.run AND q.id = p.id AND q.key = '' AND q.rowid > p.rowid
                        AND substr(q.kind || '/', 1, instr(q.kind || '/', '/'))
                            = substr(p.kind || '/', 1, instr(p.kind || '/', '/'))
-                       AND {is_left("q")} AND {has_done("q")})
+                       AND {is_left("q")} AND {has_done("q")}) END
 """
 
 
@@ -85,13 +86,15 @@ class JournaledRun:
 class Kept:
     """A plan as the journal holds it: its number and the positions of what is ticked off.
 
-    `is_followed`: a later plan of the same run is about the same row, and is to be taken back, too.
+    `is_followed`: a later plan of the same run is about the same row, and is to be taken back, too; `is_replaced`: it is about
+    the same files.
     """
 
     number: int
     plan: Plan
     done: frozenset[int]
     is_followed: bool = False
+    is_replaced: bool = False
 
     @property
     def performed(self) -> list[Action]:
@@ -320,7 +323,7 @@ def _kept(rows: Sequence[sqlite3.Row]) -> Kept:
     except (ValueError, KeyError, TypeError):
         raise _unknown(first["verdict"]) from None
     done = frozenset(row["position"] for row in steps if row["done_at"] is not None)
-    return Kept(first["number"], plan, done, bool(first["followed"]))
+    return Kept(first["number"], plan, done, first["followed"] is not None, bool(first["followed"]))
 
 
 def _action(text: str) -> Action:

@@ -69,13 +69,13 @@ class TakingBack:
             self.refused[name] |= columns
             verdict = Refused(Reason.CONFLICT, "a later change of the same row stays")
             return Plan(kept.plan.subject, verdict, (), Rule.TAKE_BACK, kept.number)
-        plan = self.plan(kept, trusting=kept.is_followed and not stays)
+        plan = self.plan(kept, rows=stays or not kept.is_followed, files=stays or not kept.is_replaced)
         if isinstance(plan.verdict, Refused):
             self.refused.setdefault(name, set()).update(columns)
         return plan
 
-    def plan(self, kept: Kept, *, trusting: bool = False) -> Plan:
-        """The plan that takes that one back. `trusting`: its rows and files are not looked at."""
+    def plan(self, kept: Kept, *, rows: bool = True, files: bool = True) -> Plan:
+        """The plan that takes that one back. Without `rows`, or `files`, those are not looked at."""
         verdict: Verdict = Restored(Reason.UNDONE)
         actions: Sequence[Action] = ()
         try:
@@ -86,7 +86,7 @@ class TakingBack:
                 named = {getattr(one, "place", MEDIA) for one in possible}
                 away = ", ".join(sorted(place for place in named if place not in self.world.places))
                 raise Conflict(f"{away} is not at hand: Mastodon's settings do not name it")
-            actions = possible if trusting else self._still_possible(kept, possible)
+            actions = self._still_possible(kept, possible, look_at_rows=rows) if files else possible
             if final:
                 told = "; ".join(str(one) for one in final)
                 verdict = replace(verdict, detail=told) if actions else Refused(Reason.IRREVERSIBLE, told)
@@ -99,7 +99,7 @@ class TakingBack:
             verdict = Refused(met.reason, met.detail)
         return Plan(kept.plan.subject, verdict, tuple(actions), Rule.TAKE_BACK, kept.number)
 
-    def _still_possible(self, kept: Kept, actions: Sequence[Action]) -> Sequence[Action]:
+    def _still_possible(self, kept: Kept, actions: Sequence[Action], *, look_at_rows: bool) -> Sequence[Action]:
         """The inverse actions. Where an earlier undo has set the row back and no more, what is left of it.
 
         Raises:
@@ -108,10 +108,11 @@ class TakingBack:
         """
         done = kept.performed[::-1]
         rows = [action for action in done if isinstance(action, SetColumns)]
-        if rows and all(self.world.rows.are(row.table, row.id, row.before) for row in rows):
+        if look_at_rows and rows and all(self.world.rows.are(row.table, row.id, row.before) for row in rows):
             return [action for action in actions if self._is_left(kept, action)]
         for action in done:
-            if isinstance(action, SetColumns) and not self.world.rows.are(action.table, action.id, action.after):
+            is_row = look_at_rows and isinstance(action, SetColumns)
+            if is_row and not self.world.rows.are(action.table, action.id, action.after):
                 raise Conflict(f"{action.table} {action.id} was changed by somebody else meanwhile")
             if isinstance(action, Writing) and not holds(self.world, action):
                 is_gone = self.world.store(action.place).sizes([action.key])[0] == MISSING

@@ -70,7 +70,7 @@ def check_command(
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on with a check that was cut off.")] = False,
     new: Annotated[
-        bool, typer.Option("--new", help="Exit with 1 only if there is damage that no repair knows of yet.")
+        bool, typer.Option("--new", help="Exit with 1 only if a record is broken that no repair knows of yet.")
     ] = False,
     domains: Domains = None,
     accounts: Accounts = None,

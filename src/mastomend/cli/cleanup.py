@@ -79,12 +79,9 @@ def show(report: CleanupReport, apply_command: str) -> None:
         )
     else:
         result.print("Nothing is old enough to be removed.")
-    if report.kept.undone:
-        what = f"{count(report.kept.undone, 'file')} of these an undo took away"
-        said = (
-            "nothing brings them back but their origin" if report.applied else "a repair before that brings them back"
-        )
-        result.print(f"{what}: {said}.")
+    if report.missed:
+        what = f"{count(report.missed, 'file')} of these an undo took away, and records miss them"
+        result.print(f"{what}: a repair before that brings them back, afterwards only their origins do.")
     if report.archives:
         what = f"{count(report.archives, 'report')} of these"
         said = "held" if report.applied else "holds" if report.archives == 1 else "hold"

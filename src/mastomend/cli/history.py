@@ -81,10 +81,12 @@ def history_command(
 def _show_lost(ctx: typer.Context, *, json: bool) -> int:
     from mastomend.cli.history_screen import show_lost
     from mastomend.cli.output import command_line, emit_json, result
-    from mastomend.commands.history import lost, named, refused
+    from mastomend.commands.history import named, refused
+    from mastomend.commands.lost import lost
 
     instance = cli_context.instance(ctx)
-    entries = lost(instance)
+    with cli_context.watched(ctx, json=json) as observer:
+        entries = lost(instance, observer)
     if json:
         emit_json({"command": "history", "lost": [lost_document(entry) for entry in entries]}, 1 if entries else 0)
         return 1 if entries else 0

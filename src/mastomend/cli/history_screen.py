@@ -101,7 +101,7 @@ def _show(past: PastRun) -> None:
     elif past.partly:
         n = count(past.standing, "record")
         result.print(
-            f"   taken back in part, last by {escape(past.partly)}: {n} {'is' if past.standing == 1 else 'are'} as it left them"
+            f"   taken back in part, last by {escape(past.partly)}: {n} {'is' if past.standing == 1 else 'are'} not"
         )
     words = {Outcome.RESTORED: "taken back", Outcome.REFUSED: "left as they are"} if run.undoes else {}
     if run.command == "migrate":

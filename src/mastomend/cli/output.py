@@ -311,7 +311,9 @@ def command_line(env: Path | None, state: Path | None, rest: str, *, by_root: bo
     return " ".join([*filter(None, words), rest])
 
 
-_OURS = re.compile(r"\bmastomend (?=[a-z])")
+_OURS = re.compile(
+    r"\bmastomend (?=(?:check|repair|usage|orphans|prune|guard|migrate|doctor|history|undo|show|cleanup|systemd)\b)"
+)
 
 
 def as_given(text: str, prefix: str) -> str:

@@ -47,7 +47,7 @@ def show(report: PruneReport, commands: Commands) -> None:
         result.print(f"[bold red]{escape(reason)}[/]")
     if report.stops:
         result.print("With --apply this stops. Is everything mounted that should be?")
-    elif report.goes.records and report.over and not report.stays.bytes:
+    elif report.goes.records and report.over > report.stays.bytes:
         _notes(report)
         result.print("Nothing was changed. With --apply all of it goes, and that is not enough: see usage first.")
     elif report.goes.records:
@@ -126,11 +126,14 @@ def _show_goes(report: PruneReport) -> None:
     if report.limited is not None and report.limited.records < report.goes.records:
         result.print(f"Of them this run takes {count(report.limited.records, 'record')}, {size(report.limited.bytes)}.")
     if report.over:
-        if report.stays.bytes:
+        if report.stays.bytes >= report.over:
             result.print(f"[bold red]{size(report.over)} too much would be left[/]: what is kept does not fit in.")
             result.print("Shorter terms make room: --keep WHAT=TERM.")
         else:
-            result.print(f"[bold red]{size(report.over)} more would have to go[/] than all that is cached.")
+            result.print(
+                f"[bold red]{size(report.over)} more would have to go[/] than may go, and what is kept is less."
+            )
+            result.print("Something else fills the disk: see usage.")
 
 
 def _notes(report: PruneReport) -> None:
@@ -147,6 +150,7 @@ def _notes(report: PruneReport) -> None:
         result.print("A link's picture comes back only when the link is posted again.")
     if "emojis" in units:
         result.print("An emoji comes back only when its server sends it changed.")
+    result.print("Files go for good: an undo brings back rows, and a repair then the files that are still to be had.")
     if report.looks is not None:
         result.print(f"{count(report.looks, 'look')} from the logs. What a CDN answered itself is in none of them.")
 

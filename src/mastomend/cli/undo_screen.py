@@ -22,6 +22,7 @@ def show(report: UndoReport, apply_command: str, again: str, repair: str) -> Non
         if report.purged:
             result.print("What cleanup has removed comes back, where its origin still has it, by:")
             result.print(f"  [command]{escape(repair)}[/]")
+            result.print(f"Are they more than a quarter of their kind, that needs {WITHOUT_LIMIT}.")
     if report.undid == "prune" and report.reverted and not report.posts:
         _show_of_pruning(report, repair)
     if report.applied and report.reverted:

@@ -103,7 +103,8 @@ def check(
             f"No record with a file is selected by {options.selection}{kinds}: nothing was looked at.",
             hint=_why_nothing(options.selection),
         )
-    report.of_accounts = bool(options.selection.accounts) and not (options.kinds or options.but_kinds)
+    only_accounts = bool(options.selection.accounts) and not options.selection.statuses
+    report.of_accounts = only_accounts and not (options.kinds or options.but_kinds)
     report.duration_s = time.monotonic() - clock
     return report
 

@@ -36,7 +36,8 @@ from mastomend.vocabulary import Done, ObjectAt
 @dataclass(slots=True)
 class CleanupReport:
     """The result, or with `applied` False what it would be. `scans` and `runs` count folders, `archives` those of
-    them that hold deleted posts; `left` says what stayed.
+    them that hold deleted posts; `left` says what stayed; `missed` of the files that would go an undo took
+    away, and a record misses them.
     """
 
     run: str
@@ -47,6 +48,7 @@ class CleanupReport:
     runs: int = 0
     archives: int = 0
     kept: Kept = field(default_factory=Kept)
+    missed: int = 0
     left: list[str] = field(default_factory=list)
 
     def count(self, done: Done) -> None:
@@ -90,7 +92,7 @@ def cleanup(
             results = current.execute(_plans(instance, parts, here, before, report.kept))
         else:
             parts = stack.enter_context(changing_parts(instance))
-            results = _foreseen(instance, parts, _plans(instance, parts, here, before, report.kept))
+            results = _foreseen(instance, parts, _plans(instance, parts, here, before, report.kept), report)
         purged = set()
         for done in results:
             report.count(done)
@@ -110,15 +112,17 @@ def cleanup(
     return report
 
 
-def _foreseen(instance: Instance, parts: Parts, plans: Iterator[Plan]) -> Iterator[Done]:
+def _foreseen(instance: Instance, parts: Parts, plans: Iterator[Plan], report: CleanupReport) -> Iterator[Done]:
     """What `apply` would do: it asks of each file in Mastodon's storage whether a record misses it, and so does this."""
     world = parts.world()
     while some := list(islice(plans, BATCH)):
-        keys = [one.key for plan in some for one in plan.actions if isinstance(one, Delete) and not one.even_if_missed]
-        waiting = [key for key in keys if key.startswith(quarantine_prefix(instance.key_prefix))]
+        deletes = {one.key: one for plan in some for one in plan.actions if isinstance(one, Delete)}
+        waiting = [key for key in deletes if key.startswith(quarantine_prefix(instance.key_prefix))]
         missed = missed_of(world, waiting, instance.key_prefix)
+        report.missed += sum(deletes[key].even_if_missed for key in missed)
         for plan in some:
-            why = next((missed[one.key] for one in plan.actions if isinstance(one, Delete) and one.key in missed), None)
+            staying = [one.key for one in plan.actions if isinstance(one, Delete) and not one.even_if_missed]
+            why = next((missed[key] for key in staying if key in missed), None)
             if why is None:
                 yield from preview([plan])
             else:

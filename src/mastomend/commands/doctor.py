@@ -106,12 +106,13 @@ def _look_at_database(
         report.good("database", "version", said)
     kinds = kinds_of(database)
     limited = instance.configuration.limits.limited_federation
-    rights: tuple[tuple[str, str, Callable[[], None]], ...] = (
+    rights: tuple[tuple[str, str, Callable[[], object]], ...] = (
         ("check", "read what check reads", lambda: database.require(must_see(kinds))),
         ("usage", "read what usage and show read besides", lambda: _require_described(database, kinds)),
         ("repair", "read what repair reads", lambda: database.require(must_see_to_repair(kinds, limited=limited))),
         ("repair --apply", "change what repair changes", lambda: _raised(unchangeable(database, kinds))),
         ("prune", "read who cares for what", lambda: require(database, tuple(UNITS))),
+        ("guard", "read Mastodon's own retention", lambda: read_retention(database)),
         ("prune --apply", "change what prune changes", lambda: _raised(barred_from(database, emptied_columns()))),
     )
     is_reader = not changes_anything(database, kinds)  # a role that only checks is a way to work, no trouble

@@ -68,7 +68,7 @@ def guard(
                 if report.pruned.stays.bytes >= report.pruned.over
                 else "that is more than all that is kept. Something else fills it: see usage"
             )
-            report.warnings.append(f"{report.pruned.over / 1e9:.2f} GB more would have to go: {why}.")
+            report.warnings.append(f"{_size(report.pruned.over)} more would have to go: {why}.")
     if options.apply and report.pruned is None and (why := cannot(instance)):
         report.warnings.append(
             f"Past its mark nothing could go: {why.rstrip('.')}. What it takes says: mastomend doctor"
@@ -78,6 +78,10 @@ def guard(
         report.others = others if others > _WORTH_TELLING * report.total else None
     report.duration_s = time.monotonic() - clock
     return report
+
+
+def _size(n: int) -> str:
+    return f"{n / 1e9:.2f} GB" if n >= 1e9 else f"{n / 1e6:.1f} MB"
 
 
 def _on_disk(instance: Instance, pruned: PruneReport) -> int:
@@ -105,8 +109,10 @@ def _pruned(
     )  # fmt: skip
     if not wanted.chosen:
         return None
-    if report.passed:
+    if report.passed or wanted.keep_free is not None:
         found = prune(instance, wanted, progress, now=now)
+        if wishes.keep_free is not None and options.wishes.keep_free is not None and report.free is not None:
+            report.needed = max(report.needed, options.wishes.keep_free - report.free)
         if found.stops:  # what is out of sight weighs nothing: with `apply` this stops
             return prune(instance, replace(wanted, apply=True), progress, now=now) if options.apply else found
         if found.goes.bytes < report.needed:
@@ -122,16 +128,18 @@ def _pruned(
 def _within_reason(
     options: GuardOptions, wanted: PruneOptions, found: PruneReport, report: GuardReport
 ) -> PruneOptions | None:
-    """What somebody asked for, or what comes back by itself if that helps at all."""
+    """What a budget asks for, or else what comes back by itself if that helps at all: how much is free on a disk is not up to
+    what is cached alone, whoever asks for it.
+    """
     too_little = "All that is cached and not kept is not enough for that mark"
     asked = options.wishes
-    if asked.policy.budget is not None or asked.keep_free is not None:
-        report.warnings.append(f"{too_little}: what the policy asks for goes, and no more.")
-        return replace(wanted, policy=asked.policy, keep_free=asked.keep_free)
+    if asked.policy.budget is not None:
+        report.warnings.append(f"{too_little}: what the budget asks for goes, and no more.")
+        return replace(wanted, policy=asked.policy, keep_free=None)
     named = {*asked.policy.ages, *asked.policy.budgets}
     if not (named or asked.policy.has_age) and found.goes.bytes < report.needed * _WORTH:
         report.warnings.append(
-            f"All that may go is {found.goes.bytes / 1e9:.2f} GB, and {report.needed / 1e9:.2f} GB have to: nothing goes, as "
+            f"All that may go is {_size(found.goes.bytes)}, and {_size(report.needed)} have to: nothing goes, as "
             "it would not help. Something else takes the room: see usage."
         )
         return None

@@ -99,14 +99,6 @@ def one(instance: Instance, name: str) -> tuple[PastRun, Counter[tuple[Outcome, 
         return found, journal.reason_counts(found.run.id)
 
 
-def lost(instance: Instance) -> list[Entry]:
-    """The ledger of permanent losses, local ones first."""
-    if not (instance.state / "journal.sqlite3").exists():
-        return []
-    with contextlib.closing(Journal(instance.state)) as journal:
-        return list(Ledger(journal, instance.settings.deferral).lost())
-
-
 def refused(instance: Instance) -> int:
     """How many records are known to have been refused."""
     if not (instance.state / "journal.sqlite3").exists():

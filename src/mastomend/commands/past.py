@@ -28,6 +28,7 @@ def kept_findings(instance: Instance, name: str) -> tuple[str, Path]:
         ConfigurationError: there is none of that name, or several may be meant.
     """
     scans = _kept(instance, "scans", "findings")
+    _refuse_removed(name, scans, _journaled(instance))
     scan = chosen(name, scans, "scan", f"Scans are in {instance.state / 'scans'}.")
     return scan, scans[scan]
 
@@ -73,11 +74,7 @@ def either(
         raise ConfigurationError(
             f"Run {name} has no report: {_why_none(name, journaled)}.", hint=f"What it did: mastomend history {name}"
         )
-    if name not in both and (cleanup := _removed_by(name, _journaled(instance))):
-        raise ConfigurationError(
-            f"The scan {name} is not there any more: the cleanup {cleanup} has removed what was old.",
-            hint="What is broken now: mastomend check",
-        )
+    _refuse_removed(name, some if name == "latest" else both, _journaled(instance))
     found = chosen(name, some if name == "latest" else both, "scan or run", where)
     return found, both[found], found in runs
 
@@ -112,12 +109,22 @@ def _why_none(name: str, runs: Mapping[str, JournaledRun]) -> str:
     )
 
 
+def _refuse_removed(name: str, known: Mapping[str, Path], runs: Mapping[str, JournaledRun]) -> None:
+    """What a cleanup took is told from what never was."""
+    if name not in known and not (name == "latest" and known) and (cleanup := _removed_by(name, runs)):
+        what = "No scan or run is there" if name == "latest" else f"The scan {name} is not there"
+        raise ConfigurationError(
+            f"{what} any more: the cleanup {cleanup} has removed what was old.",
+            hint="What is broken now: mastomend check",
+        )
+
+
 def _removed_by(name: str, runs: Mapping[str, JournaledRun]) -> str | None:
     """The cleanup that removed scans and reports after what that id is of was made."""
-    if moment_of(name) is None:
+    if name != "latest" and moment_of(name) is None:
         return None
     cleanups = (one for one in runs.values() if one.command == "cleanup" and one.summary.get("reports", 1))
-    return next((one.id for one in cleanups if one.id > name), None)
+    return next((one.id for one in cleanups if name == "latest" or one.id > name), None)
 
 
 def _applied(instance: Instance, runs: dict[str, Path]) -> dict[str, Path]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from mastomend.commands.instance import Instance
-from mastomend.commands.restoration import said_barred, unwritable
+from mastomend.commands.restoration import and_unwritable, said_barred, unwritable
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import barred_from
 from mastomend.errors import DatabaseError, StorageError
@@ -35,7 +35,9 @@ def refuse_blind(instance: Instance, units: Sequence[str], progress: Progress, *
         cached.require(database, units)
         if (barred := barred_from(database, emptied_columns(units))) is not None:
             if apply:
-                raise barred
+                with closing(build(instance.configuration.storage)) as store:
+                    said = unwritable(store, [kind for unit in units for kind in UNITS[unit]], instance.key_prefix)
+                raise and_unwritable(barred, said)
             said_barred(barred, progress)
     return barred is not None
 

@@ -94,11 +94,12 @@ def restoration(
         if options.engine is Engine.SIDEKIQ:
             parts.sidekiq.waiting()  # says what is wrong
         caches_answer = closing is not None and parts.caches.reachable()
+        said = unwritable(parts.store, kinds, instance.key_prefix)
         if barred is not None:
             if closing is not None:
-                raise barred
+                raise and_unwritable(barred, said)
             said_barred(barred, progress)
-        if said := unwritable(parts.store, kinds, instance.key_prefix):
+        if said:
             progress.note(f"{said}: run it as that user. What is broken there is left alone.")
         if said := full(instance):
             progress.note(
@@ -120,6 +121,16 @@ def restoration(
             mastodon,
             caches_answer,
         )
+
+
+def and_unwritable(barred: MastomendError, said: str) -> MastomendError:
+    """Whoever lacks rights in the database is told at once that these alone would not help."""
+    if not said:
+        return barred
+    told = f"{barred.message} {said}."
+    return type(barred)(
+        told, hint=f"Rights alone do not help: run it as that user. {barred.hint}", statements=barred.statements
+    )
 
 
 def said_barred(barred: MastomendError, progress: Progress) -> None:

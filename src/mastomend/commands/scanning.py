@@ -94,7 +94,8 @@ def scanning(
         chosen = tuple(kind for kind in chosen if may_match(kind, look.selection))
         if not chosen:
             raise ConfigurationError(
-                "That leaves no kind to look at.", hint="Leave out an --exclude, or name fewer kinds or servers."
+                "That leaves no kind to look at.",
+                hint="All that is given must be met, and a post has no avatar, an emoji no account: leave something out.",
             )
         database.require(must_see(chosen, look.selection, described=look.described))
         refuse_unknown(database, look.selection)

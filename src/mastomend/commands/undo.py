@@ -24,9 +24,10 @@ from mastomend.commands.names import who
 from mastomend.commands.parts import Parts, changing_parts, ground
 from mastomend.commands.restoration import said_barred
 from mastomend.commands.undo_report import SHOWN, UndoReport
-from mastomend.database.rows import barred_from
-from mastomend.errors import ConfigurationError, SafetyStop
+from mastomend.database.rows import barred_from, kinds_of
+from mastomend.errors import ConfigurationError, DatabaseError, SafetyStop
 from mastomend.ids import chosen, new_id
+from mastomend.mastodon.rows_sql import must_see
 from mastomend.progress import Progress, Silent
 from mastomend.reasons import Reason
 from mastomend.vocabulary import RowOf
@@ -58,7 +59,7 @@ def undo(
             if not stack.enter_context(owned(instance.state, undone.id)):
                 raise SafetyStop(f"Run {undone.id} is still under way.", hint="Wait for it to end, then take it back.")
             parts = stack.enter_context(changing_parts(instance))
-            if (barred := barred_from(parts.database, journal.columns_set(undone.id))) is not None:
+            if (barred := _barred(parts, journal, undone)) is not None:
                 raise barred
             left = journal.standing(undone.id)
             progress.start(f"undo {undone.id}", left)
@@ -96,7 +97,7 @@ def _foresee(
     state: Path,
 ) -> None:
     """What would be taken back, and what would keep it from being."""
-    if (barred := barred_from(parts.database, journal.columns_set(undone.id))) is not None:
+    if (barred := _barred(parts, journal, undone)) is not None:
         said_barred(barred, progress)
         report.is_barred = True
     if begun := len(journal.open_plans(undone.id)):
@@ -125,6 +126,22 @@ def _foresee(
     report.reverted += len(settled)
     rows = [(s.kind, s.id) for s in (plan.subject for plan in report.plans) if isinstance(s, RowOf)] + report.left
     report.names = dict(zip(rows, who(parts.database, rows), strict=True))
+
+
+def _barred(parts: Parts, journal: Journal, undone: JournaledRun) -> DatabaseError | None:
+    """Why this user could not take it back.
+
+    Raises:
+        DatabaseError: it may not even read what has to be looked at; with every right that is missing.
+    """
+    barred = barred_from(parts.database, journal.columns_set(undone.id))
+    try:
+        parts.database.require(must_see(kinds_of(parts.database)))
+    except DatabaseError as unseen:
+        if barred is not None:
+            unseen.statements += barred.statements
+        raise
+    return barred
 
 
 def _end_cut_off(journal: Journal, undone: JournaledRun, current: str) -> None:

@@ -47,7 +47,8 @@ def held_by(holder: str) -> BusyError:
     """Somebody else works on the whole instance."""
     return BusyError(
         f"Another changing run is under way: {holder}.",
-        hint="Wait for it to end; its end, even a crash, frees the lock.",
+        hint="Wait for it to end; its end, even a crash, frees the lock. history tells which is running: under an older id, if "
+        "it goes on with one that was cut off.",
     )
 
 

@@ -24,7 +24,7 @@ from mastomend.mastodon.rows_sql import (
     near_sql,
     selected_ids_sql,
 )
-from mastomend.mastodon.selection import Selection, unknown_sql
+from mastomend.mastodon.selection import OwnPost, Selection, unknown_sql
 from mastomend.vocabulary import Addresses, Place, Row
 
 
@@ -111,10 +111,10 @@ def unknown(database: MastodonDatabase, selection: Selection) -> list[str]:
     database.require(
         (
             {"accounts": {"id", "username", "domain", *(("uri", "url") if selection.has_addresses else ())}}
-            if selection.accounts
+            if selection.accounts or any(isinstance(one, OwnPost) for one in selection.statuses)
             else {}
         )
-        | ({"statuses": {"id", "uri", "url"}} if selection.statuses else {})
+        | ({"statuses": {"id", "uri", "url", "account_id"}} if selection.statuses else {})
     )
     sql = unknown_sql(selection, lambda text: literal(text, database.encoding))
     return [row["name"] for row in database.query(sql)] if sql else []

@@ -98,7 +98,9 @@ def invisible(needs: Sequence[tuple[Table, Collection[str]]], database: str) -> 
     return DatabaseError(
         f"{database} cannot be seen as a whole: {'; '.join(said)}.",
         hint=" ".join(
-            dict.fromkeys([*(one for one in helps if one not in statements), *([IN_PSQL] if statements else [])])
+            dict.fromkeys(
+                [*(one for one in helps if one not in statements), *([_by_whom(statements)] if statements else [])]
+            )
         ),
         statements=tuple(dict.fromkeys(statements)),
     )
@@ -117,6 +119,10 @@ def _together(texts: Sequence[str], pattern: str) -> list[str]:
             for text, one in zip(texts, found, strict=True)
         )
     )
+
+
+def _by_whom(statements: Sequence[str]) -> str:
+    return "As a superuser, in psql:" if any(one.startswith("ALTER ROLE") for one in statements) else IN_PSQL
 
 
 #: What is said above statements that give a right.

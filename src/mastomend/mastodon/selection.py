@@ -83,6 +83,21 @@ class Selection:
         return needs
 
 
+class OwnPost(str):
+    """The id of a post whose address on this server was given, with whose the address says it is."""
+
+    __slots__ = ("author",)
+    author: Account
+
+    def __new__(cls, post: str, author: Account) -> OwnPost:
+        made = super().__new__(cls, post)
+        made.author = author
+        return made
+
+    def __deepcopy__(self, memo: object) -> OwnPost:
+        return self
+
+
 EVERYTHING = Selection()
 
 
@@ -104,20 +119,32 @@ def unknown_sql(selection: Selection, literal: Callable[[str], str]) -> str | No
         for one in selection.accounts
     ]
     looked_for += [
-        f"SELECT {literal(one)} AS name WHERE NOT EXISTS (SELECT 1 FROM statuses s WHERE {_is_status((one,), literal)})"
+        f"SELECT {literal(_called(one))} AS name "
+        f"WHERE NOT EXISTS (SELECT 1 FROM statuses s WHERE {_is_status((one,), literal)}{_of_author(one, literal)})"
         for one in selection.statuses
     ]
     return " UNION ALL ".join(looked_for) or None
 
 
+def _called(post: str) -> str:
+    return f"{post} of {post.author}" if isinstance(post, OwnPost) else post
+
+
+def _of_author(post: str, literal: Callable[[str], str]) -> str:
+    if not isinstance(post, OwnPost):
+        return ""
+    whose = _is_one_of("a", (post.author,), literal)
+    return f" AND EXISTS (SELECT 1 FROM accounts a WHERE a.id = s.account_id AND {whose})"
+
+
 _PROFILE = re.compile(
-    r"(?P<address>https?://(?P<host>[^/?#@]+)/(?:@|users/)(?P<user>[^/?#@]+)(?:@(?P<of>[^/?#@]+))?)"
+    r"(?P<address>https?://(?P<host>[^/?#@]+)/(?:deck/|web/)?(?:@|users/)(?P<user>[^/?#@]+)(?:@(?P<of>[^/?#@]+))?)"
     r"(?:/(?:media|with_replies|featured|followers|following|about|tagged/[^/?#]+))?/?(?:[?#].*)?"
 )
 _POST = re.compile(r"https?://[^/?#@]+/(?:@|users/)[^/?#]+/(?:statuses/|posts/)?\d+/?(?:[?#].*)?")
 #: A post of one's own server, or another's as it is shown here.
 _SHOWN_POST = re.compile(
-    r"https?://[^/?#@]+/(?:.+?/)?(?P<id>\d+)(?:/(?:favourites|reblogs|quotes|embed|activity|media/\d+))?/?(?:[?#].*)?"
+    r"https?://[^/?#@]+/(?:(?:.+?/)?(?:@|users/)(?P<user>[^/@]+)(?:@(?P<of>[^/@]+))?/(?:statuses/)?|.+?/)?(?P<id>\d+)(?:/(?:favourites|reblogs|quotes|embed|activity|media/\d+))?/?(?:[?#].*)?"
 )
 #: A number of more digits is no id.
 _DIGITS = 19
@@ -131,6 +158,8 @@ def parse_account(text: str, own_domains: Iterable[str]) -> Account:
         ConfigurationError: it is none of them.
     """
     address, given = None, text.strip().removeprefix("acct:")
+    if "," in given:
+        raise ConfigurationError(f"{text!r} is no account.", hint="Name each by an --account of its own.")
     given = f"https://{given}" if _WITHOUT_SCHEME.fullmatch(given) else given
     if _POST.fullmatch(given):
         raise ConfigurationError(
@@ -179,8 +208,11 @@ def parse_status(text: str, own_domains: Iterable[str]) -> str:
         return status
     status = f"https://{status}" if _WITHOUT_SCHEME.fullmatch(status) else status
     shown = _SHOWN_POST.fullmatch(status)
-    if shown and shown["id"].isascii() and origin_host(status) in {own.lower() for own in own_domains}:
-        return shown["id"]
+    own = {one.lower() for one in own_domains}
+    if shown and shown["id"].isascii() and origin_host(status) in own:
+        if shown["user"] is None:
+            return shown["id"]
+        return OwnPost(shown["id"], parse_account("@".join(filter(None, (shown["user"], shown["of"]))), own))
     if _PROFILE.fullmatch(status):
         raise ConfigurationError(f"{text!r} is an account's address, no post.", hint=f"Select it: --account {status}")
     if not status.startswith(("https://", "http://")):

@@ -21,14 +21,11 @@ from mastomend.vocabulary import ObjectAt
 
 @dataclass(slots=True)
 class Kept:
-    """What stays in the quarantine: files of `runs` that are too young or have not ended, and files of no known run.
-    `undone` of those that go an undo took away.
-    """
+    """What stays in the quarantine: files of `runs` that are too young or have not ended, and files of no known run."""
 
     files: int = 0
     unknown: int = 0
     runs: set[str] = field(default_factory=set)
-    undone: int = 0
 
 
 def no_longer_needed(runs: Iterable[tuple[str, str | None, str | None]], before: datetime) -> set[str]:
@@ -67,7 +64,6 @@ def purge(
         if run in old:
             subject = ObjectAt(Key(key))
             verdict = Purged(Reason.EXPIRED, files=1, bytes=size)
-            kept.undone += run in undos
             yield Plan(subject, verdict, (Delete(subject.key, size, place, even_if_missed=run in undos),), Rule.PURGE)
         elif run is not None and run in known:
             kept.files += 1

@@ -249,7 +249,7 @@ class Chain:
         refused = self._policy.undownloadable(case.target)
         if not isinstance(refused, Lost):
             return refused
-        told = [one for found in case.looked.values() for one in found.told]
+        told = dict.fromkeys(one for found in case.looked.values() for one in found.told)
         detail = f"a local file; {'; '.join(told)}" if told else refused.detail
         is_picture = (case.target.row.record.content_type or "").startswith("image/")
         if is_picture and (left := [file.style for file in case.target.files if file.style not in case.bad]):

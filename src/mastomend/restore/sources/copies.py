@@ -228,6 +228,7 @@ def find(shelf: Shelf, broken: Sequence[tuple[Target, Set[str]]]) -> list[Found]
     answer = []
     for number, found in enumerate(copies):
         told = "" if ORIGINAL in found or number not in best else shelf.told(*best[number])
+        told += f", only its {' and '.join(found)}, which alone is not used" if told and found else ""
         is_hidden = hidden[number] and ORIGINAL not in found
         answer.append(Found(found, (told,) if told else (), is_hidden) if found or told or is_hidden else _NOTHING)
     return answer
