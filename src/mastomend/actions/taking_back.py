@@ -106,13 +106,12 @@ class TakingBack:
             Conflict: the row was changed since, a file is no longer the one that was written, or what should come back
                 is not in the quarantine. Known before anything is touched, so that a conflict leaves a record whole.
         """
-        done = kept.performed[::-1]
+        done = [action for action in kept.performed[::-1] if look_at_rows or not isinstance(action, SetColumns)]
         rows = [action for action in done if isinstance(action, SetColumns)]
-        if look_at_rows and rows and all(self.world.rows.are(row.table, row.id, row.before) for row in rows):
+        if rows and all(self.world.rows.are(row.table, row.id, row.before) for row in rows):
             return [action for action in actions if self._is_left(kept, action)]
         for action in done:
-            is_row = look_at_rows and isinstance(action, SetColumns)
-            if is_row and not self.world.rows.are(action.table, action.id, action.after):
+            if isinstance(action, SetColumns) and not self.world.rows.are(action.table, action.id, action.after):
                 raise Conflict(f"{action.table} {action.id} was changed by somebody else meanwhile")
             if isinstance(action, Writing) and not holds(self.world, action):
                 is_gone = self.world.store(action.place).sizes([action.key])[0] == MISSING
