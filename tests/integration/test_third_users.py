@@ -41,7 +41,7 @@ from mastomend.demo.pictures import picture
 from mastomend.errors import ConfigurationError, DatabaseError, JournalError
 from mastomend.inventory.keeping import Policy
 from mastomend.inventory.workspace import scratch
-from mastomend.mastodon.kinds import AVATARS, MEDIA_FILES
+from mastomend.mastodon.kinds import AVATARS, HEADERS, MEDIA_FILES
 from mastomend.mastodon.selection import Selection, parse_account, parse_domain, parse_status
 from mastomend.progress import Silent
 from mastomend.storage.filesystem import FilesystemStore
@@ -582,3 +582,26 @@ def test_a_superuser_is_asked_for_what_only_one_may_do(looking: SimulatedInstanc
 
 def test_a_role_that_is_called_like_the_command_is_no_command() -> None:
     assert as_given("mastomend may not read x: mastomend doctor", "sudo m") == "mastomend may not read x: sudo mdoctor"
+
+
+def test_a_dry_run_of_undo_looks_at_files_though_a_later_change_shares_the_row(
+    make_instance: MakeInstance, network: Fediverse
+) -> None:
+    """An avatar and a header of one account: what becomes of the one's files says nothing of the other's."""
+    instance = make_instance()
+    origin = network.add("good.example")
+    account = record(instance, AVATARS, picture(1), origin=origin, name="a")
+    origin.files["/h"] = header = picture(2)
+    made = instance.produced(HEADERS, header)
+    columns = instance.attachment(HEADERS, made, "11223344556677aa.png", 1) | {"header_remote_url": origin.url("/h")}
+    named = ", ".join(f"{column} = %s" for column in columns)
+    instance.db.execute(f"UPDATE accounts SET {named} WHERE id = %s", [*columns.values(), account.id])
+    instance.media.delete(account.key)
+    instance.media.write("cache/accounts/avatars/kept", b"x")
+    instance.media.write("cache/accounts/headers/kept", b"x")
+    done = repair(opened(instance), APPLY)
+    assert check(opened(instance)).broken == 0
+    instance.media.delete(account.key)
+    foreseen = undo(opened(instance), done.run, apply=False)
+    taken = undo(opened(instance), done.run, apply=True)
+    assert (foreseen.reverted, foreseen.conflicts) == (taken.reverted, taken.conflicts) == (1, 1)
