@@ -502,7 +502,8 @@ def test_a_post_of_somebody_else_is_not_the_one_that_was_meant(make_instance: Ma
     assert "Mastodon knows of none there" not in both
     none = run(instance.env, "check", "avatars", "--account", "@alice", "--status", str(posts["alice"])).stderr
     assert "a post has no avatar" in none
-    assert "An account is named by --account" in run(instance.env, "check", "@alice").stderr
+    assert "An account is selected by --account @alice" in run(instance.env, "check", "@alice").stderr
+    assert "A server is selected by --domain a.example" in run(instance.env, "check", "a.example").stderr
     assert "Name each by an --account of its own" in run(instance.env, "check", "--account", "@alice,@bob").stderr
 
 
