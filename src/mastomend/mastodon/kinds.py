@@ -224,10 +224,9 @@ def _no_kind(name: str, plain: str, available: Sequence[Kind]) -> ConfigurationE
     offered = [one for k in available for one in names_of(k, KINDS)]
     near = get_close_matches(plain, offered, n=1, cutoff=0.6) or [one for one in offered if one.startswith(plain)]
     meant = f" Did you mean {near[0]}?" if near and plain else ""
-    if "@" in name:
-        return ConfigurationError(
-            f"There is no kind {name!r}.", hint="An account is named by --account, each by one of its own."
-        )
+    if "@" in name or "." in name:
+        what, option = ("An account", "--account") if "@" in name else ("A server", "--domain")
+        return ConfigurationError(f"There is no kind {name!r}.", hint=f"{what} is selected by {option} {name}")
     return ConfigurationError(f"There is no kind {name!r}.{meant}", hint=f"Kinds here: {known}")
 
 
