@@ -234,9 +234,12 @@ def at_work(*_, **__):
 app.app = at_work
 sys.exit(app.run(["check", "--apply"]))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 130, done.stderr
-    assert "Interrupted." in done.stderr and "What it did so far: mastomend history" in done.stderr
+    for begun, told in (("", False), ("from mastomend.actions import run; run.BEGUN.append('20261126T1-ab')", True)):
+        words = [sys.executable, "-c", f"{begun}{script}"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 130, done.stderr
+        assert "Interrupted." in done.stderr, "and only a run that was begun has a history"
+        assert ("What it did so far:\n  mastomend history 20261126T1-ab\n" in done.stderr) is told
 
 
 def test_what_a_repair_did_until_it_was_cut_off_can_be_shown(make_instance: MakeInstance, network: Fediverse) -> None:

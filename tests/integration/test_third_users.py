@@ -157,6 +157,36 @@ def test_an_undo_that_was_cut_off_is_no_dead_end(
     assert purged.files and not purged.kept.files, "nothing waits for an end that never comes"
 
 
+def test_an_undo_that_was_killed_before_it_settled_anything_can_be_taken_back(
+    make_instance: MakeInstance, network: Fediverse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the newest of its family, whatever an older one has done before."""
+    instance = make_instance()
+    origin = network.add("good.example")
+    for n in range(3):
+        record(instance, AVATARS, picture(n), origin=origin, name=f"u{n}", damage="missing")
+    keep_folders(instance)
+    first = repair(opened(instance), APPLY).run
+    back = undo(opened(instance), first, apply=True).run
+    assert undo(opened(instance), back, apply=True).reverted == 3 and _broken(instance) == 0
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "outcome", killed)
+        with pytest.raises(KeyboardInterrupt):
+            undo(opened(instance), first, apply=True)
+    cut = next(past for past in history(opened(instance)) if past.state == "cut off")
+    assert cut.half_done == 3 and cut.taken_back is None and _broken(instance) == 3
+    foreseen = run(instance.env, "undo", cut.run.id)
+    assert (
+        foreseen.returncode == 0
+        and "What can be taken back is known once the half-done records are settled" in foreseen.stdout
+    )
+    assert undo(opened(instance), cut.run.id, apply=True).reverted == 3 and _broken(instance) == 0
+
+
 # --- who is meant -----------------------------------------------------------------------------------------------------
 
 

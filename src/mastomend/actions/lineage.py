@@ -28,8 +28,10 @@ class Lineage:
         return (one for one in self._runs.values() if one.id != run and self.first(one.id) == first)
 
     def overtaken_by(self, run: str) -> JournaledRun | None:
-        """The newest undo about the same that has done something, or may have; None if there is none."""
-        did = (one for one in self.family(run) if one.undoes and (one.summary.get("reverted") or self._is_cut_off(one)))
+        """The newest undo about the same that came after it and has done something, or may have; None if there is none."""
+        asked = self._runs[run]
+        later = (one for one in self.family(run) if (one.started_at, one.id) > (asked.started_at, run))
+        did = (one for one in later if one.undoes and (one.summary.get("reverted") or self._is_cut_off(one)))
         return max(did, key=lambda one: (one.started_at, one.id), default=None)
 
     def purged_by(self, run: str) -> JournaledRun | None:

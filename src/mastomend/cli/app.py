@@ -158,11 +158,17 @@ def _run(words: list[str]) -> int:
         if "--new" in words:
             said = "Interrupted. The same command looks at everything anew."
         runs = sys.modules.get("mastomend.actions.run")  # not loaded for this: it has begun nothing then
-        did = (
-            _as_given(f" What it did so far: mastomend history {runs.BEGUN[-1]}", words) if runs and runs.BEGUN else ""
-        )
-        return _told(words, said, "Run the same command again.", INTERRUPTED, lambda: log.print(f"{said}{escape(did)}"))
+        begun = runs.BEGUN[-1] if runs and runs.BEGUN else ""
+        did = _as_given(f"What it did so far: mastomend history {begun}", words) if begun else ""
+        return _told(words, said, "Run the same command again.", INTERRUPTED, partial(_say_interrupted, said, did))
     return answer if isinstance(answer, int) else 0
+
+
+def _say_interrupted(said: str, did: str) -> None:
+    before, colon, command = did.partition(": ")
+    log.print(f"{said} {before}{colon}".rstrip())
+    if command:  # whole, to be copied
+        log.print(f"  {escape(command)}", soft_wrap=True)
 
 
 def _as_given(hint: str, words: Sequence[str]) -> str:

@@ -97,7 +97,8 @@ def show_command(
                 same,
             )
             backup, look, mend, newest = (command_line(given.env, given.state, line) for line in words)
-            page(found, Commands(backup, look, mend, newest, selects=bool(again)))
+            filters = bool(wanted.words or wanted.reasons)
+            page(found, Commands(backup, look, mend, newest, bool(again), filters))
     return 0
 
 

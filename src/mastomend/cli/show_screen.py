@@ -45,13 +45,16 @@ _THEIRS = {
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """What may be run next. `same` shows the same of the newest check; `selects`: they are about a part of all records."""
+    """What may be run next. `same` shows the same of the newest check; `selects`: they are about a part of all records;
+    `filters`: only some outcomes or reasons of them are shown.
+    """
 
     from_backup: str
     check: str
     repair: str
     same: str
     selects: bool
+    filters: bool = False
 
 
 def page(found: Showing, commands: Commands) -> None:
@@ -91,7 +94,7 @@ def _text(found: Showing, commands: Commands) -> Iterator[str]:
     if found.earlier:
         yield f"{found.earlier:,} more became so in other runs: [bold]{escape(commands.check)}[/], then"
         yield f"   [bold]{escape(commands.same)}[/]"
-    elif not found.number and commands.selects:
+    elif not found.number and commands.selects and not commands.filters:
         said = "That run had nothing to do there" if found.is_run else "Nothing of that is broken"
         yield f"{said}, if it was looked at. To look now: [bold]{escape(commands.check)}[/]"
     yield from _for_users(found.own, commands)

@@ -75,26 +75,27 @@ class PastRun:
 
 def history(instance: Instance) -> list[PastRun]:
     """All runs, newest first. An instance that was never changed has none; what looked and found nothing to do is none."""
+    return [one for one in _all(instance) if not one.did_nothing]
+
+
+def _all(instance: Instance) -> list[PastRun]:
     if not (instance.state / "journal.sqlite3").exists():
         return []
-    journal = Journal(instance.state)
-    try:
+    with contextlib.closing(Journal(instance.state)) as journal:
         runs = journal.runs()
         lineage = Lineage(runs)
-        past = (_past(journal, instance, run, lineage) for run in runs)
-        return [one for one in past if not one.did_nothing]
-    finally:
-        journal.close()
+        return [_past(journal, instance, run, lineage) for run in runs]
 
 
 def one(instance: Instance, name: str) -> tuple[PastRun, Counter[tuple[Outcome, str]]]:
-    """One run, and what became of its records for which reasons.
+    """One run, and what became of its records for which reasons; also one that found nothing to do, if it is named.
 
     Raises:
         ConfigurationError: there is none of that name.
     """
-    runs = {past.run.id: past for past in history(instance)}
-    found = runs[chosen(name, runs, "run", "See them with: mastomend history")]
+    runs = {past.run.id: past for past in _all(instance)}
+    listed = [run for run, past in runs.items() if not past.did_nothing]
+    found = runs[chosen(name, listed if name == "latest" else runs, "run", "See them with: mastomend history")]
     with contextlib.closing(Journal(instance.state)) as journal:
         return found, journal.reason_counts(found.run.id)
 
@@ -123,7 +124,6 @@ def _past(journal: Journal, instance: Instance, run: JournaledRun, lineage: Line
     later, changed = lineage.overtaken_by(run.id), journal.changed(run.id)
     purged = lineage.purged_by(run.id)
     left = changed if later is None else journal.standing(run.id)
-    by = later.id if later is not None and left < changed else None
     done = journal.actions_done(run.id)
     outcomes = journal.outcome_counts(run.id)
     if outcomes[Outcome.COPIED]:  # one plan for all of its files
@@ -132,6 +132,7 @@ def _past(journal: Journal, instance: Instance, run: JournaledRun, lineage: Line
     moved = done["quarantine"] + done["restore"] + done["preserve"]
     alive = run.finished_at is None and is_alive(instance.state, run.id)
     written, half_done = done["put"] + done["copy"], 0 if alive else len(journal.open_plans(run.id))
+    by = later.id if later is not None and left < changed and not half_done else None
     return PastRun(
         run, outcomes, done["set"], written, moved, done["delete"], done["serve"], done["delete_post"],
         done["restore_post"], done["enqueue"], None if left else by, has_report, half_done, alive, by if left else None,

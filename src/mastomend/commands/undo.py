@@ -196,6 +196,7 @@ def _find(journal: Journal, state: Path, run_id: str, *, apply: bool, progress: 
     lineage = Lineage(runs)
     later = lineage.overtaken_by(found.id)
     goes_on = later is not None and later.finished_at is None and later.undoes == found.id
+    goes_on |= found.id in journal.unsettled()  # what it has done is known once that is settled
     if later is not None and not goes_on and journal.changed(found.id) and not journal.standing(found.id):
         how = "taken back already, by" if later.undoes == found.id else "overtaken by a later undo,"
         back = f"To take that one back: mastomend undo {later.id} --apply"
