@@ -6,6 +6,8 @@ import contextlib
 import os
 import pwd
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -306,6 +308,7 @@ def test_only_timers_that_can_work_are_recommended(looking: SimulatedInstance) -
     assert obstacles(reader, "root").keys() == {"repair", "guard"} and not foreign_owner(reader, "root")
     looking.db.execute("GRANT UPDATE ON ALL TABLES IN SCHEMA public TO looker")
     assert obstacles(reader, "root") == {}
+    assert "check.timer can do nothing" not in told
     for right in ("SELECT ON settings", "SELECT ON bookmarks", "UPDATE ON media_attachments"):
         looking.db.execute(f"REVOKE {right} FROM looker")
         assert "guard" in obstacles(reader, "root"), right
@@ -636,3 +639,20 @@ def test_a_dry_run_of_undo_looks_at_files_though_a_later_change_shares_the_row(
     foreseen = undo(opened(instance), done.run, apply=False)
     taken = undo(opened(instance), done.run, apply=True)
     assert (foreseen.reverted, foreseen.conflicts) == (taken.reverted, taken.conflicts) == (1, 1)
+
+
+def test_ctrl_c_waits_for_no_thread() -> None:
+    """Some end only when somebody far away answers, and a driver's own only with a second Ctrl-C."""
+    script = """
+import atexit, sys, threading
+from mastomend.cli import app
+def at_work(*_, **__):
+    threading.Thread(target=threading.Event().wait).start()
+    raise KeyboardInterrupt
+atexit.register(lambda: print("tidied up"))
+app.app = at_work
+sys.argv = ["mastomend", "check"]
+app.main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (130, "tidied up\n") and "Interrupted." in done.stderr

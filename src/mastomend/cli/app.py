@@ -5,8 +5,11 @@ A command imports what it needs when it is called, so that a nightly `check` doe
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
 import logging
+import os
 import select
 import signal
 import sys
@@ -255,7 +258,20 @@ def main() -> None:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # a second one, while the first was being told
         code = INTERRUPTED
+    if code == INTERRUPTED:
+        _leave(code)
     sys.exit(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Leave without waiting for threads: ours may wait for strangers, and a driver's own (ADBC's, which waits for Ctrl-C) sometimes
+    ends only when there is a second one. What counts is written down.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -84,17 +84,16 @@ def restoration(
     limited_federation = instance.configuration.limits.limited_federation
     with contextlib.ExitStack() as stack:
         kinds = choose_kinds(options.kinds, kinds_of(parts.database), but=options.but_kinds)
-        barred = unchangeable(parts.database, kinds)
+        barred, said = unchangeable(parts.database, kinds), unwritable(parts.store, kinds, instance.key_prefix)
         try:
             parts.database.require(must_see_to_repair(kinds, options.selection, limited=limited_federation))
         except MastomendError as unseen:  # whoever lacks one right is told all of them at once
             if barred is not None and unseen.statements and closing is not None:
                 unseen.statements += barred.statements
-            raise
+            raise and_unwritable(unseen, said) from None
         if options.engine is Engine.SIDEKIQ:
             parts.sidekiq.waiting()  # says what is wrong
         caches_answer = closing is not None and parts.caches.reachable()
-        said = unwritable(parts.store, kinds, instance.key_prefix)
         if barred is not None:
             if closing is not None:
                 raise and_unwritable(barred, said)

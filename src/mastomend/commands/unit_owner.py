@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import os
 import pwd
@@ -20,7 +19,7 @@ from mastomend.database.rows import barred_from, kinds_of, unchangeable
 from mastomend.errors import ConfigurationError, DatabaseError, MastomendError
 from mastomend.inventory import cached
 from mastomend.inventory.cached import UNITS
-from mastomend.mastodon.rows_sql import must_see_to_repair
+from mastomend.mastodon.rows_sql import must_see, must_see_to_repair
 from mastomend.mastodon.storage_settings import FilesystemStorage
 
 
@@ -38,35 +37,43 @@ def foreign_owner(instance: Instance, named: str | None) -> str | None:
 
 
 def obstacles(instance: Instance, named: str | None) -> dict[str, str]:
-    """Why a command could not do its work from a unit (`repair`, `guard`), by its name: for whom it runs as in the system, or
-    for the role in the database. What cannot be told is not in it.
+    """Why a command could not do its work from a unit (`check`, `repair`, `guard`), by its name: for the role in the database,
+    or for whom it runs as in the system. What cannot be told is not in it.
     """
+    found: dict[str, str] = {}
+    try:
+        with MastodonDatabase(instance.configuration.database) as database:
+            for command, needs in _needs(instance, database).items():
+                for need in needs:
+                    try:
+                        need()
+                    except DatabaseError as error:
+                        found[command] = error.message.rstrip(".")
+                        break
+    except MastomendError as error:
+        if error.statements:  # it is no matter of who asks, as a password or a socket is
+            found = dict.fromkeys(("check", "repair", "guard"), error.message.rstrip("."))
     user = runner(instance, named)[0]
     if user != "root" and (owner := foreign_owner(instance, named)) is not None:
-        return dict.fromkeys(("repair", "guard"), f"the media belong to {owner}, and these run as {user}")
-    found: dict[str, str] = {}
-    with contextlib.suppress(MastomendError), MastodonDatabase(instance.configuration.database) as database:
-        kinds = kinds_of(database)
-        limited = instance.configuration.limits.limited_federation
-        needs: dict[str, tuple[Callable[[], object], ...]] = {
-            "repair": (
-                lambda: database.require(must_see_to_repair(kinds, limited=limited)),
-                lambda: _raised(unchangeable(database, kinds)),
-            ),
-            "guard": (
-                lambda: cached.require(database, tuple(UNITS)),
-                lambda: _raised(barred_from(database, emptied_columns())),
-                lambda: read_retention(database),
-            ),
-        }
-        for command, some in needs.items():
-            for need in some:
-                try:
-                    need()
-                except DatabaseError as error:
-                    found[command] = error.message.rstrip(".")
-                    break
+        found |= dict.fromkeys(("repair", "guard"), f"the media belong to {owner}, and these run as {user}")
     return found
+
+
+def _needs(instance: Instance, database: MastodonDatabase) -> dict[str, tuple[Callable[[], object], ...]]:
+    """What each command asks of the database, as what raises a DatabaseError where it may not."""
+    kinds, limited = kinds_of(database), instance.configuration.limits.limited_federation
+    return {
+        "check": (lambda: database.require(must_see(kinds)),),
+        "repair": (
+            lambda: database.require(must_see_to_repair(kinds, limited=limited)),
+            lambda: _raised(unchangeable(database, kinds)),
+        ),
+        "guard": (
+            lambda: cached.require(database, tuple(UNITS)),
+            lambda: _raised(barred_from(database, emptied_columns())),
+            lambda: read_retention(database),
+        ),
+    }
 
 
 def _raised(error: DatabaseError | None) -> None:
