@@ -264,8 +264,8 @@ def main() -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    """Leave without waiting for threads: ours may wait for strangers, and one of ADBC's own, which waits for Ctrl-C, may end only
-    when there is a second. What counts is written down.
+    """Leave without waiting for threads: ours may wait for strangers, and one of ADBC's own, which waits for Ctrl-C, ends only
+    with a second one at times. What counts is written down.
     """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
