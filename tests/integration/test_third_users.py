@@ -324,10 +324,10 @@ def test_only_timers_that_can_work_are_recommended(looking: SimulatedInstance) -
 def test_a_folder_above_the_settings_that_is_closed_is_named(looking: SimulatedInstance) -> None:
     user = pwd.getpwnam("daemon")
     os.chown(looking.env, user.pw_uid, -1)
-    looking.folder.chmod(0o700)
     for above in looking.folder.parents:
         if above.stat().st_uid == 0 and "pytest" in str(above):
             above.chmod(above.stat().st_mode | 0o011)
+    looking.folder.chmod(0o700)
     assert cannot_read(opened(looking), "daemon") == ("daemon", looking.folder)
     looking.folder.chmod(0o711)
     assert cannot_read(opened(looking), "daemon") is None

@@ -106,9 +106,11 @@ def _warn(instance: Instance, user: str | None, state: Path | None) -> list[str]
     if (closed := cannot_read(instance, user)) is not None:
         who, path = closed
         result.print(
-            f"[yellow]![/] {escape(who)}, who these run as, may not read {escape(str(path))}. Let them (chgrp,"
+            f"[yellow]![/] {escape(who)}, who these run as, may not read {escape(str(path))}. Let them (a file:"
         )
-        result.print("  chmod g+r), or run them as its owner (--user NAME); then run this once more.")
+        result.print(
+            "  chgrp, chmod g+r; a folder: chmod o+x), or run them as its owner (--user NAME); then run this again."
+        )
     if (made := to_be_made(state, instance, user)) is not None:
         result.print(f"[yellow]![/] The state directory is not there, or another user's: [command]{escape(made)}[/]")
     return list(hindered)

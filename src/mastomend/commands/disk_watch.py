@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from mastomend.commands.guard_report import GuardReport
 from mastomend.commands.instance import Instance
+from mastomend.commands.prune_report import PruneReport
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of, read_some_ids
 from mastomend.errors import SafetyStop
@@ -16,6 +18,8 @@ from mastomend.state_files import private_folder, replace_text
 from mastomend.storage.build import build as build_store
 
 _SEEN = "guard.json"
+#: Files a record of a unit has, where it is more than one: the picture and its small copy.
+_FILES = {"attachments": 2}
 #: Growth is told from so long a time on; looks older than the last are forgotten.
 _SOONEST, _OLDEST = timedelta(hours=20), timedelta(days=30)
 
@@ -67,3 +71,11 @@ def _seen(path: Path, storage: str) -> list[tuple[datetime, int]]:
         return [(datetime.fromisoformat(at), int(used)) for at, used in kept["looks"]]
     except (OSError, ValueError, KeyError, TypeError):  # there is none yet, or it is not ours
         return []
+
+
+def on_disk(instance: Instance, pruned: PruneReport) -> int:
+    """About so many bytes of the disk the cached files take: the last block of each is half empty."""
+    storage = instance.configuration.storage
+    assert isinstance(storage, FilesystemStorage)
+    files = sum(whole.records * _FILES.get(unit, 1) for unit, (whole, _, _) in pruned.by_unit.items())
+    return pruned.cached.bytes + files * os.statvfs(storage.root).f_frsize // 2

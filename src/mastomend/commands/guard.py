@@ -5,16 +5,14 @@ What it saw of the disk each time is kept in the state directory, so that the ne
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from mastomend.commands.bill_watch import counted
-from mastomend.commands.costs import price
-from mastomend.commands.disk_watch import forecast, refuse_empty_folder
+from mastomend.commands.bill_watch import look_at_bill
+from mastomend.commands.disk_watch import forecast, on_disk, refuse_empty_folder
 from mastomend.commands.guard_report import MARGIN, GuardOptions, GuardReport
 from mastomend.commands.instance import Instance
 from mastomend.commands.policy import Wishes
@@ -27,15 +25,12 @@ from mastomend.errors import StorageError
 from mastomend.inventory.keeping import FOREVER
 from mastomend.mastodon.retention import fights, looks_dead
 from mastomend.mastodon.storage_settings import FilesystemStorage
-from mastomend.plans.prices import dollars
 from mastomend.progress import Progress, Silent
 
 #: What share of the room that is needed is worth that anything goes, where nobody has named what.
 _WORTH = 0.1
 #: What else is on a disk is told from this share of it on.
 _WORTH_TELLING = 0.01
-#: Files a record of a unit has, where it is more than one: the picture and its small copy.
-_FILES = {"attachments": 2}
 
 
 def guard(
@@ -58,7 +53,7 @@ def guard(
         if keep_free is not None:
             wishes = replace(wishes, keep_free=max(keep_free, wishes.keep_free or 0))
     else:
-        wishes = _look_at_bill(instance, options, report, wishes, now())
+        wishes = look_at_bill(instance, options, report, wishes, now())
     _look_at_mastodon(instance, wishes, report)
     if report.passed or options.wishes.policy.has_budget or options.wishes.keep_free is not None:
         report.pruned = _pruned(instance, options, wishes, report, (progress, now))
@@ -74,7 +69,7 @@ def guard(
             f"Past its mark nothing could go: {why.rstrip('.')}. What it takes says: mastomend doctor"
         )
     if report.pruned is not None and report.total is not None and report.free is not None:
-        others = report.total - report.free - _on_disk(instance, report.pruned)
+        others = report.total - report.free - on_disk(instance, report.pruned)
         report.others = others if others > _WORTH_TELLING * report.total else None
     report.duration_s = time.monotonic() - clock
     return report
@@ -82,14 +77,6 @@ def guard(
 
 def _size(n: int) -> str:
     return f"{n / 1e9:.2f} GB" if n >= 1e9 else f"{n / 1e6:.1f} MB"
-
-
-def _on_disk(instance: Instance, pruned: PruneReport) -> int:
-    """About so many bytes of the disk the cached files take: the last block of each is half empty."""
-    storage = instance.configuration.storage
-    assert isinstance(storage, FilesystemStorage)
-    files = sum(whole.records * _FILES.get(unit, 1) for unit, (whole, _, _) in pruned.by_unit.items())
-    return pruned.cached.bytes + files * os.statvfs(storage.root).f_frsize // 2
 
 
 def _pruned(
@@ -174,35 +161,6 @@ def _look_at_disk(instance: Instance, options: GuardOptions, report: GuardReport
     report.passed.append(f"The disk is {used:.0f} % full, and the mark is {marks.disk_percent:g} %.")
     report.needed = round(total * (100 - marks.disk_percent) / 100) - found.free
     return round(total * (100 - max(marks.disk_percent - MARGIN, 0)) / 100)
-
-
-def _look_at_bill(
-    instance: Instance, options: GuardOptions, report: GuardReport, wishes: Wishes, now: datetime
-) -> Wishes:
-    """What a month costs by the newest count; over its mark, what has to go is asked for."""
-    known, held = price(instance), counted(instance, now)
-    most = options.marks.bill_usd
-    if known is None or held is None:
-        if most is not None:
-            what = (
-                "no price is known (mastomend-prices.toml)"
-                if known is None
-                else "nothing was counted lately (run usage)"
-            )
-            report.warnings.append(f"What a month costs cannot be said: {what}.")
-        return wishes
-    report.usd_month = known.month(held)
-    if most is None or report.usd_month is None or report.usd_month <= most:
-        return wishes
-    report.passed.append(f"A month costs {dollars(report.usd_month)}; the mark is {dollars(most)}.")
-    fits = known.most_for(most, held)
-    if fits is None:
-        report.warnings.append(
-            f"At {known.name} a month costs more than the mark whatever is kept: its minimum is billed."
-        )
-        return wishes
-    report.needed = held - fits
-    return replace(wishes, policy=replace(wishes.policy, to_free=held - fits))
 
 
 def _look_at_mastodon(instance: Instance, wishes: Wishes, report: GuardReport) -> None:

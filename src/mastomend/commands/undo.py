@@ -8,10 +8,9 @@ good) is said before anything is done. The dry run makes the same plans and look
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from itertools import takewhile
 from pathlib import Path
 
 from mastomend.actions.journal import Journal, JournaledRun, Kept
@@ -23,17 +22,15 @@ from mastomend.commands.instance import Instance
 from mastomend.commands.names import who
 from mastomend.commands.parts import Parts, changing_parts, ground
 from mastomend.commands.restoration import said_barred
+from mastomend.commands.undo_choice import find
 from mastomend.commands.undo_report import SHOWN, UndoReport
 from mastomend.database.rows import barred_from, kinds_of
-from mastomend.errors import ConfigurationError, DatabaseError, SafetyStop
-from mastomend.ids import chosen, new_id
+from mastomend.errors import DatabaseError, SafetyStop
+from mastomend.ids import new_id
 from mastomend.mastodon.rows_sql import must_see
 from mastomend.progress import Progress, Silent
 from mastomend.reasons import Reason
 from mastomend.vocabulary import RowOf
-
-#: What removes for good: there is nothing to take back.
-_FOR_GOOD = ("cleanup",)
 
 
 def undo(
@@ -48,7 +45,7 @@ def undo(
     new = new_id(datetime.now(UTC))
     with ground(instance, new, progress.note) as here, ExitStack() as stack:
         journal = here.journal
-        undone = _find(journal, instance.state, run_id, apply=apply, progress=progress)
+        undone = find(journal, instance.state, run_id, apply=apply, progress=progress)
         report = UndoReport(
             new, undone.id, undone.command, apply, irreversible=journal.irreversible(undone.id), shown=shown
         )
@@ -159,50 +156,3 @@ def _unreversed(journal: Journal, undone: JournaledRun, progress: Progress) -> I
     for kept in journal.plans(undone.id, newest_first=True, but_taken_back=True):
         yield kept
         progress.advance(1)
-
-
-def _latest(journal: Journal, runs: Sequence[JournaledRun], *, apply: bool, progress: Progress) -> str:
-    """The newest run that is no undo, or it would take back itself, and that changed something an undo takes back. With
-    `apply` none newer that changed something is passed over: whoever means that one would take back another.
-    """
-    begun = set(journal.unsettled())  # cut off before it could be written down what was done: it is settled first
-    some = [run for run in runs if not run.undoes and run.command not in _FOR_GOOD]
-    passed = list(takewhile(lambda run: run.summary.get("reversible") == 0, _changing(journal, some, begun)))
-    latest = next((r.id for r in _changing(journal, some, begun) if r.summary.get("reversible") != 0), None)
-    stays = "What was brought back for your own users stays."
-    if latest is None:
-        own = f" {stays}" if passed else ""
-        raise ConfigurationError(f"No run has changed anything here that could be taken back.{own}")
-    if passed:
-        said = f"Nothing is taken back of {passed[0].id}, the newest run that changed something. {stays}"
-        if apply:
-            raise ConfigurationError(said, hint=f"The one before, if you mean that: mastomend undo {latest} --apply")
-        progress.note(f"{said} This is the one before.")
-    return latest
-
-
-def _changing(journal: Journal, runs: Iterable[JournaledRun], begun: Set[str]) -> Iterator[JournaledRun]:
-    return (run for run in runs if run.id in begun or journal.changed(run.id))
-
-
-def _find(journal: Journal, state: Path, run_id: str, *, apply: bool, progress: Progress) -> JournaledRun:
-    runs = journal.runs()
-    if run_id == "latest":
-        run_id = _latest(journal, runs, apply=apply, progress=progress)
-    if run_id not in {r.id for r in runs} and any((state / kept / run_id).exists() for kept in ("scans", "runs")):
-        raise ConfigurationError(f"{run_id} changed nothing: it was a check, or a run without --apply.")
-    run_id = chosen(run_id, (r.id for r in runs), "run", "See them with: mastomend history")
-    found = next(r for r in runs if r.id == run_id)
-    lineage = Lineage(runs)
-    later = lineage.overtaken_by(found.id)
-    goes_on = later is not None and later.finished_at is None and later.undoes == found.id
-    goes_on |= found.id in journal.unsettled()  # what it has done is known once that is settled
-    if later is not None and not goes_on and journal.changed(found.id) and not journal.standing(found.id):
-        how = "taken back already, by" if later.undoes == found.id else "overtaken by a later undo,"
-        back = f"To take that one back: mastomend undo {later.id} --apply"
-        if (purged := lineage.purged_by(later.id)) is not None:
-            back = f"The files that one took away, cleanup {purged.id} has removed: they come back by a repair."
-        raise ConfigurationError(
-            f"Run {run_id} was {how} {later.id}.", hint=f"Older runs that still stand are in history. {back}"
-        )
-    return found
