@@ -21,21 +21,24 @@ _BATCH = 1_000
 
 
 def lost(instance: Instance, progress: Progress = Silent()) -> list[Entry]:
-    """The ledger of permanent losses, local ones first. A file that somebody has put back, or whose record is gone, is lost no
-    more; where that cannot be looked at, it is said, and all are told.
+    """The ledger of permanent losses, local ones first. A local file that somebody has put back, or whose record is gone, is lost
+    no more; where that cannot be looked at, it is said, and all are told. Of other servers' there may be very many: they are
+    told as they were tried last.
     """
     if not journal_path(instance.state).exists():
         return []
     with contextlib.closing(Journal(instance.state)) as journal:
         entries = list(Ledger(journal, instance.settings.deferral).lost())
-    if not entries:
-        return []
+    own = [entry for entry in entries if entry.is_local]
+    if not own:
+        return entries
     try:
         with (
             MastodonDatabase(instance.configuration.database, "mastomend history") as database,
             contextlib.closing(build(instance.configuration.storage)) as store,
         ):
-            return list(_still(database, store, entries, instance.key_prefix))
+            still = list(_still(database, store, own, instance.key_prefix))
+            return [*still, *(entry for entry in entries if not entry.is_local)]
     except MastomendError as error:
         progress.note(f"Told as they were tried last: {error.message}")
         return entries
