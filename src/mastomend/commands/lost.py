@@ -21,9 +21,9 @@ _BATCH = 1_000
 
 
 def lost(instance: Instance, progress: Progress = Silent()) -> list[Entry]:
-    """The ledger of permanent losses, local ones first. A local file that somebody has put back, or whose record is gone, is lost
-    no more; where that cannot be looked at, it is said, and all are told. Of other servers' there may be very many: they are
-    told as they were tried last.
+    """The ledger of permanent losses, local ones first. A local file that somebody has put back, or whose record is gone, is
+    lost no more; where that cannot be looked at, it is said, and all are told. Of other servers' there may be very many: they
+    are told as they were tried last.
     """
     if not journal_path(instance.state).exists():
         return []
