@@ -471,13 +471,17 @@ def test_what_cleanup_leaves_says_what_is_missed(make_instance: MakeInstance, ne
     made = record(instance, AVATARS, picture(1), origin=network.add("good.example"), name="a")
     instance.media.write(made.key, b"cut off")
     instance.media.write("cache/accounts/avatars/kept", b"x")
-    repair(opened(instance), APPLY)
+    done = repair(opened(instance), APPLY)
     instance.media.delete(made.key)
     left = cleanup(opened(instance), timedelta(0), apply=True)
     assert len(left.left) == 1 and "this stays until a repair, or an undo, has brought that back" in left.left[0]
     assert "1 refused: a record misses the file it may be needed for" in run(instance.env, "history", left.run).stdout
     repair(opened(instance), APPLY)
     assert cleanup(opened(instance), timedelta(0), apply=True).left == []
+    told = run(instance.env, "undo", done.run, COLUMNS="200").stdout
+    assert "those records stay as the run left them" in told and "repair --apply" not in told, (
+        "what was purged was broken"
+    )
 
 
 def test_doctor_looks_into_every_kind_s_folder(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,9 @@ def show(report: UndoReport, apply_command: str, again: str, repair: str) -> Non
         result.print("What can be taken back is known once the half-done records are settled.")
     elif not report.reverted and not report.goes_on:
         result.print("There is nothing to take back.")
-        if report.purged:
+        if report.purged and report.undid != "undo":  # it was what had been broken before
+            result.print("What cleanup has removed does not come back: those records stay as the run left them.")
+        elif report.purged:
             result.print("What cleanup has removed comes back, where its origin still has it, by:")
             result.print(f"  [command]{escape(repair)}[/]")
             result.print(f"Are they more than a quarter of their kind, that needs {WITHOUT_LIMIT}.")

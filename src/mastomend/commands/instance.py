@@ -173,7 +173,7 @@ def _read(path: Path) -> str | None:
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be read: {error.strerror}.",
-            hint=f"It belongs to {owner(path)}. Run the same command as that user, or let this one read it (chown, chgrp)."
+            hint=f"It belongs to {owner(path)}. Run the same command as that user, or let this one read it: chgrp, chmod g+r."
             if isinstance(error, PermissionError)
             else "Is it the right file?",
         ) from None

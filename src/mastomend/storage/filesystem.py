@@ -45,6 +45,8 @@ _LOST_DISK = frozenset(
 _MANY_IO_ERRORS = 20
 #: The folder of the quarantine: where it is, a disk is mounted.
 _OURS = ".mastomend"
+#: What helps where this user may not look.
+_LET_IN = "Run the same command as the user that runs Mastodon (sudo -u mastodon …), or let this one in: chmod o+rx."
 
 #: What a file system has at its top for itself: nothing of Mastodon's is in it.
 _OF_THE_DISK = "lost+found"
@@ -85,7 +87,7 @@ class FilesystemStore:
         except PermissionError:
             raise StorageError(
                 f"The media directory {self.root} cannot be read by this user.",
-                hint="Run the same command as the user that runs Mastodon (sudo -u mastodon …).",
+                hint=_LET_IN,
             ) from None
         except OSError as error:
             raise StorageError(f"The media directory {self.root} cannot be read: {error.strerror}.") from None
@@ -134,8 +136,7 @@ class FilesystemStore:
             if trouble.hides and trouble.path.rpartition("/")[2] != _OF_THE_DISK and trouble.path != _OURS:
                 whole = trouble.path in ("", ".")
                 sort = StorageError if whole else UnreadableError
-                hint = "Run the same command as the user that runs Mastodon (sudo -u mastodon …)."
-                raise sort(f"{self.root / trouble.path} {trouble.reason}.", hint=hint)
+                raise sort(f"{self.root / trouble.path} {trouble.reason}.", hint=_LET_IN)
 
         return self.walk(prefix, refuse)
 

@@ -19,7 +19,9 @@ def obstacle(root: Path, key: str) -> str:
         try:
             (root / below).stat()
         except PermissionError:
-            return f"{above} may not be entered by this user (run as the one that runs Mastodon, or give it the folder: chown)"
+            return (
+                f"{above} may not be entered by this user (run as the one that runs Mastodon, or let it in: chmod o+rx)"
+            )
         except OSError as error:
             return f"{'the file' if below == Path(key) else root / below} cannot be read: {error.strerror}"
         above = root / below
