@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class BucketProxy:
     fault: Callable[[web.Request], web.StreamResponse | float | None] | None = None
     rewrite: Callable[[web.Request, bytes], bytes] | None = None
     turn: Callable[[str, bytes], bytes] | None = None
+    _under_way: int = 0
 
     @property
     def lists(self) -> int:
@@ -49,7 +51,29 @@ class BucketProxy:
         """Look-ups of single objects so far."""
         return sum(one.method == "HEAD" for one in self.seen)
 
+    def settle(self) -> None:
+        """Wait until nothing is under way: what a process sent before it was killed goes on to the bucket.
+
+        Raises:
+            TimeoutError: something is, after twenty seconds.
+        """
+        until = time.monotonic() + 20
+        quiet = 0
+        while quiet < 3:  # a request may be in the socket that was not read yet
+            if time.monotonic() > until:
+                raise TimeoutError(f"{self._under_way} requests are still under way")
+            time.sleep(0.05)
+            quiet = 0 if self._under_way else quiet + 1
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        """One request."""
+        self._under_way += 1
+        try:
+            return await self._handle(request)
+        finally:
+            self._under_way -= 1
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.seen.append(Seen(request.method, request.host, request.raw_path, dict(request.headers)))
         answer = self.fault(request) if self.fault else None
         if isinstance(answer, float):

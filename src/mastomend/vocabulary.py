@@ -15,6 +15,10 @@ from mastomend.outcomes import OutcomeRow, Verdict
 Content = bytes | Path
 
 
+#: What findings and outcomes can be counted by.
+COUNTED_BY = ("domain", "kind", "outcome", "reason")
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
     """What is to be stored, measured: `size` in bytes, `digest` its SHA-256 in hexadecimal."""

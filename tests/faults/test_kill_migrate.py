@@ -34,6 +34,7 @@ def test_a_copy_that_is_killed_ten_times(make_instance: MakeInstance, s3: S3Serv
             # past what tries the target, and a few files more each time
             process = driven(DRIVER, instance.env, 2 * (5 + 12 + round_), to)
             assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
+            proxy.settle()
         uploads = Counter(
             seen.raw_path for seen in proxy.seen if seen.method == "PUT" and "/.mastomend/" not in seen.raw_path
         )

@@ -120,6 +120,7 @@ def test_screens(home: Path, tmp_path: Path) -> None:
     look("history-nothing", "history", sizes="80")
     look("check", "check", *limit)
     look("show-scan", "show", sizes="80 40")
+    look("show-scan-by", "show", "--by", "domain,outcome", sizes="80 40")
     plain = look("show-scan-plain", "show", sizes="80", NO_COLOR="1")
     assert plain.colours == {"default"}
     look("repair-dry", "repair", *limit, sizes="80 40")
@@ -128,6 +129,7 @@ def test_screens(home: Path, tmp_path: Path) -> None:
     look("check-after", "check", *limit, sizes="80 40")
     look("repair-again", "repair", *limit, sizes="80")
     look("show-run", "show", repaired, "--outcome", "gone", "--outcome", "lost")
+    look("show-run-by", "show", repaired, "--by", "outcome,reason")
     look("history", "history", sizes="80 40")
     look("history-run", "history", "latest", sizes="80 40")
     look("history-lost", "history", "--lost", sizes="80 40")

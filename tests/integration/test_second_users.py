@@ -329,7 +329,8 @@ def test_what_other_runs_know_is_not_forgotten(bereft: SimulatedInstance) -> Non
     run(bereft.env, "check", "--account", "@carol", "--max-missing", "100%")
     elsewhere = run(bereft.env, "show", "--account", "@bob@a.example", COLUMNS="300").stdout
     assert (
-        "Nothing of that is broken, if it was looked at. To look now:" in elsewhere
+        "Nothing of that was broken, if it was looked at. To look now:" in elsewhere
+        and "That check looked only at @carol." in elsewhere
         and "check --account @bob@a.example" in elsewhere
     )
 

@@ -16,6 +16,14 @@ def kinds(incomplete: str) -> list[str]:
     return sorted(name for name in offered if name.startswith(incomplete))
 
 
+def groups(incomplete: str) -> list[str]:
+    """What `show --by` counts by: the last of several words."""
+    from mastomend.vocabulary import COUNTED_BY
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in COUNTED_BY if name.startswith(last) and name not in before.split(",")]
+
+
 def steps(incomplete: str) -> list[str]:
     """The steps of a move."""
     known = ("plan", "copy", "verify", "finish", "rollback")

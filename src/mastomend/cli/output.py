@@ -258,14 +258,19 @@ def size(n: int) -> str:
 
 
 def show_table(
-    headings: Sequence[str], rows: Iterable[tuple[Sequence[str], str | None]], *, sentences: bool = False
+    headings: Sequence[str],
+    rows: Iterable[tuple[Sequence[str], str | None]],
+    *,
+    sentences: bool = False,
+    texts: int = 1,
 ) -> None:
-    """Rows, each with its style: the first column to the left, numbers to the right, bars (which have no heading) to the
-    left, and `sentences`, if the last column holds them. Where they are too wide for the terminal, a line each in words.
+    """Rows, each with its style: the first columns (`texts` of them) to the left, numbers to the right, bars (which have no
+    heading) to the left, and `sentences`, if the last column holds them. Where they are too wide for the terminal, a line each
+    in words.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, heading in enumerate(headings):
-        is_number = number and heading and not (sentences and number == len(headings) - 1)
+        is_number = number >= texts and heading and not (sentences and number == len(headings) - 1)
         table.add_column(heading, justify="right" if is_number else "left", no_wrap=True)
     some = list(rows)
     for cells, style in some:
@@ -273,11 +278,12 @@ def show_table(
     if table.__rich_measure__(result, result.options.update(max_width=10_000)).maximum <= result.width:
         result.print(table)
         return
-    for (first, *cells), style in some:
+    for all_cells, style in some:
+        first, cells = " · ".join(all_cells[:texts]), list(all_cells[texts:])
         end = f". {cells.pop()}" if sentences else ""
         said = ", ".join(
-            cell if heading in _HAVE_UNITS else f"{cell} {heading}"
-            for heading, cell in zip(headings[1:], cells, strict=False)
+            cell if heading in _HAVE_UNITS else f"{cell} {heading.removesuffix('s') if cell == '1' else heading}"
+            for heading, cell in zip(headings[texts:], cells, strict=False)
             if heading and cell != NONE
         )
         result.print(f"{escape(first)}: {escape(said + end)}", style=style)

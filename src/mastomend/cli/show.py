@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,9 @@ from mastomend.cli.options import Accounts, Chosen, Domains, Exclude, Json, Loca
 from mastomend.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mastomend.commands.show import Showing, Sums
     from mastomend.commands.shown import Shown
     from mastomend.inventory.browse import Wanted
 
@@ -26,6 +30,7 @@ Examples:
   mastomend show avatars --domain a.example --limit 0
   mastomend show --account @user@a.example
   mastomend show --new                # what no repair has tried yet
+  mastomend show --by domain,outcome  # how many of each server
   mastomend show --csv > broken.csv
 """
 _SHOWN = 100
@@ -59,6 +64,15 @@ def show_command(
     sort: Annotated[
         str, typer.Option(metavar="whose|kind|domain|outcome", help="In which order; your own users' first by default.")
     ] = "whose",
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="WORD[,WORD]",
+            help="Not each one but how many of each domain, kind, outcome or reason.",
+            autocompletion=completion.groups,
+            show_default=False,
+        ),
+    ] = "",
     limit: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="At most so many (100); 0 is all. CSV and JSON have all by default."),
@@ -68,22 +82,27 @@ def show_command(
 ) -> int:
     """Show what a check found or a repair did, record by record."""
     from mastomend.cli.output import command_line, emit_json
-    from mastomend.commands.show import show
+    from mastomend.commands.show import show, sums
 
     of, kinds = _named(what or [])
     most = (None if csv or json else _SHOWN) if limit is None else limit or None
     chosen = Chosen.of(kinds, domains, accounts, statuses, exclude, local=local, remote=remote)
     wanted = _wanted(chosen, outcomes or [], reasons or [], most, sort)
     instance = cli_context.instance(ctx)
+    if by:
+        counted = sums(instance, of, wanted, _groups(by), chosen.selection(instance), new=new)
+        if csv or json:
+            return _emit_sums(counted, most, json=json)
+        return _print_sums(ctx, counted, most, [*(["--new"] if new else []), *_others(chosen, wanted, counted.by)])
     with (
         cli_context.watched(ctx, json=json or csv) as observer,
         show(instance, of, wanted, chosen.selection(instance), observer, new=new) as found,
     ):
         if json:
             rows = [document(row) for row in found.rows]
-            emit_json({"command": "show", "of": found.of, "total": found.number, "rows": rows}, 0)
+            emit_json({**_head(found), "total": found.number, "records": found.records, "rows": rows}, 0)
         elif csv:
-            _csv(found.rows)
+            _csv(map(document, found.rows))
         else:
             from mastomend.cli.show_screen import Commands, page
 
@@ -157,7 +176,65 @@ def document(row: Shown) -> dict[str, Any]:
     }
 
 
-def _csv(rows: Any) -> None:
+def _groups(by: str) -> list[str]:
+    from mastomend.vocabulary import COUNTED_BY
+
+    words = ["outcome" if word == "state" else word for word in by.split(",")]
+    for word in words:
+        if word not in COUNTED_BY:
+            near = get_close_matches(word, COUNTED_BY)
+            hint = f"Did you mean {near[0]}?" if near else "Several have commas between them: --by domain,outcome"
+            raise ConfigurationError(f"--by {word!r} is none of {', '.join(COUNTED_BY)}.", hint=hint)
+    return list(dict.fromkeys(words))
+
+
+def _emit_sums(found: Sums, most: int | None, *, json: bool) -> int:
+    """Counts for programs."""
+    from mastomend.cli.output import emit_json
+
+    rows = [
+        {
+            **dict(zip(found.by, one.values, strict=True)),
+            "records": one.records,
+            "records_local": one.own,
+            "files": one.files,
+        }
+        for one in found.groups[:most]
+    ]
+    if json:
+        totals = {"total": found.all.files, "records": found.all.records}
+        emit_json({**_head(found), **totals, "by": found.by, "rows": rows}, 0)
+    else:
+        _csv(rows)
+    return 0
+
+
+def _others(chosen: Chosen, wanted: Wanted, by: Sequence[str]) -> list[str]:
+    """The words that were given for what is not counted by."""
+    if "kind" in by:
+        chosen = replace(chosen, kinds=())
+    if "domain" in by:
+        chosen = replace(chosen, domains=(), local=False)
+    filters = (("outcome", wanted.words), ("reason", wanted.reasons))
+    return [*chosen.words, *(f"--{name}={one}" for name, some in filters if name not in by for one in some)]
+
+
+def _print_sums(ctx: typer.Context, found: Sums, most: int | None, words: list[str]) -> int:
+    """Counts for people."""
+    from mastomend.cli.output import command_line
+    from mastomend.cli.show_screen import show_sums
+
+    given = cli_context.options(ctx)
+    line = " ".join(map(shlex.quote, ["show", found.of, *words]))
+    show_sums(found, most, command_line(given.env, given.state, line))
+    return 0
+
+
+def _head(found: Showing | Sums) -> dict[str, Any]:
+    return {"command": "show", "of": found.of, "looked_at": found.part}
+
+
+def _csv(rows: Iterable[dict[str, Any]]) -> None:
     import csv
 
     from mastomend.cli.output import cannot_write
@@ -165,11 +242,10 @@ def _csv(rows: Any) -> None:
     writer = None
     try:
         for row in rows:
-            values = document(row)
             if writer is None:
-                writer = csv.DictWriter(sys.stdout, list(values), lineterminator="\n")
+                writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
                 writer.writeheader()
-            writer.writerow({name: _cell(value) for name, value in values.items()})
+            writer.writerow({name: _cell(value) for name, value in row.items()})
     except OSError as error:
         raise cannot_write(error) from None
 

@@ -9,9 +9,9 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mastomend.cli.output import clock, count, escape, result
+from mastomend.cli.output import NONE, clock, count, escape, result, show_table
 from mastomend.commands.own_losses import IN_FULL, OwnLosses
-from mastomend.commands.show import Showing
+from mastomend.commands.show import Showing, Sums
 from mastomend.commands.shown import Shown
 from mastomend.outcomes import Source
 from mastomend.reasons import Reason
@@ -85,18 +85,18 @@ def _text(found: Showing, commands: Commands) -> Iterator[str]:
         yield from _lines(row)
     if shown:
         yield ""
-    what = "outcome" if found.is_run else "file" if found.is_of_strays else "finding"
-    title = f"{count(found.number, what)} of {'run' if found.is_run else 'scan'} {found.of}"
-    more = f" {shown:,} of them are shown; --limit 0 shows all." if shown < found.number else ""
-    yield f"[bold]{escape(title)}.[/]{more}"
+    yield f"[bold]{escape(_title(found, found.number, found.records))}.[/]{_not_all(shown, found.number)}"
+    if found.part:
+        yield f"That check looked only at {escape(found.part)}."
     if found.taken_back:
         yield f"[yellow]It was taken back[/] by {escape(found.taken_back)}."
     if found.earlier:
         yield f"{found.earlier:,} more became so in other runs: [bold]{escape(commands.check)}[/], then"
         yield f"   [bold]{escape(commands.same)}[/]"
     elif not found.number and commands.selects and not commands.filters:
-        said = "That run had nothing to do there" if found.is_run else "Nothing of that is broken"
-        yield f"{said}, if it was looked at. To look now: [bold]{escape(commands.check)}[/]"
+        said = "That run had nothing to do there" if found.is_run else "Nothing of that was broken"
+        known = "" if found.part == "" else ", if it was looked at"
+        yield f"{said}{known}. To look now: [bold]{escape(commands.check)}[/]"
     yield from _for_users(found.own, commands)
     if is_new and not found.is_run and not found.is_of_strays:
         scope = "" if commands.selects else f" --scan {found.of}"
@@ -107,6 +107,62 @@ def _text(found: Showing, commands: Commands) -> Iterator[str]:
         yield "What can be done:"
         for what, why in list(advice.items())[:_ADVICE]:
             yield f"   {escape(why)}: [bold]{escape(what)}[/]"
+
+
+def _title(found: Showing | Sums, files: int, records: int) -> str:
+    """How many there are. Several files of a record may be broken: `check` counts the records."""
+    what = "outcome" if found.is_run else "file" if found.is_of_strays else "finding"
+    of = f" in {count(records, 'record')}" if not found.is_run and records not in (0, files) else ""
+    return f"{count(files, what)}{of} of {'run' if found.is_run else 'scan'} {found.of}"
+
+
+def _not_all(shown: int, number: int) -> str:
+    return f" {shown:,} of them are shown; --limit 0 shows all." if shown < number else ""
+
+
+def show_sums(found: Sums, most: int | None, same: str) -> None:
+    """How many of each; `same` is the command that shows them one by one."""
+    groups = found.groups[:most]
+    headings = [{"domain": "server", "reason": "why"}.get(word, word) for word in found.by]
+    amounts = ["files"] if found.is_of_strays else ["records"] if found.is_run else ["records", "files"]
+    if any(one.own for one in groups):
+        amounts.append("your own")
+    rows = []
+    for one in groups:
+        numbers = {"records": one.records, "files": one.files, "your own": one.own}
+        names = [_named_group(word, value, one.own) for word, value in zip(found.by, one.values, strict=True)]
+        cells = [f"{numbers[word]:,}" if numbers[word] else NONE for word in amounts]
+        rows.append(([*names, *cells], "red" if one.own else None))
+    if rows:
+        show_table([*headings, *amounts], rows, texts=len(headings))
+        result.print("")
+    result.print(f"[bold]{escape(_title(found, found.all.files, found.all.records))}.[/]")
+    if len(groups) < len(found.groups):
+        result.print(f"{len(groups):,} of {len(found.groups):,} lines are shown; --limit 0 shows all.")
+    if found.part:
+        result.print(f"That check looked only at {escape(found.part)}.")
+    for one in groups[:1]:
+        filters = [_filter(word, value, one.own) for word, value in zip(found.by, one.values, strict=True)]
+        if all(filters):
+            line = " ".join([same, *filters])
+            result.print(f"The first of these, record by record: [command]{escape(line)}[/]")
+
+
+def _filter(word: str, value: str | None, own: int) -> str:
+    """The words of `show` that choose that group; '' if there are none."""
+    if word == "domain" and value is None:
+        return "--local" if own else ""
+    if not value or value.startswith("would "):
+        return ""
+    return shlex.quote(value) if word == "kind" else f"--{word} {shlex.quote(value)}"
+
+
+def _named_group(word: str, value: str | None, own: int) -> str:
+    if word == "domain":
+        return value or ("this server" if own else NONE)
+    if word == "reason":
+        return Reason(value).words if value in {one.value for one in Reason} else value or NONE
+    return (value or NONE).replace("_", " ")
 
 
 def _for_users(own: OwnLosses, commands: Commands) -> Iterator[str]:

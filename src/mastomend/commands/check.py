@@ -77,7 +77,7 @@ def check(
     )
     with scanning(instance, seen, progress, sleep, now) as made:
         inventory, report = made.inventory, _report(instance, made)
-        inventory.save_findings(report.findings)
+        inventory.save_findings(report.findings, seen.part)
         _sum_up(report, inventory, instance)
         report.own, report.fresh = known.own(inventory, FEW), known.fresh(inventory, FEW)
         report.names, report.fresh_names = who(made.database, report.own), who(made.database, report.fresh)
@@ -91,7 +91,7 @@ def check(
             from mastomend.commands.unservable import look  # noqa: PLC0415 - half of a check's start, and seldom wanted
 
             report.take_public(look(instance, made, options.public, progress))
-            inventory.save_findings(report.findings)
+            inventory.save_findings(report.findings, seen.part)
     if options.selection != EVERYTHING and not any(kind.records for kind in report.kinds):
         report.findings.unlink(missing_ok=True)  # else it would be the latest, and look sound
         kinds = (

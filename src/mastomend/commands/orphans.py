@@ -85,7 +85,7 @@ def _scanned(
         limit = instance.settings.max_missing_percent if limit is None else limit
         stops = _stops(instance, options, made, limit)
     before = int((now_there - options.min_age).timestamp() * 1_000_000)
-    sightings = Sightings(path, strays.earlier(made.folder, storage, kinds, budget), before)
+    sightings = Sightings(path, strays.earlier(made.folder, storage, kinds), before)
     report = OrphansReport(new, options.apply, made.begun.scan, path, sightings.earlier is None)
     report.report = path
     report.sorts = sightings.by_sort(budget)

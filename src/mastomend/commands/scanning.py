@@ -49,6 +49,13 @@ class Look:
     weighed: bool = False
     resume: bool = True
 
+    @property
+    def part(self) -> str:
+        """What is looked at in words, if it is not everything."""
+        kinds = [*self.kinds, *(f"not {kind}" for kind in self.but_kinds)]
+        some = [", ".join(kinds)] if kinds else []
+        return "; ".join([*some, str(self.selection)] if self.selection != EVERYTHING else some)
+
 
 @dataclass(slots=True)
 class Scan:

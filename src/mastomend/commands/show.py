@@ -7,27 +7,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass, field
 
-from mastomend.actions.ledger import Ledger
+from mastomend.commands.chosen_rows import Chosen, chosen_rows
 from mastomend.commands.instance import Instance
-from mastomend.commands.names import names_of, read, refuse_unknown
+from mastomend.commands.names import names_of, read
 from mastomend.commands.own_losses import OwnLosses, own_losses
-from mastomend.commands.past import either, kept_ledger, of_other_runs, taken_back
+from mastomend.commands.past import of_other_runs, taken_back
 from mastomend.commands.shown import Shown, shown, stray
 from mastomend.database.reader import MastodonDatabase
-from mastomend.database.rows import kinds_of, read_selected_ids
-from mastomend.errors import ConfigurationError
-from mastomend.inventory.browse import Wanted, browse, number_of
-from mastomend.mastodon.rows_sql import must_see
+from mastomend.inventory.browse import Group, Wanted, browse, groups
 from mastomend.mastodon.selection import EVERYTHING, Selection
-from mastomend.outcomes import Outcome
 from mastomend.progress import Progress, Silent
-
-#: Outcomes that are remembered of a record, and told beside what a check finds of it.
-_KEPT = {one.value for one in (Outcome.GONE, Outcome.REFUSED, Outcome.LOST, Outcome.DEFERRED)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +26,8 @@ class Showing:
     """What is shown: the scan or run, whether it is a run, how many rows there are, and those that are asked for.
 
     `is_of_strays`: they are files no record expects. `own` is what this server's own users miss; `earlier` records are known to
-    have come to what is asked for in other runs. `taken_back` is the undo of that run, if there is one.
+    have come to what is asked for in other runs; `records` is how many records the rows are of. `taken_back` is the undo of
+    that run, if there is one. `part` says in words what a scan looked at, '' if that was everything; None: it is not known.
     """
 
     of: str
@@ -46,6 +38,45 @@ class Showing:
     own: OwnLosses = field(default_factory=OwnLosses)
     earlier: int = 0
     taken_back: str = ""
+    records: int = 0
+    part: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """How many there are of each sort: the scan or run, whether it is a run or a look for files nobody expects, what is
+    counted by, all of them together, the groups, the largest first, and what was looked at as in `Showing`.
+    """
+
+    of: str
+    is_run: bool
+    is_of_strays: bool
+    by: Sequence[str]
+    all: Group
+    groups: Sequence[Group]
+    part: str | None
+
+
+def sums(
+    instance: Instance,
+    name: str,
+    wanted: Wanted,
+    by: Sequence[str],
+    selection: Selection = EVERYTHING,
+    *,
+    new: bool = False,
+) -> Sums:
+    """The rows that `show` would show, counted by some of `COUNTED_BY`.
+
+    Raises:
+        ConfigurationError: as `show` does, or they are counted by the reasons of a check.
+        DatabaseError: as `show` does.
+    """
+    with chosen_rows(instance, name, wanted, selection, by_reason="reason" in by, new=new) as found:
+        budget = instance.settings.memory_bytes // 4
+        counted = groups(found.path, found.wanted, by, budget)
+        (all_,) = groups(found.path, found.wanted, (), budget)
+    return Sums(found.of, found.is_run, found.is_of_strays, by, all_, counted, found.part)
 
 
 @contextlib.contextmanager
@@ -65,63 +96,27 @@ def show(
         ConfigurationError: there is none of that name.
         DatabaseError: accounts or posts are selected, and the database cannot be asked.
     """
-    of_records = not (new or wanted.reasons) and bool(wanted.words) and _KEPT.issuperset(wanted.words)
-    is_run = False if new else _of_runs(wanted)
-    whole = replace(selection, without_domains=()) == EVERYTHING
-    of, path, is_run = either(instance, name, is_run=is_run, of_records=of_records, of_files=whole)
-    if wanted.reasons and not is_run:
-        raise ConfigurationError(f"{of} is a check: reasons are those of a run.", hint="Use --outcome, or name a run.")
-    if new and is_run:
-        raise ConfigurationError(f"{of} is a run: what it did is not new.", hint="Name a scan, or none.")
     budget = instance.settings.memory_bytes // 4
-    with contextlib.ExitStack() as stack:
-        wanted = replace(
-            wanted, domains=selection.domains, without_domains=selection.without_domains, local=selection.local
+    with (
+        chosen_rows(instance, name, wanted, selection, new=new) as found,
+        names_of(instance, progress) as names,
+    ):
+        rows = _rows(found, budget, names)
+        (all_,) = groups(found.path, found.wanted, (), budget)
+        number = all_.files
+        own = OwnLosses() if found.is_of_strays else own_losses(found.path, found.wanted, budget, names)
+        asked_for_all = found.is_run and selection == EVERYTHING
+        earlier = of_other_runs(found.ledger, found.wanted, number) if asked_for_all else 0
+        back = taken_back(instance, found.of) if found.is_run else ""
+        yield Showing(
+            found.of, found.is_run, number, rows, found.is_of_strays, own, earlier, back, all_.records, found.part
         )
-        if selection.accounts or selection.statuses:
-            wanted = replace(wanted, records=_records(instance, replace(selection, domains=(), without_domains=())))
-        names = stack.enter_context(names_of(instance, progress))
-        ledger = stack.enter_context(kept_ledger(instance))
-        if new and ledger is not None:
-            wanted = replace(wanted, tried=ledger.tables)
-        if not is_run and (outcomes := [word for word in wanted.words if word in _KEPT]):
-            wanted = _by_outcome(wanted, outcomes, ledger)
-        rows = _rows(path, wanted, budget, names, ledger)
-        is_of_strays, number = path.stem == "strays", number_of(path, wanted, budget)
-        own = OwnLosses() if is_of_strays else own_losses(path, wanted, budget, names)
-        earlier = of_other_runs(ledger, wanted, number) if is_run and selection == EVERYTHING else 0
-        back = taken_back(instance, of) if is_run else ""
-        yield Showing(of, is_run, number, rows, is_of_strays, own, earlier, back)
 
 
-def _by_outcome(wanted: Wanted, outcomes: Sequence[str], ledger: Ledger | None) -> Wanted:
-    """Findings of a check, by what repairs have made of them."""
-    if len(outcomes) < len(wanted.words):
-        raise ConfigurationError(f"{', '.join(wanted.words)}: states and outcomes of a check cannot be mixed.")
-    return replace(wanted, words=(), known=(lambda: ()) if ledger is None else partial(ledger.tables, outcomes))
-
-
-def _records(instance: Instance, selection: Selection) -> list[tuple[str, int]]:
-    with MastodonDatabase(instance.configuration.database, "mastomend show") as database:
-        refuse_unknown(database, selection)
-        kinds = kinds_of(database)
-        database.require(must_see(kinds, selection))
-        return [(kind.name, one) for kind in kinds for one in read_selected_ids(database, kind, selection)]
-
-
-def _of_runs(wanted: Wanted) -> bool | None:
-    """Whether what is wanted is to be had of runs only, or of scans only; None if of both."""
-    if wanted.reasons or set(wanted.words) & {outcome.value for outcome in Outcome}:
-        return True
-    return False if wanted.words else None
-
-
-def _rows(
-    path: Path, wanted: Wanted, budget: int, names: MastodonDatabase | None, ledger: Ledger | None
-) -> Iterator[Shown]:
-    for batch in browse(path, wanted, budget):
+def _rows(found: Chosen, budget: int, names: MastodonDatabase | None) -> Iterator[Shown]:
+    for batch in browse(found.path, found.wanted, budget):
         called = {} if names is None else read(names, ((row["kind"], row["id"]) for row in batch))
-        entries = {} if ledger is None else ledger.entries((row["kind"], row["id"]) for row in batch)
+        entries = {} if found.ledger is None else found.ledger.entries((row["kind"], row["id"]) for row in batch)
         for row in batch:
             record = (row["kind"], row["id"])
             yield stray(row) if "why" in row else shown(row, called.get(record), entries.get(record))

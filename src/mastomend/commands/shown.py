@@ -73,7 +73,7 @@ def shown(row: dict[str, Any], called: Called | None, entry: Entry | None) -> Sh
         row["domain"],
         who,
         address if address and address.startswith(("https://", "http://")) else None,
-        row["word"] or ("would be tried" if row["source"] else "would be left"),
+        row["word"],
         reason,
         _words(row["detail"], reason),
         row.get("tried", ""),

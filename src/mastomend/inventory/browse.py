@@ -31,6 +31,16 @@ _STRAY = (
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that are alike: their words, the number of their records, of this server's own users' among them, of files."""
+
+    values: tuple[str | None, ...]
+    records: int
+    own: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """Which rows. Empty means all; `words` are states or outcomes, domains have their subdomains with them.
 
@@ -64,11 +74,36 @@ def browse(path: Path, wanted: Wanted, budget: int) -> Iterator[list[dict[str, A
 
 def number_of(path: Path, wanted: Wanted, budget: int) -> int:
     """How many rows there are, whatever the limit."""
-    with scratch(path.parent, budget) as connection:
-        _take_tried(connection, wanted)
-        sql, values = _question(path, wanted, _columns(connection, path), limited=False)
+    with _asked(path, wanted, budget) as (connection, sql, values, _):
         ((number,),) = connection.execute(f"SELECT count(*) FROM ({sql})", values).fetchall()
         return int(number)
+
+
+def groups(path: Path, wanted: Wanted, by: Sequence[str], budget: int) -> list[Group]:
+    """The rows counted by some of `COUNTED_BY`, whatever the limit: the largest groups first."""
+    with _asked(path, wanted, budget) as (connection, sql, values, columns):
+        has_records = "why" not in columns
+        same = "".join(f"{'word' if one == 'outcome' else one}, " for one in by)
+        each = f"SELECT {same}is_local, count(*) AS files FROM ({sql}) GROUP BY {same}is_local, kind, id"
+        # what has no server is this one's, or nobody's
+        of = f"GROUP BY {same}{'is_local' if 'domain' in by else ''}".rstrip(", ") if by else ""
+        counted = connection.execute(
+            f"SELECT {same}count(*) AS records, count(*) FILTER (is_local) AS own, sum(files)::BIGINT AS files "
+            f"FROM ({each}) {of} ORDER BY files DESC{same and f', {same[:-2]}'}",
+            values,
+        ).fetchall()
+    return [
+        Group(tuple(words), records if has_records else 0, own, files or 0) for *words, records, own, files in counted
+    ]
+
+
+@contextlib.contextmanager
+def _asked(path: Path, wanted: Wanted, budget: int) -> Iterator[tuple[Any, str, Sequence[object], set[str]]]:
+    """A connection, what is asked of it whatever the limit, and the columns of the report."""
+    with scratch(path.parent, budget) as connection:
+        _take_tried(connection, wanted)
+        columns = _columns(connection, path)
+        yield connection, *_question(path, wanted, columns, limited=False), columns
 
 
 def filled(paths: Iterable[Path]) -> Iterator[Path]:
@@ -96,7 +131,7 @@ def _columns(connection: Any, path: Path) -> set[str]:
 
 
 def _question(path: Path, wanted: Wanted, columns: set[str], *, limited: bool = True) -> tuple[str, Sequence[object]]:
-    word = next(name for name in ("state", "why", "outcome") if name in columns)
+    word: str = next(name for name in ("state", "why", "outcome") if name in columns)
     source = "FROM read_parquet(?)"
     if word == "why":
         source, columns = f"FROM ({_STRAY})", columns | {"kind", "id", "domain", "is_local"}
@@ -120,6 +155,8 @@ def _question(path: Path, wanted: Wanted, columns: set[str], *, limited: bool = 
     if wanted.local is not None:
         conditions.append("is_local" if wanted.local else "NOT is_local")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    if "source" in columns:  # a run that was not applied has not come to an outcome
+        word = f"CASE WHEN {word} <> '' THEN {word} WHEN source <> '' THEN 'would be tried' ELSE 'would be left' END"
     sql = f"SELECT *, {word} AS word {source} found{where}"
     if limited:
         sql += f" ORDER BY {SORTS[wanted.sort]}" + ("" if wanted.limit is None else f" LIMIT {int(wanted.limit)}")

@@ -6,13 +6,12 @@ database without an encoding) is made printable; whole numbers have 64 bits.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import duckdb
@@ -20,6 +19,7 @@ from arro3.core import Array, DataType, Table
 
 from mastomend.database.visibility import printable
 from mastomend.inventory.workspace import scratch
+from mastomend.mastodon.columnar import quote
 from mastomend.state_files import inherit
 
 _BATCH = 20_000
@@ -67,14 +67,15 @@ class Report(Generic[_Row]):
         connection.execute(f"INSERT INTO {table} SELECT * FROM batch")
         del batch
 
-    def save(self, connection: duckdb.DuckDBPyConnection, table: str, path: Path) -> None:
-        """Write the table as Parquet."""
-        temporary = path.with_suffix(".tmp")
-        target = str(temporary).replace("'", "''")
-        connection.execute(f"COPY (SELECT * FROM {table} ORDER BY {self._order}) TO '{target}' (FORMAT parquet)")
-        temporary.chmod(0o600)  # DuckDB makes it anew
-        inherit(temporary)
-        os.replace(temporary, path)  # noqa: PTH105 - the atomic one
+    def save(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        path: Path,
+        about: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Write the table as Parquet; `about` is what `about` tells of it."""
+        save(connection, f"SELECT * FROM {table} ORDER BY {self._order}", path, about)
 
     def write(self, path: Path, rows: Iterable[_Row], budget: int) -> None:
         """A whole report at once. `budget` is how many bytes of it are held in memory.
@@ -101,6 +102,27 @@ class Report(Generic[_Row]):
             while found := result.fetchmany(_BATCH):
                 for values in found:
                     yield self._row(**dict(zip(self.columns, map(_typed, self._types.values(), values), strict=True)))
+
+
+def save(connection: duckdb.DuckDBPyConnection, select: str, path: Path, about: Mapping[str, str]) -> None:
+    """What is selected as Parquet, with some words about it."""
+    temporary = path.with_suffix(".tmp")
+    words = ", ".join(f"{name}: {quote(said)}" for name, said in about.items())
+    metadata = f", KV_METADATA {{{words}}}" if about else ""
+    connection.execute(f"COPY ({select}) TO {quote(str(temporary))} (FORMAT parquet{metadata})")
+    temporary.chmod(0o600)  # DuckDB makes it anew
+    inherit(temporary)
+    temporary.replace(path)
+
+
+def about(path: Path) -> dict[str, str]:
+    """The words a report was saved with; none of one that was cut off."""
+    with duckdb.connect(":memory:") as connection:
+        try:
+            found = connection.execute("SELECT decode(key), decode(value) FROM parquet_kv_metadata(?)", [str(path)])
+            return dict(found.fetchall())
+        except duckdb.Error:
+            return {}
 
 
 def _bare(hint: Any) -> type:

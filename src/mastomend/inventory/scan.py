@@ -108,9 +108,9 @@ class Inventory:
     vanished: int = 0
     read: int = 0
 
-    def save_findings(self, path: Path) -> None:
-        """The findings as Parquet."""
-        FINDINGS.save(self.work.connection, TABLE, path)
+    def save_findings(self, path: Path, part: str) -> None:
+        """The findings as Parquet; `part` says in words what was looked at, if that was not everything."""
+        FINDINGS.save(self.work.connection, TABLE, path, {"part": part})
 
 
 @contextmanager

@@ -12,14 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
-
+from mastomend.inventory import reports
 from mastomend.inventory.expected import Expected
 from mastomend.inventory.workspace import Workspace, scratch
 from mastomend.mastodon.columnar import quote
 from mastomend.mastodon.keys import CACHE, ORIGINAL, below
 from mastomend.mastodon.leftovers import TEMPORARY, folders_of, keys_of
-from mastomend.state_files import inherit
 from mastomend.vocabulary import Stray
 
 #: Where Mastomend keeps its own (`actions.actions`).
@@ -146,14 +144,8 @@ def save(work: Workspace, folder: Path, storage: str, kinds: Sequence[str]) -> P
     for.
     """
     path = folder / _FILE
-    temporary = path.with_suffix(".tmp")
-    work.connection.execute(
-        f"COPY (SELECT key, size, modified, why FROM stray ORDER BY key) TO {quote(str(temporary))} "
-        f"(FORMAT parquet, KV_METADATA {{storage: {quote(storage)}, kinds: {quote(_said(kinds))}}})"
-    )
-    temporary.chmod(0o600)
-    inherit(temporary)
-    temporary.replace(path)
+    rows = "SELECT key, size, modified, why FROM stray ORDER BY key"
+    reports.save(work.connection, rows, path, {"storage": storage, "kinds": _said(kinds)})
     return path
 
 
@@ -161,17 +153,8 @@ def _said(kinds: Sequence[str]) -> str:
     return ",".join(sorted(kinds))
 
 
-def earlier(scan: Path, storage: str, kinds: Sequence[str], budget: int) -> Path | None:
+def earlier(scan: Path, storage: str, kinds: Sequence[str]) -> Path | None:
     """The strays of the newest scan of that storage and those kinds before this one; None if there is none."""
     older = sorted((path for path in scan.parent.glob(f"*/{_FILE}") if path.parent.name < scan.name), reverse=True)
-    for path in older:
-        with scratch(scan, budget) as connection:
-            try:
-                found = connection.execute(
-                    "SELECT decode(key), decode(value) FROM parquet_kv_metadata(?)", [str(path)]
-                ).fetchall()
-            except duckdb.Error:  # it was cut off: it shows nothing
-                continue
-        if {("storage", storage), ("kinds", _said(kinds))} <= set(found):
-            return path
-    return None
+    same = {"storage": storage, "kinds": _said(kinds)}.items()
+    return next((path for path in older if same <= reports.about(path).items()), None)

@@ -1,0 +1,134 @@
+"""`show --by`: how many of each server, kind, outcome, reason; and what a check looked at."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from broken import record
+from conftest import MakeInstance
+from tool import run
+
+from mastomend.cli import completion
+from mastomend.demo.fediverse import Fediverse
+from mastomend.demo.instance import SimulatedInstance
+from mastomend.demo.pictures import picture
+from mastomend.mastodon.kinds import AVATARS, MEDIA_FILES
+
+
+@pytest.fixture
+def mixed(make_instance: MakeInstance, network: Fediverse) -> SimulatedInstance:
+    """Three broken avatars of a server that has them no more, one of another that has it, with a post's picture of the same
+    account, and one of an own user.
+    """
+    instance = make_instance()
+    gone, there = network.add("gone.example"), network.add("there.example")
+    for n in range(3):
+        record(instance, AVATARS, picture(n), origin=gone, name=f"g{n}", damage="missing")
+    gone.files.clear()
+    owner = record(instance, AVATARS, picture(4), origin=there, name="t", damage="empty")
+    record(instance, name="alice", damage="missing")
+    whole = record(instance, MEDIA_FILES, picture(5), origin=there, name="m", account_id=owner.id)
+    for key in whole.keys:
+        instance.media.delete(key)
+    return instance
+
+
+def _rows(instance: SimulatedInstance, *words: str) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(run(instance.env, "show", *words, "--json").stdout)["rows"]
+    return found
+
+
+def test_how_many_of_each_server(mixed: SimulatedInstance) -> None:
+    checked = json.loads(run(mixed.env, "check", "--max-missing", "100%", "--json").stdout)
+    assert _rows(mixed, "--by", "domain") == [
+        {"domain": "gone.example", "records": 3, "records_local": 0, "files": 3},
+        {"domain": "there.example", "records": 2, "records_local": 0, "files": 3},
+        {"domain": None, "records": 1, "records_local": 1, "files": 1},
+    ]
+    whole = json.loads(run(mixed.env, "show", "--by", "kind", "--json").stdout)
+    assert (whole["records"], whole["total"]) == (checked["totals"]["records_broken"], 7), "as `check` counts"
+    assert whole["looked_at"] == "" and whole["by"] == ["kind"]
+    told = run(mixed.env, "show", COLUMNS="200").stdout
+    assert "7 findings in 6 records of scan" in told
+
+
+def test_by_server_and_reason(mixed: SimulatedInstance) -> None:
+    run(mixed.env, "repair", "--apply", "--max-missing", "100%")
+    assert _rows(mixed, "--by", "domain,outcome,reason")[0] == {
+        "domain": "gone.example",
+        "outcome": "gone",
+        "reason": "not_found",
+        "records": 3,
+        "records_local": 0,
+        "files": 3,
+    }
+    told = run(mixed.env, "show", "--by", "domain,reason", "--remote", COLUMNS="200").stdout
+    lines = told.splitlines()
+    assert lines[0].split() == ["server", "why", "records"] and lines[1].startswith("gone.example ")
+    assert lines[1].endswith(" 3") and "not_found" not in lines[1]
+    # what it ends with shows those three
+    words = lines[-1].split(" show ")[1].split()
+    assert words[1:] == ["--remote", "--domain", "gone.example", "--reason", "not_found"]
+    assert len(_rows(mixed, *words)) == 3
+    own = run(mixed.env, "show", "--by", "domain", "--local", COLUMNS="200").stdout
+    assert own.splitlines()[1].startswith("this server") and "your own" in own.splitlines()[0]
+    assert own.splitlines()[-1].endswith(" --local") and " --local --local" not in own
+    kinds = run(mixed.env, "show", "avatars", "--domain", "gone.example", "--by", "kind,domain").stdout
+    assert kinds.splitlines()[-1].endswith(" accounts/avatars --domain gone.example")
+
+
+def test_counts_for_a_spreadsheet_and_of_a_plan(mixed: SimulatedInstance) -> None:
+    run(mixed.env, "repair")
+    rows = list(csv.DictReader(io.StringIO(run(mixed.env, "show", "--by", "outcome,domain", "--csv").stdout)))
+    assert [row["records"] for row in rows if row["domain"] == "gone.example"] == ["3"]
+    plan = json.loads(run(mixed.env, "repair", "--json").stdout)
+    counted = {row["outcome"]: row["records"] for row in _rows(mixed, plan["run"], "--by", "outcome")}
+    nothing = plan["plan"].pop("none", 0)
+    assert counted == {"would be left": nothing, "would be tried": sum(plan["plan"].values())}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--by", "server"), "Several have commas"),
+        (("--by", "domian"), "Did you mean domain?"),
+        (("--by", "domain,"), "is none of domain, kind, outcome, reason"),
+        (("--by", "reason"), "reasons are those of a run"),
+    ],
+)
+def test_what_cannot_be_counted(make_instance: MakeInstance, words: tuple[str, ...], said: str) -> None:
+    instance = make_instance()
+    record(instance, name="alice", damage="missing")
+    run(instance.env, "check")
+    scan = json.loads(run(instance.env, "show", "--json").stdout)["of"]
+    refused = run(instance.env, "show", scan, *words)
+    assert refused.returncode == 2 and said in refused.stderr and refused.stdout == ""
+
+
+def test_files_nobody_expects_are_no_records(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    instance.media.write("core.4711", b"x")
+    run(instance.env, "usage")
+    assert _rows(instance, "--by", "outcome") == [
+        {"outcome": "unrecognized", "records": 0, "records_local": 0, "files": 1}
+    ]
+
+
+def test_completion_of_what_is_counted_by() -> None:
+    assert completion.groups("d") == ["domain"]
+    assert completion.groups("domain,") == ["domain,kind", "domain,outcome", "domain,reason"]
+
+
+def test_a_check_of_a_part_is_not_taken_for_one_of_everything(mixed: SimulatedInstance) -> None:
+    run(mixed.env, "check", "avatars", "--domain", "there.example", "--max-missing", "100%")
+    part = json.loads(run(mixed.env, "show", "--json").stdout)["looked_at"]
+    assert part == "avatars; there.example"
+    told = run(mixed.env, "show", "--domain", "gone.example", COLUMNS="200").stdout
+    assert "That check looked only at avatars; there.example." in told
+    assert "Nothing of that was broken, if it was looked at. To look now:" in told
+    run(mixed.env, "check", "--max-missing", "100%")
+    whole = run(mixed.env, "show", "--domain", "elsewhere.example", COLUMNS="200").stdout
+    assert "Nothing of that was broken. To look now:" in whole and "looked only" not in whole
