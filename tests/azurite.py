@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import hmac
 import shutil
@@ -34,10 +35,15 @@ _HOME = Path(sys.prefix) / "azurite"
 def install() -> str | None:
     """Azurite's blob server, installed beside the virtual environment when it is not there; None without node."""
     program = _HOME / "node_modules" / ".bin" / "azurite-blob"
-    if not program.exists() and shutil.which("npm") and shutil.which("node"):
-        _HOME.mkdir(exist_ok=True)
-        command = ["npm", "install", "--no-fund", "--no-audit", "--loglevel=error", "--prefix", str(_HOME), "azurite@3"]
-        subprocess.run(command, check=False, timeout=300, stdin=subprocess.DEVNULL, capture_output=True)
+    if shutil.which("npm") and shutil.which("node"):
+        with (Path(sys.prefix) / "azurite.lock").open("w") as lock:  # several workers begin at once
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not program.exists():
+                _HOME.mkdir(exist_ok=True)
+                command = ["npm", "install", "--no-fund", "--no-audit", "--loglevel=error", "--prefix", str(_HOME)]
+                subprocess.run(
+                    [*command, "azurite@3"], check=False, timeout=300, stdin=subprocess.DEVNULL, capture_output=True
+                )
     return str(program) if program.exists() else None
 
 
@@ -50,9 +56,11 @@ def azurite(program: str, folder: Path) -> Iterator[str]:
     endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
     try:
         deadline = time.monotonic() + 180
-        while time.monotonic() < deadline:
+        while True:
+            assert process.poll() is None and time.monotonic() < deadline, "Azurite does not come up"
             try:
                 urlopen(endpoint, timeout=1).close()
+                break
             except HTTPError:
                 break
             except (URLError, OSError):
