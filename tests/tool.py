@@ -17,11 +17,17 @@ from typing import Any
 #: What tests put where a password belongs.
 SECRET = "hunter2-never-print-this"
 
-#: What others wrote and nearly every command reads: a process that has read it is forked for each run, as a third of the time
-#: of all tests would be spent on reading it. Mastomend itself is read anew each time.
+#: What nearly every command reads: a process that has read it is forked for each run, as half of the time of all tests would be
+#: spent on reading it. Mastomend's command line, which looks at its environment and its terminal, is read anew each time.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["typer._adapters", "rich.console", "rich.progress", "psycopg_pool", "duckdb", "arro3.core", "aiohttp", "redis"]
+    [
+        *("typer._adapters", "rich.console", "rich.progress"),
+        *(
+            f"mastomend.commands.{name}"
+            for name in ("check", "repair", "show", "history", "orphans", "prune", "usage", "undo")
+        ),
+    ]
 )
 
 

@@ -223,23 +223,57 @@ def test_a_check_that_went_on_says_so_where_its_numbers_are(make_instance: MakeI
     assert "was cut off: what broke after" in run(instance.env, "check", "-q").stdout
 
 
-def test_ctrl_c_within_a_query_is_ctrl_c() -> None:
-    """DuckDB tells of it as an error of its own."""
-    script = """
-import os, signal, sys, threading, duckdb
+_AT_WORK = """
+import os, signal, sys, threading, time, duckdb
+from mastomend import interrupts
 from mastomend.cli import app
+interrupts.listen()
 def at_work(*_, **__):
     threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    duckdb.connect(":memory:").execute("SELECT sum(sin(a.range)) FROM range(100000) a, range(1000000) b").fetchall()
+    WORK
 app.app = at_work
 sys.exit(app.run(["check", "--apply"]))
 """
+#: With two threads, one of them would go on to the end of what it does, which takes a minute.
+_QUERY = """connection = interrupts.stoppable(duckdb.connect(":memory:", config={"threads": 2}))
+    connection.execute("SELECT sum(sin(a.range)) FROM range(100000) a, range(1000000) b").fetchall()"""
+
+
+def _interrupted(work: str, begun: str = "") -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-c", f"{begun}{_AT_WORK.replace('WORK', work)}"]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=20)
+
+
+def test_ctrl_c_within_a_query_is_ctrl_c() -> None:
+    """DuckDB tells of it as an error of its own, and would end its other threads' work first."""
     for begun, told in (("", False), ("from mastomend.actions import run; run.BEGUN.append('20261126T1-ab')", True)):
-        words = [sys.executable, "-c", f"{begun}{script}"]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
-        assert done.returncode == 130, done.stderr
-        assert "Interrupted." in done.stderr, "and only a run that was begun has a history"
-        assert ("What it did so far:\n  mastomend history 20261126T1-ab\n" in done.stderr) is told
+        for _ in range(2):
+            done = _interrupted(_QUERY, begun)
+            assert done.returncode == 130, done.stderr
+            assert "Interrupted." in done.stderr, "and only a run that was begun has a history"
+            assert ("What it did so far:\n  mastomend history 20261126T1-ab\n" in done.stderr) is told
+
+
+@pytest.mark.parametrize(
+    ("work", "why"),
+    [
+        ("exec('try:\\n time.sleep(2)\\nexcept BaseException: pass\\ntime.sleep(9)')", "somebody else took it"),
+        ("import slow", "a module is being read: to its end, and not to the end of the command"),
+    ],
+)
+def test_ctrl_c_is_not_lost(work: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "import time\nfor _ in range(100): time.sleep(0.01)\nopen('read', 'w').close()\n"
+    (tmp_path / "slow.py").write_text(module)
+    monkeypatch.chdir(tmp_path)
+    done = _interrupted(f"{work}\n    time.sleep(9)")
+    assert done.returncode == 130 and "Interrupted." in done.stderr, why
+    assert (tmp_path / "read").exists() is ("slow" in work)
+
+
+def test_what_ends_what_it_began_is_not_interrupted_again() -> None:
+    work = "exec('try:\\n time.sleep(5)\\nfinally:\\n time.sleep(2.5)\\n print(\"ended\", file=sys.stderr)')"
+    done = _interrupted(work)
+    assert done.returncode == 130 and "ended" in done.stderr
 
 
 def test_what_a_repair_did_until_it_was_cut_off_can_be_shown(make_instance: MakeInstance, network: Fediverse) -> None:

@@ -11,7 +11,6 @@ import errno
 import logging
 import os
 import select
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -54,6 +53,7 @@ from mastomend.cli.output import (
 )
 from mastomend.cli.words import in_order
 from mastomend.errors import MastomendError, OutputClosed, OutputError
+from mastomend.interrupts import again, heard, listen, taken
 from mastomend.mastodon.values import redact
 from mastomend.state_files import hand_over_all
 
@@ -152,9 +152,10 @@ def _run(words: list[str]) -> int:
         # what typer prints itself is not wrapped; a file of ours that cannot be written comes in words of its own
         return _unheard(cannot_write(error), words) if _is_of_stdout(error) else _usage_error(error, words)
     except BaseException as error:  # also a panic of an extension module, which is no `Exception`
-        if "Query interrupted" not in str(error):
+        if not heard() and "Query interrupted" not in str(error):
             return _usage_error(error, words)
         answer = INTERRUPTED  # DuckDB was at work, and calls Ctrl-C an error of its own
+    taken()
     if answer == INTERRUPTED:  # typer turns Ctrl-C into this answer itself
         logging.getLogger("asyncio").disabled = True  # what was under way is left where it is
         said = "Interrupted. Nothing is lost: the same command goes on from here."
@@ -241,18 +242,16 @@ def _usage_error(error: BaseException, words: Sequence[str]) -> int:
 
 
 def _unraisable(what: sys.UnraisableHookArgs) -> None:
-    """A Ctrl-C that falls into a destructor is no news."""
-    if not issubclass(what.exc_type, KeyboardInterrupt):
+    """A Ctrl-C that falls into a destructor comes once more."""
+    if issubclass(what.exc_type, KeyboardInterrupt):
+        again()
+    else:
         sys.__unraisablehook__(what)
-
-
-def _terminate(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def main() -> None:
     """The console script."""
-    signal.signal(signal.SIGTERM, _terminate)
+    listen()
     sys.unraisablehook = _unraisable
     try:
         code = run(sys.argv[1:])

@@ -6,7 +6,6 @@ A run is a fresh check, then every broken record on its way through its sources 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +34,7 @@ from mastomend.commands.repair_report import (
 from mastomend.commands.restoration import NO_REDIS, client_of, resting, restoration
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
+from mastomend.interrupts import run_loop
 from mastomend.inventory.work_list import WorkList, work_list
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
 from mastomend.mastodon.selection import EVERYTHING
@@ -140,7 +140,7 @@ def _apply(
                     done for done in journal.outcomes(report.run) if done.verdict.reason is Reason.HANDED_OVER
                 )
             ways = (work.chain.ways(batch, closing) for batch in _batches(records, work.kinds))
-            asyncio.run(drive(desk, instance.settings.politeness.rate, ways, progress))
+            run_loop(drive(desk, instance.settings.politeness.rate, ways, progress))
             if work.mastodon is not None:
                 work.mastodon.watch()
             report.resting = work.chain.rested

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 from arro3.core import Table
 
+from mastomend.interrupts import stoppable
 from mastomend.inventory.workspace import scratch
 
 _BATCH = 500
@@ -108,7 +109,7 @@ def _asked(path: Path, wanted: Wanted, budget: int) -> Iterator[tuple[Any, str, 
 
 def filled(paths: Iterable[Path]) -> Iterator[Path]:
     """Those of the reports that hold a row; only their last bytes are read."""
-    with duckdb.connect(":memory:") as connection:
+    with stoppable(duckdb.connect(":memory:")) as connection:
         for path in paths:
             with contextlib.suppress(duckdb.Error):  # cut off, or of another program: it is none
                 ((rows,),) = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(path)]).fetchall()

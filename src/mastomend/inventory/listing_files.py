@@ -21,6 +21,7 @@ from typing import Any
 import duckdb
 
 from mastomend.errors import ConfigurationError
+from mastomend.interrupts import stoppable
 from mastomend.inventory.expected import Expected
 from mastomend.inventory.workspace import Workspace
 from mastomend.mastodon.columnar import quote
@@ -220,7 +221,7 @@ def _inventory_csv(path: Path, schema: list[str]) -> str:
 
 
 def _inventory_parquet(path: Path) -> str:
-    with duckdb.connect(":memory:") as connection:
+    with stoppable(duckdb.connect(":memory:")) as connection:
         return _columns(connection, f"read_parquet({quote(str(path))})", path)
 
 

@@ -18,6 +18,7 @@ import duckdb
 from arro3.core import Array, DataType, Table
 
 from mastomend.database.visibility import printable
+from mastomend.interrupts import stoppable
 from mastomend.inventory.workspace import scratch
 from mastomend.mastodon.columnar import quote
 from mastomend.state_files import inherit
@@ -93,7 +94,7 @@ class Report(Generic[_Row]):
     def load(self, path: Path, condition: str = "", parameters: Sequence[object] = ()) -> Iterator[_Row]:
         """The rows of a report in its order, streamed; only those that meet a condition, if one is given."""
         where = f"WHERE {condition}" if condition else ""
-        with duckdb.connect(":memory:") as connection:
+        with stoppable(duckdb.connect(":memory:")) as connection:
             connection.execute("SET enable_progress_bar = false")
             result = connection.execute(
                 f"SELECT {', '.join(self.columns)} FROM read_parquet(?) {where} ORDER BY {self._order}",
@@ -117,7 +118,7 @@ def save(connection: duckdb.DuckDBPyConnection, select: str, path: Path, about: 
 
 def about(path: Path) -> dict[str, str]:
     """The words a report was saved with; none of one that was cut off."""
-    with duckdb.connect(":memory:") as connection:
+    with stoppable(duckdb.connect(":memory:")) as connection:
         try:
             found = connection.execute("SELECT decode(key), decode(value) FROM parquet_kv_metadata(?)", [str(path)])
             return dict(found.fetchall())

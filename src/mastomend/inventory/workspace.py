@@ -23,6 +23,7 @@ from pathlib import Path
 import duckdb
 
 from mastomend.errors import JournalError
+from mastomend.interrupts import stoppable
 from mastomend.state_files import inherit, keep_reserve, make_private_file, private_file, private_folder, replace_text
 
 MEBIBYTE = 1024 * 1024
@@ -134,7 +135,7 @@ def _connect(database: Path) -> duckdb.DuckDBPyConnection:
         database.unlink()
         database.with_name(f"{database.name}.wal").unlink(missing_ok=True)
         connection = duckdb.connect(str(database), config=_CONFIG)
-    return connection
+    return stoppable(connection)
 
 
 def _limit(connection: duckdb.DuckDBPyConnection, budget: int, spill: Path) -> None:
@@ -165,7 +166,7 @@ def scratch(folder: Path, budget: int) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         with contextlib.suppress(OSError):  # without locks nothing is swept
             fcntl.flock(lock, fcntl.LOCK_EX)
-        with duckdb.connect(":memory:", config=_CONFIG) as connection:
+        with stoppable(duckdb.connect(":memory:", config=_CONFIG)) as connection:
             _limit(connection, max(budget, _SMALLEST), spill)
             connection.execute("SET threads = 1")  # each would want its own share of the little there is
             yield connection

@@ -15,6 +15,8 @@ from urllib.parse import urljoin
 
 import aiohttp
 
+from mastomend.interrupts import run_loop
+
 _TOGETHER = 16
 _PATIENCE_S = 20.0
 _HEAD = 512
@@ -39,7 +41,7 @@ class Shown:
 
 def ask(urls: Sequence[str], *, together: int = _TOGETHER) -> list[Shown]:
     """What each address gives, in order."""
-    return asyncio.run(_all(urls, together))
+    return run_loop(_all(urls, together))
 
 
 async def _all(urls: Sequence[str], together: int) -> list[Shown]:
