@@ -54,7 +54,8 @@ class Serving:
 @dataclass(frozen=True, slots=True)
 class RowOf:
     """A row, as what something is done to. `kind` names the attachment, or the table where all of the row's are meant:
-    `media_attachments 42` is its file and its thumbnail, as Mastodon clears them. The rest is what reports tell of it.
+    `media_attachments 42` is its file and its thumbnail, as Mastodon clears them. The rest is what reports tell of it, and
+    which file of it was meant (None where that is not known).
     """
 
     kind: str
@@ -62,6 +63,7 @@ class RowOf:
     is_local: bool = field(default=False, compare=False)
     domain: str | None = field(default=None, compare=False)
     remote_url: str | None = field(default=None, compare=False)
+    file_name: str | None = field(default=None, compare=False)
 
     @property
     def table(self) -> str:

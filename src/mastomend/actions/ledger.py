@@ -1,7 +1,8 @@
 """What is still broken, across runs: since when, how often it was tried, when it is due again.
 
 A record enters the ledger with its first outcome that is not a success and leaves it when it is whole. It lives in the
-journal's file; an entry is written with the outcome it comes from.
+journal's file; an entry is written with the outcome it comes from. It is about the file the record had then: what is known
+of it says nothing of a new one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -30,6 +31,11 @@ CREATE TABLE IF NOT EXISTS ledger (
   last_tried TEXT NOT NULL, next_try TEXT, dead_since TEXT, PRIMARY KEY (kind, id)
 ) STRICT
 """
+#: Beside it, as earlier versions of the same journal have no such column.
+_FILES = (
+    "CREATE TABLE IF NOT EXISTS ledger_files (kind TEXT, id INTEGER, file_name TEXT, PRIMARY KEY (kind, id)) STRICT"
+)
+_ENTRIES = "SELECT l.*, f.file_name FROM ledger l LEFT JOIN ledger_files f ON f.kind = l.kind AND f.id = l.id"
 _DELETE = "DELETE FROM ledger WHERE kind = ? AND id = ?"
 #: Entries that are dropped in one transaction.
 _TOGETHER = 1_000
@@ -38,7 +44,9 @@ _NO = (Outcome.GONE, Outcome.REFUSED)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record that is still broken. Times in UTC; `next_try` None: it is not tried again by itself."""
+    """One record that is still broken. Times in UTC; `next_try` None: it is not tried again by itself. `file_name` is that of
+    the file it is about, None if that is not known.
+    """
 
     kind: str
     id: int
@@ -53,6 +61,11 @@ class Entry:
     last_tried: datetime
     next_try: datetime | None
     dead_since: datetime | None
+    file_name: str | None = None
+
+    def is_about(self, file_name: str | None) -> bool:
+        """Whether it is about that file of its record, as far as is known."""
+        return not self.file_name or not file_name or self.file_name == file_name
 
 
 class Ledger:
@@ -61,7 +74,7 @@ class Ledger:
     def __init__(self, journal: Journal, policy: Deferral) -> None:
         self._journal = journal
         self._policy = policy
-        journal.commit((_SCHEMA, ()))
+        journal.commit((_SCHEMA, ()), (_FILES, ()))
         self._unwritten: OrderedDict[tuple[str, int], int] = OrderedDict()  # not in the file yet, oldest first
         self._lock = threading.Lock()
 
@@ -73,6 +86,7 @@ class Ledger:
         if verdict.reason is Reason.UNWRITABLE:  # that is this user's trouble: of the record nothing is known by it
             return verdict
         old = self.entry(row.kind, row.id)
+        old = old if old is not None and old.is_about(row.file_name) else None
         tries = (old.tries if old else 0) + counts(verdict)
         since = old.first_seen if old else now
         if counts(verdict) and tries >= self._policy.tries:
@@ -105,6 +119,7 @@ class Ledger:
                     _text(dead) if dead else None,
                 ),
             ),
+            ("INSERT OR REPLACE INTO ledger_files VALUES (?, ?, ?)", (row.kind, row.id, row.file_name)),
         )
         return verdict
 
@@ -113,7 +128,7 @@ class Ledger:
         with self._lock:
             is_written = self._unwritten.get((kind, record_id), 0) <= self._journal.written
         ask = self._journal.glance if is_written else self._journal.query  # which waits for the journal's next sync
-        rows = ask("SELECT * FROM ledger WHERE kind = ? AND id = ?", (kind, record_id))
+        rows = ask(f"{_ENTRIES} WHERE l.kind = ? AND l.id = ?", (kind, record_id))
         return _entry(rows[0]) if rows else None
 
     def entries(self, records: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Entry]:
@@ -126,17 +141,18 @@ class Ledger:
             for start in range(0, len(ids), _TOGETHER):
                 some = ids[start : start + _TOGETHER]
                 marks = ", ".join("?" * len(some))
-                rows = self._journal.query(f"SELECT * FROM ledger WHERE kind = ? AND id IN ({marks})", (kind, *some))  # noqa: S608
+                rows = self._journal.query(f"{_ENTRIES} WHERE l.kind = ? AND l.id IN ({marks})", (kind, *some))
                 found |= {(entry.kind, entry.id): entry for entry in map(_entry, rows)}
         return found
 
     def tables(self, outcomes: Sequence[str] = ()) -> Iterator[Table]:
-        """Every entry's kind, id and outcome, as columns, in batches; of those outcomes alone, if any are named."""
-        sql = "SELECT kind, id, outcome FROM ledger WHERE ? = '[]' OR outcome IN (SELECT value FROM json_each(?))"
+        """Every entry's kind, id, outcome and file name, as columns, in batches; of those outcomes alone, if any are named."""
+        sql = f"{_ENTRIES} WHERE ? = '[]' OR l.outcome IN (SELECT value FROM json_each(?))"  # noqa: S608
         wanted = json.dumps(list(outcomes))
         rows = self._journal.stream(sql, (wanted, wanted))
         while some := list(islice(rows, 10 * _TOGETHER)):
-            columns = [("kind", DataType.string()), ("id", DataType.int64()), ("outcome", DataType.string())]
+            texts = [(name, DataType.string()) for name in ("outcome", "file_name")]
+            columns = [("kind", DataType.string()), ("id", DataType.int64()), *texts]
             yield Table.from_pydict({name: Array([row[name] for row in some], type=arrow) for name, arrow in columns})
 
     def next_try(self, kinds: Sequence[str]) -> datetime | None:
@@ -153,10 +169,11 @@ class Ledger:
         for row in self._journal.stream(sql, (_text(now),)):
             yield row["kind"], row["id"]
 
-    def resting(self, kind: str, ids: Sequence[int], now: datetime) -> set[int]:
-        """Those of the records whose origin has said no, and is not to be asked again yet."""
-        entries = self.entries((kind, record_id) for record_id in ids).values()
-        return {e.id for e in entries if e.outcome in _NO and e.next_try is not None and e.next_try > now}
+    def resting(self, kind: str, files: Mapping[int, str | None], now: datetime) -> set[int]:
+        """Those of the records (with the names of their files) whose origin has said no, and is not to be asked again yet."""
+        entries = self.entries((kind, record_id) for record_id in files).values()
+        said_no = (e for e in entries if e.outcome in _NO and e.is_about(files[e.id]))
+        return {e.id for e in said_no if e.next_try is not None and e.next_try > now}
 
     def records(self, *, handed_over: bool) -> Iterator[tuple[str, int]]:
         """Every record that has an entry: those that were emptied for Mastodon to fetch, or the others."""
@@ -170,7 +187,7 @@ class Ledger:
 
     def lost(self) -> Iterator[Entry]:
         """Permanent losses: `lost` and `gone`, local ones first, then by age."""
-        sql = "SELECT * FROM ledger WHERE outcome IN ('lost', 'gone') ORDER BY is_local DESC, first_seen, kind, id"
+        sql = f"{_ENTRIES} WHERE l.outcome IN ('lost', 'gone') ORDER BY l.is_local DESC, l.first_seen, l.kind, l.id"
         return map(_entry, self._journal.stream(sql))
 
     def forget(self, records: Iterable[tuple[str, int]]) -> None:
@@ -179,9 +196,9 @@ class Ledger:
         while some := list(islice(rest, _TOGETHER)):
             self._journal.commit(*((_DELETE, record) for record in some))
 
-    def _write(self, kind: str, record_id: int, statement: tuple[str, tuple[object, ...]]) -> None:
+    def _write(self, kind: str, record_id: int, *statements: tuple[str, tuple[object, ...]]) -> None:
         with self._lock:
-            number = self._journal.note(statement)
+            number = self._journal.note(*statements)
             self._unwritten.pop((kind, record_id), None)
             self._unwritten[kind, record_id] = number
             while self._unwritten and next(iter(self._unwritten.values())) <= self._journal.written:
@@ -203,6 +220,7 @@ def _entry(row: sqlite3.Row) -> Entry:
         datetime.fromisoformat(row["last_tried"]),
         datetime.fromisoformat(row["next_try"]) if row["next_try"] else None,
         datetime.fromisoformat(row["dead_since"]) if row["dead_since"] else None,
+        row["file_name"],
     )
 
 

@@ -119,4 +119,6 @@ def _rows(found: Chosen, budget: int, names: MastodonDatabase | None) -> Iterato
         entries = {} if found.ledger is None else found.ledger.entries((row["kind"], row["id"]) for row in batch)
         for row in batch:
             record = (row["kind"], row["id"])
-            yield stray(row) if "why" in row else shown(row, called.get(record), entries.get(record))
+            entry = entries.get(record)
+            of_it = entry if entry is not None and entry.is_about(row.get("file_name")) else None
+            yield stray(row) if "why" in row else shown(row, called.get(record), of_it)

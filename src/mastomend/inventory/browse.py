@@ -121,14 +121,24 @@ def _take_tried(connection: Any, wanted: Wanted) -> None:
     """What is left out, or alone let in, where the question finds it."""
     for name, tables in (("tried", wanted.tried), ("known", wanted.known)):
         if tables is not None:
-            connection.execute(f"CREATE TEMP TABLE {name} (kind VARCHAR, id BIGINT)")
+            connection.execute(f"CREATE TEMP TABLE {name} (kind VARCHAR, id BIGINT, file_name VARCHAR)")
             for batch in tables():
-                connection.execute(f"INSERT INTO {name} SELECT kind, id FROM batch")
+                connection.execute(f"INSERT INTO {name} SELECT kind, id, file_name FROM batch")
                 del batch
 
 
 def _columns(connection: Any, path: Path) -> set[str]:
     return {row[0] for row in connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()}
+
+
+def _by_ledger(wanted: Wanted, columns: set[str]) -> Iterator[str]:
+    same = "l.kind = found.kind AND l.id = found.id"
+    if "file_name" in columns:  # what is known of another file of the record says nothing of this one
+        same += " AND (coalesce(l.file_name, '') = '' OR l.file_name = found.file_name)"
+    if wanted.tried is not None:
+        yield f"NOT EXISTS (SELECT 1 FROM tried l WHERE {same})"
+    if wanted.known is not None:
+        yield f"EXISTS (SELECT 1 FROM known l WHERE {same})"
 
 
 def _question(path: Path, wanted: Wanted, columns: set[str], *, limited: bool = True) -> tuple[str, Sequence[object]]:
@@ -149,10 +159,7 @@ def _question(path: Path, wanted: Wanted, columns: set[str], *, limited: bool = 
     if wanted.records is not None:
         conditions.append("(kind, id) IN (SELECT unnest(?::VARCHAR[]), unnest(?::BIGINT[]))")
         values += [[kind for kind, _ in wanted.records], [record_id for _, record_id in wanted.records]]
-    if wanted.tried is not None:
-        conditions.append("NOT EXISTS (SELECT 1 FROM tried t WHERE t.kind = found.kind AND t.id = found.id)")
-    if wanted.known is not None:
-        conditions.append("EXISTS (SELECT 1 FROM known k WHERE k.kind = found.kind AND k.id = found.id)")
+    conditions += _by_ledger(wanted, columns)
     if wanted.local is not None:
         conditions.append("is_local" if wanted.local else "NOT is_local")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""

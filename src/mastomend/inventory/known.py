@@ -19,12 +19,18 @@ _NOT_FROM_OUTSIDE = f"NOT (state = 'unservable' AND starts_with(detail, '{FROM_O
 
 
 def join_ledger(inventory: Inventory, entries: Iterable[Table]) -> Counter[Outcome]:
-    """Take the ledger's entries (kind, id, outcome) as the relation `ledger`; the broken records among them by outcome."""
+    """Take the ledger's entries (kind, id, outcome, file name) as the relation `ledger`, but for those about another file than
+    the record has now; the broken records among them by outcome.
+    """
     connection = inventory.work.connection
-    connection.execute("CREATE OR REPLACE TABLE ledger (kind VARCHAR, id BIGINT, outcome VARCHAR)")
+    connection.execute("CREATE OR REPLACE TABLE ledger (kind VARCHAR, id BIGINT, outcome VARCHAR, file_name VARCHAR)")
     for batch in entries:
         connection.execute("INSERT INTO ledger SELECT * FROM batch")
         del batch
+    connection.execute(
+        "DELETE FROM ledger USING findings f WHERE f.kind = ledger.kind AND f.id = ledger.id "
+        "AND f.file_name <> ledger.file_name AND '' NOT IN (f.file_name, ledger.file_name)"
+    )
     rows = connection.execute(
         "SELECT outcome, count(*) FROM ledger SEMI JOIN (SELECT kind, id FROM findings WHERE state <> ?) USING (kind, id) "
         "GROUP BY outcome",

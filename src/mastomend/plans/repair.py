@@ -69,7 +69,7 @@ class Naming:
 def subject(t: Target) -> RowOf:
     """The record as what something is done to."""
     record = t.row.record
-    return RowOf(t.kind.name, record.id, record.is_local, t.row.domain, t.row.remote_url)
+    return RowOf(t.kind.name, record.id, record.is_local, t.row.domain, t.row.remote_url, record.file_name)
 
 
 def derivable(t: Target, found: Sequence[Finding], rules: ImageRules | None, *, video: bool) -> bool:

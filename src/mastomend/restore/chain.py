@@ -65,7 +65,7 @@ class Chain:
         policy: Policy,
         changes: Changes,
         sources: Sources,
-        resting: Callable[[str, Sequence[int]], Set[int]] = lambda kind, ids: frozenset(),
+        resting: Callable[[str, Mapping[int, str | None]], Set[int]] = lambda kind, files: frozenset(),
         *,
         writes: bool = True,
     ) -> None:
@@ -133,8 +133,12 @@ class Chain:
             else:
                 left.append(case)
         cases = look_up(self._sources.copies, left)
-        remote = [c.target.row.record.id for c in cases if not any(f.mends(c.bad) for f in c.looked.values())]
-        known = read_addresses(self._database, kind, remote)
+        remote = {
+            c.target.row.record.id: c.target.row.record.file_name
+            for c in cases
+            if not any(f.mends(c.bad) for f in c.looked.values())
+        }
+        known = read_addresses(self._database, kind, list(remote))
         rest = self._resting(kind.name, remote) if remote else frozenset()
         nowhere = Addresses()
         return decided + [

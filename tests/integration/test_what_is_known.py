@@ -1,0 +1,57 @@
+"""What is known of a record is known of the file it had then."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from broken import record
+from conftest import MakeInstance, opened
+from tool import run
+
+from mastomend.commands.repair import repair
+from mastomend.commands.repair_report import RepairOptions
+from mastomend.demo.fediverse import Fediverse
+from mastomend.demo.instance import SimulatedInstance
+from mastomend.demo.pictures import picture
+from mastomend.mastodon.kinds import AVATARS
+
+APPLY = RepairOptions(apply=True, max_missing_percent=100)
+
+
+def _another(instance: SimulatedInstance, record_id: int, key: str) -> str:
+    """The account gets another avatar, as Mastodon gives it one; its key."""
+    instance.db.execute("UPDATE accounts SET avatar_file_name = 'another.png' WHERE id = %s", [record_id])
+    new = f"{key.rpartition('/')[0]}/another.png"
+    instance.media.write(new, instance.files[key])
+    return new
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_new_damage_to_a_record_that_was_given_up_is_new(
+    make_instance: MakeInstance, network: Fediverse, is_local: bool
+) -> None:
+    instance = make_instance()
+    origin = None if is_local else network.add("gone.example")
+    made = record(instance, AVATARS, picture(1), origin=origin, name="alice", damage="missing")
+    record(instance, name="bob")
+    if origin is not None:
+        origin.files.clear()
+    repair(opened(instance), APPLY)
+    told = json.loads(run(instance.env, "check", "--json").stdout)
+    assert (told["new"], sum(told["known"].values())) == (0, 1)
+    new = _another(instance, made.id, made.key)
+    assert run(instance.env, "check").returncode == 0
+    instance.media.delete(new)
+    told = json.loads(run(instance.env, "check", "--json").stdout)
+    assert (told["new"], sum(told["known"].values())) == (1, 0)
+    quiet = run(instance.env, "check", "--new", "-q")
+    assert quiet.returncode == 1 and "1 record is newly broken" in quiet.stdout
+    (row,) = json.loads(run(instance.env, "show", "--new", "--json").stdout)["rows"]
+    assert row["id"] == str(made.id) and not row["known"], "what is known is of another file"
+    if origin is not None:
+        origin.files["/alice"] = picture(1)
+        assert repair(opened(instance), APPLY).outcomes.total() == 1, (
+            "it does not rest, as another file's origin said no"
+        )
+        assert run(instance.env, "check").returncode == 0
