@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +84,22 @@ def test_b6_what_is_in_the_way_is_that_record_s_outcome(
     origin = network.add("good.example")
     made = [record(instance, origin=origin, damage="missing") for _ in range(6)]
     obstacle(in_root(instance, made[2].key))
-    for _ in range(2):  # the second run is not stopped by what the first one left, either
-        done = repair(opened(instance), APPLY)
+    for again in (False, True):  # the second run is not stopped by what the first one left, either
+        done = repair(opened(instance), replace(APPLY, again=again))
         found = outcomes(done)[made[2].id]
         assert (found.outcome, found.reason) == (Outcome.REFUSED, "in_the_way") and words in found.detail
     assert sum(instance.media.read(one.key) is not None for one in made) == 5
     (finding,) = load(check(opened(instance)).findings)
     assert words in finding.detail
+    asked = network.fetched()
+    assert repair(opened(instance), RepairOptions()).resting == 1, "while that is there"
+    assert repair(opened(instance), APPLY).resting == 1 and network.fetched() == asked, "its origin is left alone"
+    way = in_root(instance, made[2].key)
+    first = next(one for one in (*reversed(way.parents), way) if one.is_symlink() or one.is_file() or one == way)
+    shutil.rmtree(first) if first.is_dir() and not first.is_symlink() else first.unlink()
+    assert repair(opened(instance), APPLY).outcomes == {"restored": 1}, (
+        "what was in the way is gone: it is tried at once"
+    )
 
 
 def test_b6_a_name_no_disk_takes(make_instance: MakeInstance, network: Fediverse) -> None:
@@ -175,8 +186,8 @@ def test_b5_a_plan_that_cannot_be_recovered_is_an_outcome(make_instance: MakeIns
     folder = in_root(instance, stuck.key).parent
     folder.rmdir()
     folder.write_bytes(b"a file where its directory was")
-    for _ in range(2):
-        done = repair(opened(instance), APPLY)
+    for again in (False, True):
+        done = repair(opened(instance), replace(APPLY, again=again))
         assert outcomes(done)[stuck.id].outcome is Outcome.REFUSED
     assert instance.media.read(fine.key) == fine.data
     assert undo(opened(instance), done.run, apply=True).conflicts == 0

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from broken import record
 from conftest import MakeInstance, opened
 from tool import run
 
+from mastomend.commands.check import CheckOptions, check
 from mastomend.commands.repair import repair
 from mastomend.commands.repair_report import RepairOptions
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.demo.pictures import picture
 from mastomend.mastodon.kinds import AVATARS
+from mastomend.mastodon.selection import Selection
 
 APPLY = RepairOptions(apply=True, max_missing_percent=100)
 
@@ -25,6 +29,41 @@ def _another(instance: SimulatedInstance, record_id: int, key: str) -> str:
     new = f"{key.rpartition('/')[0]}/another.png"
     instance.media.write(new, instance.files[key])
     return new
+
+
+def test_what_has_to_be_waited_for_is_waited_for(make_instance: MakeInstance, network: Fediverse) -> None:
+    """Nobody is asked before it is due, by hand either, and no try is used up; `--again` asks all the same."""
+    instance = make_instance()
+    origin = network.add("slow.example")
+    record(instance, AVATARS, picture(1), origin=origin, name="a", damage="missing")
+    origin.statuses["/a"] = 503
+    assert repair(opened(instance), APPLY).outcomes == {"deferred": 1}
+    due = json.loads(run(instance.env, "show", "--outcome", "deferred", "--json").stdout)["rows"][0]["next_try"]
+    asked = network.fetched()
+    for _ in range(9):
+        assert (repair(opened(instance), RepairOptions()).resting, repair(opened(instance), APPLY).resting) == (1, 1)
+    assert network.fetched() == asked
+    (row,) = json.loads(run(instance.env, "show", "--outcome", "deferred", "--json").stdout)["rows"]
+    assert row["next_try"] == due, "a run that did not try moves nothing"
+    told = run(instance.env, "repair", COLUMNS="200").stdout
+    assert "1 record is not asked for again yet" in told and "--again" in told and "Next:" not in told
+    origin.statuses.clear()
+    assert repair(opened(instance), replace(APPLY, again=True)).outcomes == {"restored": 1}
+
+
+def test_due_times_are_those_of_what_is_selected(make_instance: MakeInstance, network: Fediverse) -> None:
+    instance = make_instance()
+    for domain in ("a.example", "b.example"):
+        origin = network.add(domain)
+        record(instance, AVATARS, picture(1), origin=origin, name=domain[0], damage="missing")
+        origin.statuses[f"/{domain[0]}"] = 503
+    repair(opened(instance), APPLY)
+    repair(opened(instance), replace(APPLY, again=True, selection=Selection(domains=("b.example",))))
+    checks = {
+        d: check(opened(instance), CheckOptions(selection=Selection(domains=(d,)))) for d in ("a.example", "b.example")
+    }
+    first, second = checks["a.example"].next_try, checks["b.example"].next_try
+    assert first is not None and second is not None and second - first > timedelta(hours=2)
 
 
 @pytest.mark.parametrize("is_local", [True, False])

@@ -68,7 +68,11 @@ class Deferral:
 
 
 def rests(verdict: Verdict) -> bool:
-    """Whether asking again soon would only trouble its origin: it has given its answer, and nothing here could change it."""
+    """Whether asking again soon would only trouble its origin: it has given its answer, or never gave one, and nothing here
+    could change it; or what keeps the file from its place may still be there.
+    """
+    if verdict.reason in (Reason.GAVE_UP, Reason.IN_THE_WAY):
+        return True
     return verdict.source in _STRANGERS and (isinstance(verdict, Gone) or verdict.reason in _OF_NO_USE)
 
 

@@ -18,7 +18,7 @@ from itertools import islice
 
 from arro3.core import Array, DataType, Table
 
-from mastomend.actions.deferral import Deferral, counts, is_dead, rests
+from mastomend.actions.deferral import OURS, Deferral, counts, is_dead, rests
 from mastomend.actions.journal import Journal
 from mastomend.outcomes import Deferred, Lost, Outcome, Refreshed, Restored, Verdict
 from mastomend.reasons import Reason
@@ -39,7 +39,6 @@ _ENTRIES = "SELECT l.*, f.file_name FROM ledger l LEFT JOIN ledger_files f ON f.
 _DELETE = "DELETE FROM ledger WHERE kind = ? AND id = ?"
 #: Entries that are dropped in one transaction.
 _TOGETHER = 1_000
-_NO = (Outcome.GONE, Outcome.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,22 +145,16 @@ class Ledger:
         return found
 
     def tables(self, outcomes: Sequence[str] = ()) -> Iterator[Table]:
-        """Every entry's kind, id, outcome and file name, as columns, in batches; of those outcomes alone, if any are named."""
+        """Every entry's kind, id, outcome, file name and times, as columns, in batches; of those outcomes alone, if any are
+        named.
+        """
         sql = f"{_ENTRIES} WHERE ? = '[]' OR l.outcome IN (SELECT value FROM json_each(?))"  # noqa: S608
         wanted = json.dumps(list(outcomes))
         rows = self._journal.stream(sql, (wanted, wanted))
         while some := list(islice(rows, 10 * _TOGETHER)):
-            texts = [(name, DataType.string()) for name in ("outcome", "file_name")]
+            texts = [(name, DataType.string()) for name in ("outcome", "file_name", "last_tried", "next_try")]
             columns = [("kind", DataType.string()), ("id", DataType.int64()), *texts]
             yield Table.from_pydict({name: Array([row[name] for row in some], type=arrow) for name, arrow in columns})
-
-    def next_try(self, kinds: Sequence[str]) -> datetime | None:
-        """When the first deferred record of those kinds is due; None if there is none."""
-        rows = self._journal.query(
-            "SELECT kind, min(next_try) AS moment FROM ledger WHERE outcome = 'deferred' GROUP BY kind"
-        )
-        moments = [row["moment"] for row in rows if row["moment"] and row["kind"] in kinds]
-        return datetime.fromisoformat(min(moments)) if moments else None
 
     def due(self, now: datetime) -> Iterator[tuple[str, int]]:
         """Deferred records whose time has come."""
@@ -169,11 +162,13 @@ class Ledger:
         for row in self._journal.stream(sql, (_text(now),)):
             yield row["kind"], row["id"]
 
-    def resting(self, kind: str, files: Mapping[int, str | None], now: datetime) -> set[int]:
-        """Those of the records (with the names of their files) whose origin has said no, and is not to be asked again yet."""
+    def resting(self, kind: str, files: Mapping[int, str | None], now: datetime) -> dict[int, str]:
+        """Those of the records (with the names of their files) whose origin is not to be asked again yet, and why it was not
+        of use: it has said no, or has to be waited for. What was our own affair may be tried at any time.
+        """
         entries = self.entries((kind, record_id) for record_id in files).values()
-        said_no = (e for e in entries if e.outcome in _NO and e.is_about(files[e.id]))
-        return {e.id for e in said_no if e.next_try is not None and e.next_try > now}
+        about = (e for e in entries if e.reason not in OURS and e.is_about(files[e.id]))
+        return {e.id: e.reason for e in about if e.next_try is not None and e.next_try > now}
 
     def records(self, *, handed_over: bool) -> Iterator[tuple[str, int]]:
         """Every record that has an entry: those that were emptied for Mastodon to fetch, or the others."""

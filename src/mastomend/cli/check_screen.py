@@ -132,7 +132,8 @@ def _show_broken(report: CheckReport, findings: str, *, is_new_told: bool) -> No
         )
         may_change = report.new or report.known[Outcome.DEFERRED] or report.unseen
         nothing = "" if may_change else ": nothing to do"
-        result.print(f"Tried before: {known}; {report.new:,} new{nothing}.")
+        when = f"Tried before, last on {clock(report.last_tried)}" if report.last_tried else "Tried before"
+        result.print(f"{when}: {known}; {report.new:,} new{nothing}.")
         for line in (
             ()
             if is_new_told

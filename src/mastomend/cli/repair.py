@@ -94,7 +94,7 @@ def repair_command(
     deferred: Annotated[
         bool, typer.Option("--deferred", help="Only what was deferred before and is due; for a timer.")
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Also what its origin said no to a short while ago.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also what its origin said no to a short while ago, or is not due.")] = False,
     public: PublicShare = None,
     domains: Domains = None,
     accounts: Accounts = None,

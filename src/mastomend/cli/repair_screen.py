@@ -134,9 +134,12 @@ def _show_resting(report: RepairReport, commands: Commands) -> None:
     if report.resting:
         what = count(report.resting, "record")
         said = "is" if report.resting == 1 else "are"
-        result.print(f"{what} {said} not asked for again yet: gone at the origin, or of no use when asked.")
+        result.print(
+            f"{what} {said} not asked for again yet: gone at the origin, of no use when asked, or to be waited for."
+        )
         again = commands.without_limit if report.mass_loss else commands.again
-        result.print(f"   Which: [command]{escape(f'{commands.findings} --outcome gone --outcome refused')}[/]")
+        which = " ".join(f"--outcome {one}" for one in ("gone", "refused", "deferred", "lost"))
+        result.print(f"   Which: [command]{escape(f'{commands.findings} {which}')}[/]")
         result.print(f"   To ask all the same: [command]{escape(f'{again} --again')}[/]")
     if report.not_taken:
         result.print(f"{count(report.not_taken, 'more broken record')} are left for the next run (--limit).")

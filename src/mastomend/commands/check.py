@@ -147,5 +147,5 @@ def _sum_up(report: CheckReport, inventory: Inventory, instance: Instance) -> No
         return
     with contextlib.closing(Journal(instance.state)) as journal:
         ledger = Ledger(journal, instance.settings.deferral)
-        report.next_try = ledger.next_try([kind.kind for kind in report.kinds if kind.expected])
-        report.known = known.join_ledger(inventory, ledger.tables())
+        tried = known.join_ledger(inventory, ledger.tables())
+    report.known, report.last_tried, report.next_try = tried.outcomes, tried.last_tried, tried.next_try

@@ -87,6 +87,7 @@ class CheckReport:
     fresh_names: list[str] = field(default_factory=list)
     known: Counter[Outcome] = field(default_factory=Counter)
     next_try: datetime | None = None
+    last_tried: datetime | None = None
     public: PublicReport | None = None
 
     def take_public(self, found: PublicReport) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,7 +37,7 @@ from mastomend.restore.workshop import Workshop
 from mastomend.storage.build import build as build_store
 from mastomend.storage.ports import Mounts, Store
 
-Resting = Callable[[str, Mapping[int, str | None]], Set[int]]
+Resting = Callable[[str, Mapping[int, str | None]], Mapping[int, str]]
 #: So few free bytes are as good as none.
 _ROOM = 1_000_000
 NO_REDIS = (
@@ -63,7 +63,7 @@ class Restoration:
 def resting(options: RepairOptions, ledger: Ledger | None, now: Callable[[], datetime]) -> Resting:
     """Which records no stranger is asked for yet."""
     if ledger is None or options.again or options.deferred:
-        return lambda kind, files: frozenset()
+        return lambda kind, files: {}
     return lambda kind, files: ledger.resting(kind, files, now())
 
 
@@ -74,7 +74,7 @@ def restoration(
     parts: Parts,
     closing: Closing | None,
     progress: Progress,
-    rests: Resting = lambda kind, files: frozenset(),
+    rests: Resting = lambda kind, files: {},
 ) -> Iterator[Restoration]:
     """Everything a repair works with, as its options say. Without `closing` nothing can be changed.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from arro3.core import Table
 
@@ -18,25 +20,44 @@ _FEW = 20
 _NOT_FROM_OUTSIDE = f"NOT (state = 'unservable' AND starts_with(detail, '{FROM_OUTSIDE}'))"
 
 
-def join_ledger(inventory: Inventory, entries: Iterable[Table]) -> Counter[Outcome]:
-    """Take the ledger's entries (kind, id, outcome, file name) as the relation `ledger`, but for those about another file than
-    the record has now; the broken records among them by outcome.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Of the broken records, what repairs have come to: how many of each outcome, when the last of them was tried, and when the
+    first deferred one is due.
+    """
+
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    last_tried: datetime | None = None
+    next_try: datetime | None = None
+
+
+def join_ledger(inventory: Inventory, entries: Iterable[Table]) -> Known:
+    """Take the ledger's entries (as `Ledger.tables` gives them) as the relation `ledger`, but for those about another file than
+    the record has now.
     """
     connection = inventory.work.connection
-    connection.execute("CREATE OR REPLACE TABLE ledger (kind VARCHAR, id BIGINT, outcome VARCHAR, file_name VARCHAR)")
+    texts = ("outcome", "file_name", "last_tried", "next_try")
+    described = ", ".join(f"{name} VARCHAR" for name in texts)
+    connection.execute(f"CREATE OR REPLACE TABLE ledger (kind VARCHAR, id BIGINT, {described})")
     for batch in entries:
-        connection.execute("INSERT INTO ledger SELECT * FROM batch")
+        connection.execute(f"INSERT INTO ledger SELECT kind, id, {', '.join(texts)} FROM batch")
         del batch
     connection.execute(
         "DELETE FROM ledger USING findings f WHERE f.kind = ledger.kind AND f.id = ledger.id "
         "AND f.file_name <> ledger.file_name AND '' NOT IN (f.file_name, ledger.file_name)"
     )
     rows = connection.execute(
-        "SELECT outcome, count(*) FROM ledger SEMI JOIN (SELECT kind, id FROM findings WHERE state <> ?) USING (kind, id) "
-        "GROUP BY outcome",
+        "SELECT outcome, count(*), max(last_tried), min(next_try) FROM ledger "
+        "SEMI JOIN (SELECT kind, id FROM findings WHERE state <> ?) USING (kind, id) GROUP BY outcome",
         [State.UNSERVABLE.value],
     ).fetchall()
-    return Counter({Outcome(outcome): n for outcome, n in rows})
+    due = next((moment for outcome, _, _, moment in rows if outcome == Outcome.DEFERRED and moment), None)
+    last = max((moment for _, _, moment, _ in rows), default=None)
+    return Known(
+        Counter({Outcome(outcome): n for outcome, n, _, _ in rows}),
+        datetime.fromisoformat(last) if last else None,
+        datetime.fromisoformat(due) if due else None,
+    )
 
 
 def top_domains(inventory: Inventory) -> list[tuple[str, int]]:

@@ -9,7 +9,7 @@ what must be asked of strangers is `yield`ed and comes back as an answer, while 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mastomend.actions.trouble import is_everybody_s, trouble
@@ -45,7 +45,7 @@ from mastomend.restore.order import Sources
 from mastomend.restore.policy import Policy
 from mastomend.restore.sources.copies import look_up
 from mastomend.storage.ports import Mounts
-from mastomend.vocabulary import Addresses, Done, Finding, RowOf, Target
+from mastomend.vocabulary import Addresses, Done, Finding, RowOf, State, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Chain:
         policy: Policy,
         changes: Changes,
         sources: Sources,
-        resting: Callable[[str, Mapping[int, str | None]], Set[int]] = lambda kind, files: frozenset(),
+        resting: Callable[[str, Mapping[int, str | None]], Mapping[int, str]] = lambda kind, files: {},
         *,
         writes: bool = True,
     ) -> None:
@@ -139,10 +139,10 @@ class Chain:
             if not any(f.mends(c.bad) for f in c.looked.values())
         }
         known = read_addresses(self._database, kind, list(remote))
-        rest = self._resting(kind.name, remote) if remote else frozenset()
+        rest = self._resting(kind.name, remote) if remote else {}
         nowhere = Addresses()
         return decided + [
-            replace(c, addresses=known.get(id_, nowhere), rests=id_ in rest)
+            replace(c, addresses=known.get(id_, nowhere), rests=_rests(c, rest.get(id_)))
             if (id_ := c.target.row.record.id) in known or id_ in rest
             else c
             for c in cases
@@ -288,3 +288,10 @@ def _intention(step: Step | Offer, case: Case) -> str:
             return f"make it from its original, {case.target.files[0].key}"
         case _:
             return "empty its columns, so that Mastodon fetches it on its next occasion"
+
+
+def _rests(case: Case, reason: str | None) -> bool:
+    """Whether its origin is left alone, as of no use for that reason a short while ago; what was in the way may be gone."""
+    if reason == Reason.IN_THE_WAY:
+        return any(finding.state is State.MISSING and finding.detail for finding in case.broken)
+    return reason is not None
