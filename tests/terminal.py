@@ -28,11 +28,14 @@ def _as_anywhere() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The exit code, everything that stayed on the screen or above it, and the colours it has."""
+    """The exit code, everything that stayed on the screen or above it, the colours it has, and what was on the screen from
+    moment to moment.
+    """
 
     code: int
     lines: list[str]
     colours: frozenset[str]
+    moments: list[str]
 
     @property
     def text(self) -> str:
@@ -47,16 +50,18 @@ def on_terminal(
     cwd: Path,
     seconds: float = 300,
     variables: Mapping[str, str] | None = None,
+    program: Path | None = None,
 ) -> Seen:
-    """Run the tool on a terminal of that size."""
+    """Run the tool, or that script, on a terminal of that size."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"  # where the tool is, so that it is called by its name
     own: Mapping[str, str] = {"PATH": path, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": str(lines)}
-    process = started(words, {**os.environ, **own, **(variables or {})}, cwd, [slave] * 3, prepare=_as_anywhere)
+    process = started(words, {**os.environ, **own, **(variables or {})}, cwd, [slave] * 3, program, _as_anywhere)
     os.close(slave)
     screen = pyte.HistoryScreen(columns, lines, history=10_000)
     stream = pyte.ByteStream(screen)
+    moments: list[str] = []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if not select.select([master], [], [], 0.2)[0]:
@@ -70,6 +75,9 @@ def on_terminal(
         if not data:
             break
         stream.feed(data)
+        now = "\n".join(line.rstrip() for line in screen.display).strip("\n")
+        if now and now not in moments[-1:]:
+            moments.append(now)
     os.close(master)
     process.join(30)
     code = process.exitcode
@@ -77,4 +85,4 @@ def on_terminal(
     rows = [*screen.history.top, *(screen.buffer[y] for y in range(lines))]
     shown = ["".join(row[x].data for x in range(columns)).rstrip() for row in rows]
     colours = frozenset(row[x].fg for row in rows for x in range(columns) if row[x].data.strip())
-    return Seen(code, shown, colours)
+    return Seen(code, shown, colours, moments)

@@ -47,8 +47,8 @@ def chosen(name: str, known: Iterable[str], what: str, hint: str) -> str:
         return name
     found = names[:1] if name == "latest" else [one for one in names if name and one.startswith(name)]
     if not found:
-        there_is = f"There is no {what} yet." if name == "latest" else f"There is no {what} {name!r}."
-        raise ConfigurationError(there_is, hint=hint)
+        yet = f"There is no {what} yet." if name == "latest" else f"No {what} is named."
+        raise ConfigurationError(f"There is no {what} {name!r}." if name not in ("latest", "") else yet, hint=hint)
     if len(found) > 1:
         several = ", ".join(found[:5])
         raise ConfigurationError(f"{name!r} may be any of {len(found)}: {several}.", hint="Give more of it.")

@@ -169,6 +169,7 @@ def _run(words: list[str]) -> int:
 
 
 def _say_interrupted(said: str, did: str) -> None:
+    write_log(said)
     before, colon, command = did.partition(": ")
     log.print(f"{said} {before}{colon}".rstrip())
     if command:  # whole, to be copied
@@ -229,12 +230,14 @@ def _usage_error(error: BaseException, words: Sequence[str]) -> int:
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
     if code is not None:
         message = str(getattr(error, "format_message", lambda: "")())
+        write_log(f"Error: {message}")
         return _told(words, message, "mastomend --help", int(code), show or (lambda: None))
     found = redact("".join(traceback.format_exception(error)))
     summary = f"A defect of Mastomend: {type(error).__name__}."
     hint = "Nothing is lost: what was changed is in the journal. Please report this with the lines above."
 
     def explain() -> None:
+        write_log(f"Error: {summary} {found}")
         log.print(found, markup=False)
         log.print(f"[bold red]Error:[/] {escape(summary)}\n[bold]Next:[/] {escape(hint)}")
 

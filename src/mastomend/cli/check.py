@@ -112,9 +112,9 @@ def check_command(
     )
     with cli_context.watched(ctx, json=json) as observer:
         report = check(instance, options, observer)
-    if folder is not None:
-        of_check(folder, report.domain, report)
     code = 0 if report.is_whole or (new and not report.is_alarming) else 1
+    if folder is not None:
+        code = max(code, of_check(folder, report.domain, report))
     if json:
         emit_json(document(report), code)
     elif not (new and given.quiet and code == 0):  # cron mails whatever is printed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mastomend.cli.output import as_given, count, escape, result, with_guides
+from mastomend.cli.output import count, escape, marked, result, with_guides
 from mastomend.commands.doctor_report import DoctorReport, Health
 
 #: A command of ours in an advice.
@@ -25,7 +25,7 @@ def show(report: DoctorReport, check: str, prefix: str, *, quiet: bool) -> None:
             result.print(f"[bold]{escape(area)}[/]")
         result.print(f"  {_MARKS[line.health]}{escape(line.name)}: {escape(line.said)}")
         if line.advice:
-            result.print(f"         → {escape(with_guides(as_given(line.advice, prefix)))}")
+            result.print(f"         → {marked(with_guides(line.advice), prefix)}")
         for statement in line.statements:
             result.print(f"         [command]{escape(statement)}[/]")
     bad, advised = report.number(Health.BAD), report.number(Health.ADVISED)

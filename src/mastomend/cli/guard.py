@@ -69,9 +69,9 @@ def guard_command(
     )
     with cli_context.watched(ctx, json=json) as observer:
         report = guard(instance, options, observer)
-    if folder is not None:
-        of_guard(folder, instance.configuration.local_domain, report)
     code = exit_code(report)
+    if folder is not None:
+        code = max(code, of_guard(folder, instance.configuration.local_domain, report))
     if json:
         emit_json(document(report), code)
     elif not (given.quiet and code == 0):

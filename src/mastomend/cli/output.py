@@ -327,6 +327,15 @@ def as_given(text: str, prefix: str) -> str:
     return _OURS.sub(lambda _: prefix, text)
 
 
+def marked(text: str, prefix: str) -> str:
+    """The same as markup: the command a sentence ends with is one to copy."""
+    found = _OURS.search(text)
+    if found is None:
+        return escape(text)
+    before, command = text[: found.start()], text[found.start() :].removesuffix(".")
+    return f"{escape(before)}[command]{escape(as_given(command, prefix))}[/]"
+
+
 def _as_whom() -> str:
     """What stands before a command if this one was called by sudo: a shell here is another user's."""
     by, called = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_COMMAND", "").partition(" ")[0]

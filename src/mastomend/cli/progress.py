@@ -6,6 +6,7 @@ takes less than a second is not shown at all.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from rich.console import RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn
 from rich.text import Text
 
 from mastomend.cli.output import escape, log, write_log
@@ -86,27 +87,47 @@ class _Bars(Progress):
             yield Text(self.status, no_wrap=True, overflow="ellipsis", style="dim")
 
 
+class _Done(MofNCompleteColumn):
+    """How much of it; of a task that has no parts nothing is said."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.completed or task.total else Text("")
+
+
 class BarProgress:
-    """One bar for the current task."""
+    """One bar for the current task, from its first second on, whether anything of it is done by then or not."""
 
     def __init__(self) -> None:
         self._bars: _Bars | None = None
         self._task: TaskID | None = None
-        self._words, self._total, self._done, self._began, self._left_s = "", 0, 0, 0.0, 0.0
+        self._words, self._status, self._total, self._done, self._began, self._left_s = "", "", 0, 0, 0.0, 0.0
+        self._lock = threading.RLock()
+        self._waits: threading.Timer | None = None
 
     def start(self, task: str, total: int) -> None:
-        self._words, self._total, self._done, self._began, self._left_s = task, total, 0, time.monotonic(), 0.0
         write_log(task)
-        if self._bars is not None and self._task is not None:
-            self._bars.remove_task(self._task)
-        self._task = None
+        with self._lock:
+            self._forget()
+            self._words, self._status, self._total, self._done, self._left_s = task, "", total, 0, 0.0
+            self._began = time.monotonic()
+            self._waits = threading.Timer(_WORTH_SHOWING_S, self._show, [task])
+            self._waits.daemon = True
+            self._waits.start()
 
     def advance(self, n: int) -> None:
-        self._done += n
-        if self._task is None:
-            if time.monotonic() - self._began < _WORTH_SHOWING_S:
-                return
-            self._show()
+        with self._lock:
+            self._done += n
+            if self._task is not None:
+                self._update()
+
+    def _forget(self) -> None:
+        if self._waits is not None:
+            self._waits.cancel()
+        if self._bars is not None and self._task is not None:
+            self._bars.remove_task(self._task)
+        self._waits = self._task = None
+
+    def _update(self) -> None:
         assert self._bars is not None and self._task is not None
         total = max(self._total, self._done) if self._total else None  # it may have been an estimate
         took = time.monotonic() - self._began
@@ -115,33 +136,42 @@ class BarProgress:
         rate = f"{self._done / max(took, 0.001):,.0f}/s"
         self._bars.update(self._task, completed=self._done, total=total, rate=rate, left=said)
 
-    def _show(self) -> None:
-        if self._bars is None:
-            columns = (
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TextColumn("[cyan]{task.fields[left]}[/]"),
-            )
-            self._bars = _Bars(*columns, console=log, transient=True)
-            self._bars.start()
-        self._bars.status = ""
-        self._task = self._bars.add_task(self._words, total=self._total or None, rate="", left="")
+    def _show(self, task: str) -> None:
+        """That task, if it still goes on."""
+        with self._lock:
+            if self._waits is None or task != self._words:
+                return
+            if self._bars is None:
+                columns = (
+                    TextColumn("{task.description}", markup=False),
+                    BarColumn(bar_width=24),
+                    _Done(),
+                    TextColumn("{task.fields[rate]}"),
+                    TextColumn("[cyan]{task.fields[left]}[/]"),
+                )
+                self._bars = _Bars(*columns, console=log, transient=True)
+                self._bars.start()
+            self._bars.status = self._status
+            self._task = self._bars.add_task(self._words, total=self._total or None, rate="", left="")
+            if self._done:
+                self._update()
 
     def status(self, text: str, left_s: float = 0.0) -> None:
-        self._left_s = left_s
-        if self._bars is not None:
-            self._bars.status = text
+        with self._lock:
+            self._status, self._left_s = text, left_s
+            if self._bars is not None and self._task is not None:
+                self._bars.status = text
 
     def note(self, text: str) -> None:
         write_log(text)
         log.print(escape(text))
 
     def put_away(self) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-        self._bars = self._task = None
+        with self._lock:
+            self._forget()
+            if self._bars is not None:
+                self._bars.stop()
+            self._bars = None
 
 
 class Unwatched:

@@ -94,7 +94,9 @@ def repair_command(
     deferred: Annotated[
         bool, typer.Option("--deferred", help="Only what was deferred before and is due; for a timer.")
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Also what its origin said no to a short while ago, or is not due.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also what its origin said no to a short while ago, and what is not due.")
+    ] = False,
     public: PublicShare = None,
     domains: Domains = None,
     accounts: Accounts = None,
@@ -139,9 +141,9 @@ def repair_command(
         if not deferred:
             raise
         return _later(busy, quiet=given.quiet, json=json)
-    if folder is not None and report.applied:
-        of_repair(folder, instance.configuration.local_domain, report)
     code = 1 if report.undone else 0
+    if folder is not None and report.applied:
+        code = max(code, of_repair(folder, instance.configuration.local_domain, report))
     if json:
         emit_json(document(report), code)
     elif not (given.quiet and not report.records and code == 0):

@@ -91,17 +91,18 @@ def _text(found: Showing, commands: Commands) -> Iterator[str]:
     if found.taken_back:
         yield f"[yellow]It was taken back[/] by {escape(found.taken_back)}."
     if found.earlier:
-        yield f"{found.earlier:,} more became so in other runs: [bold]{escape(commands.check)}[/], then"
-        yield f"   [bold]{escape(commands.same)}[/]"
+        yield f"{found.earlier:,} more became so in other runs. A check finds them, and then they are shown:"
+        yield f"   [command]{escape(commands.check)}[/]"
+        yield f"   [command]{escape(commands.same)}[/]"
     elif not found.number and commands.selects and not commands.filters:
         said = "That run had nothing to do there" if found.is_run else "Nothing of that was broken"
         known = "" if found.part == "" else ", if it was looked at"
-        yield f"{said}{known}. To look now: [bold]{escape(commands.check)}[/]"
+        yield f"{said}{known}. To look now: [command]{escape(commands.check)}[/]"
     yield from _for_users(found.own, commands)
     if is_new and not found.is_run and not found.is_of_strays:
         scope = "" if commands.selects else f" --scan {found.of}"
         yield ""
-        yield f"What would be done: [bold]{escape(commands.repair + scope)}[/]"
+        yield f"What would be done: [command]{escape(commands.repair + scope)}[/]"
     if advice:
         yield ""
         yield "What can be done:"
@@ -176,7 +177,7 @@ def _for_users(own: OwnLosses, commands: Commands) -> Iterator[str]:
     yield ""
     a = "another" if own.was_looked_for else "a"
     yield f"What your own users miss no other server has. Look for {a} backup:"
-    yield f"   [bold]{escape(from_backup)}[/]"
+    yield f"   [command]{escape(from_backup)}[/]"
     texts = {
         who: _letter(kinds)
         for who, kinds in own.users.items()

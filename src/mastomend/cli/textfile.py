@@ -7,6 +7,7 @@ shows in its time.
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -52,11 +53,19 @@ def usable(folder: Path | None, words: Sequence[str]) -> Path | None:
             what = f"This user may not write into {folder}."
             help_ = "As root: chgrp it to this user's group and chmod g+w, or setfacl -m u:USER:rwx."
         raise ConfigurationError(what, hint=help_)
+    if folder is not None:
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ConfigurationError(f"Nothing can be written into {folder}: {error.strerror}.") from None
+        if taken := next((one for one in folder.glob("mastomend_*.prom") if not one.is_file()), None):
+            raise ConfigurationError(f"{taken} is no file.", hint="Its name is needed: put it elsewhere.")
     return folder
 
 
-def of_check(folder: Path, domain: str, report: CheckReport) -> None:
-    """The numbers of a check, as `mastomend_check.prom`."""
+def of_check(folder: Path, domain: str, report: CheckReport) -> int:
+    """The numbers of a check, as `mastomend_check.prom`; 1 if they cannot be written, which is said."""
     kinds = {kind.kind: kind for kind in report.kinds}
     numbers = [
         _metric("check_timestamp_seconds", "when the last check ended", {(): time.time()}),
@@ -70,19 +79,27 @@ def of_check(folder: Path, domain: str, report: CheckReport) -> None:
         _metric(
             "unseen_files", "files that could not be looked at", {(("kind", k),): v.unseen for k, v in kinds.items()}
         ),
-        _metric("new_records", "broken records no repair knows of yet", {(): report.new}),
+        _metric(
+            "new_records",
+            "broken records no repair knows of yet",
+            {(("kind", k),): v.records_broken - v.known.total() for k, v in kinds.items()},
+        ),
         _metric(
             "known_records",
             "broken records by what became of them before",
-            {(("outcome", outcome.value),): report.known[outcome] for outcome in UNDONE},
+            {
+                (("kind", k), ("outcome", outcome.value)): v.known[outcome]
+                for k, v in kinds.items()
+                for outcome in UNDONE
+            },
         ),
         _metric("mass_loss", "whether it looks like a disk that is not mounted", {(): int(bool(report.mass_loss))}),
     ]
-    _write(folder / "mastomend_check.prom", domain, numbers)
+    return _write(folder / "mastomend_check.prom", domain, numbers)
 
 
-def of_repair(folder: Path, domain: str, report: RepairReport) -> None:
-    """The numbers of a repair that was applied, as `mastomend_repair.prom`."""
+def of_repair(folder: Path, domain: str, report: RepairReport) -> int:
+    """The numbers of a repair that was applied, as `mastomend_repair.prom`; as `of_check`."""
     numbers = [
         _metric("repair_timestamp_seconds", "when the last repair ended", {(): time.time()}),
         _metric("repair_duration_seconds", "how long it took", {(): report.duration_s}),
@@ -94,11 +111,11 @@ def of_repair(folder: Path, domain: str, report: RepairReport) -> None:
         _metric("repair_resting_records", "broken records that were not taken up", {(): report.resting}),
         _metric("repair_bytes", "bytes written", {(): report.bytes}),
     ]
-    _write(folder / "mastomend_repair.prom", domain, numbers)
+    return _write(folder / "mastomend_repair.prom", domain, numbers)
 
 
-def of_guard(folder: Path, domain: str, report: GuardReport) -> None:
-    """The numbers of a guard, as `mastomend_guard.prom`."""
+def of_guard(folder: Path, domain: str, report: GuardReport) -> int:
+    """The numbers of a guard, as `mastomend_guard.prom`; as `of_check`."""
     pruned = report.pruned
     went = 0 if pruned is None or not report.applied else pruned.evicted.bytes
     over = pruned.over if pruned else report.needed
@@ -116,7 +133,7 @@ def of_guard(folder: Path, domain: str, report: GuardReport) -> None:
         numbers.append(_metric("guard_growth_bytes_per_day", "what the disk fills by", {(): report.bytes_per_day}))
     if report.usd_month is not None:
         numbers.append(_metric("guard_usd_month", "what a month costs", {(): report.usd_month}))
-    _write(folder / "mastomend_guard.prom", domain, numbers)
+    return _write(folder / "mastomend_guard.prom", domain, numbers)
 
 
 _Labels = tuple[tuple[str, str], ...]
@@ -140,8 +157,13 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _write(path: Path, domain: str, metrics: list[_Metric]) -> None:
+def _write(path: Path, domain: str, metrics: list[_Metric]) -> int:
+    """What was done is told all the same."""
+    from mastomend.cli.output import show_error
+
     try:
         replace_text(path, "\n".join(_lines(domain, metrics)) + "\n", 0o644)  # the collector is another user
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
+        show_error(ConfigurationError(f"{path} cannot be written: {error.strerror}.", hint="Look at what is there."))
+        return 1
+    return 0

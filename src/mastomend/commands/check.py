@@ -149,3 +149,5 @@ def _sum_up(report: CheckReport, inventory: Inventory, instance: Instance) -> No
         ledger = Ledger(journal, instance.settings.deferral)
         tried = known.join_ledger(inventory, ledger.tables())
     report.known, report.last_tried, report.next_try = tried.outcomes, tried.last_tried, tried.next_try
+    for kind_report in report.kinds:
+        kind_report.known = tried.by_kind.get(kind_report.kind, kind_report.known)

@@ -31,7 +31,7 @@ class KindReport:
     """One kind's numbers. Files: `expected`, `present` (whatever their state) and one count per state.
 
     Files that could not be looked at (`unseen`) are neither present nor broken. `hidden` ones are whole and do not reach the
-    public; as `unseen` ones they are `unservable`.
+    public; as `unseen` ones they are `unservable`. `known` are the broken records a repair has come to something with.
     """
 
     kind: str
@@ -41,6 +41,7 @@ class KindReport:
     expected: int = 0
     states: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
     hidden: int = 0
+    known: Counter[Outcome] = field(default_factory=Counter)
 
     @property
     def present(self) -> int:

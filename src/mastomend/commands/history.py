@@ -95,7 +95,8 @@ def one(instance: Instance, name: str) -> tuple[PastRun, Counter[tuple[Outcome, 
     """
     runs = {past.run.id: past for past in _all(instance)}
     listed = [run for run, past in runs.items() if not past.did_nothing]
-    found = runs[chosen(name, listed if name == "latest" else runs, "run", "See them with: mastomend history")]
+    where = "See them with: mastomend history" if runs else "Nothing was changed here. What is broken: mastomend check"
+    found = runs[chosen(name, listed if name == "latest" else runs, "run", where)]
     with contextlib.closing(Journal(instance.state)) as journal:
         return found, journal.reason_counts(found.run.id)
 

@@ -114,7 +114,7 @@ def open_instance(env: Path | None, state: Path | None, process: Mapping[str, st
     config = configuration(variables, str(root))
     settings = load(folder / "mastomend.toml")
     owners = owners_of([*_media(config), *([env_file] if env_file else []), folder])
-    state = state or default_state(config.local_domain, process, owners)
+    state = (state or default_state(config.local_domain, process, owners)).absolute()
     share(state, owners)
     try:
         state.lstat()

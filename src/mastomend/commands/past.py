@@ -62,6 +62,8 @@ def either(
     strays = _kept(instance, "scans", "strays")
     where = f"Scans and runs are in {instance.state}."
     both = strays | scans | runs
+    if name == "latest" and not both:
+        where = "To look now: mastomend check"
     if of_records:
         some = scans | _applied(instance, runs)
     else:

@@ -25,7 +25,11 @@ def find(journal: Journal, state: Path, run_id: str, *, apply: bool, progress: P
     runs = journal.runs()
     if run_id == "latest":
         run_id = _latest(journal, runs, apply=apply, progress=progress)
-    if run_id not in {r.id for r in runs} and any((state / kept / run_id).exists() for kept in ("scans", "runs")):
+    if (
+        run_id
+        and run_id not in {r.id for r in runs}
+        and any((state / kept / run_id).exists() for kept in ("scans", "runs"))
+    ):
         raise ConfigurationError(f"{run_id} changed nothing: it was a check, or a run without --apply.")
     run_id = chosen(run_id, (r.id for r in runs), "run", "See them with: mastomend history")
     found = next(r for r in runs if r.id == run_id)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -22,11 +22,12 @@ _NOT_FROM_OUTSIDE = f"NOT (state = 'unservable' AND starts_with(detail, '{FROM_O
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Of the broken records, what repairs have come to: how many of each outcome, when the last of them was tried, and when the
-    first deferred one is due.
+    """Of the broken records, what repairs have come to: how many of each outcome, also by kind, when the last was tried,
+    and when the first deferred one is due.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
+    by_kind: Mapping[str, Counter[Outcome]] = field(default_factory=dict)
     last_tried: datetime | None = None
     next_try: datetime | None = None
 
@@ -47,14 +48,18 @@ def join_ledger(inventory: Inventory, entries: Iterable[Table]) -> Known:
         "AND f.file_name <> ledger.file_name AND '' NOT IN (f.file_name, ledger.file_name)"
     )
     rows = connection.execute(
-        "SELECT outcome, count(*), max(last_tried), min(next_try) FROM ledger "
-        "SEMI JOIN (SELECT kind, id FROM findings WHERE state <> ?) USING (kind, id) GROUP BY outcome",
+        "SELECT kind, outcome, count(*), max(last_tried), min(next_try) FROM ledger "
+        "SEMI JOIN (SELECT kind, id FROM findings WHERE state <> ?) USING (kind, id) GROUP BY kind, outcome",
         [State.UNSERVABLE.value],
     ).fetchall()
-    due = next((moment for outcome, _, _, moment in rows if outcome == Outcome.DEFERRED and moment), None)
-    last = max((moment for _, _, moment, _ in rows), default=None)
+    by_kind: dict[str, Counter[Outcome]] = defaultdict(Counter)
+    for kind, outcome, number, _, _ in rows:
+        by_kind[kind][Outcome(outcome)] = number
+    due = min((moment for _, outcome, _, _, moment in rows if outcome == Outcome.DEFERRED and moment), default=None)
+    last = max((moment for _, _, _, moment, _ in rows), default=None)
     return Known(
-        Counter({Outcome(outcome): n for outcome, n, _, _ in rows}),
+        sum(by_kind.values(), Counter()),
+        by_kind,
         datetime.fromisoformat(last) if last else None,
         datetime.fromisoformat(due) if due else None,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,18 +24,26 @@ async def drive(desk: Desk, rate: float, batches: Iterator[list[Way]], progress:
     `rate` is how many requests a second one host gets at most.
     """
     so_far: Counter[str] = Counter()
-    queues = _Queues(rate)
-    told_at = 0.0
     async with desk:
-        async for done in desk.all(batches):  # each is recorded at the end of its way
-            if done is None or done.verdict.reason is not Reason.HANDED_OVER:
-                progress.advance(1)
-            if done is not None:
-                so_far[done.verdict.outcome.value] += 1
-            if time.monotonic() - told_at > _TOLD_EVERY_S:
-                told_at = time.monotonic()
-                waiting = desk.waiting_for(_WATCHED)
-                progress.status(_status(so_far, waiting[:_TOLD]), queues.left_s(waiting, told_at))
+        telling = asyncio.create_task(_tell(desk, so_far, _Queues(rate), progress))
+        try:
+            async for done in desk.all(batches):  # each is recorded at the end of its way
+                if done is None or done.verdict.reason is not Reason.HANDED_OVER:
+                    progress.advance(1)
+                if done is not None:
+                    so_far[done.verdict.outcome.value] += 1
+        finally:
+            telling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await telling
+
+
+async def _tell(desk: Desk, so_far: Counter[str], queues: _Queues, progress: Progress) -> None:
+    """Again and again, also while nobody answers."""
+    while True:
+        await asyncio.sleep(_TOLD_EVERY_S)
+        waiting = desk.waiting_for(_WATCHED)
+        progress.status(_status(so_far, waiting[:_TOLD]), queues.left_s(waiting, time.monotonic()))
 
 
 def _status(so_far: Counter[str], waiting: Sequence[tuple[Host, int]]) -> str:
