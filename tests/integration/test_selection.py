@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from broken import record
 from conftest import MakeInstance, opened
+from tool import run
 
 from mastomend.commands.check import CheckOptions, check
 from mastomend.demo.instance import SimulatedInstance
@@ -131,3 +134,25 @@ def test_accounts_as_people_write_them(text: str, account: Account) -> None:
 def test_what_is_no_account(text: str) -> None:
     with pytest.raises(ConfigurationError, match="no account"):
         parse_account(text, [])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check",),
+        ("usage",),
+        ("prune", "--avatars", "1d"),
+        ("repair",),
+        ("migrate", "plan", "--to", "DIR"),
+    ],
+)
+def test_a_server_nobody_knows_is_no_success(
+    make_instance: MakeInstance, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    instance = make_instance()
+    record(instance, name="alice")
+    (tmp_path / "to").mkdir()
+    given = [str(tmp_path / "to") if word == "DIR" else word for word in words]
+    refused = run(instance.env, *given, "--domain", "nosuch.example")
+    assert refused.returncode == 2 and not refused.stdout
+    assert "No record with a file is selected by" in refused.stderr and "nosuch.example" in refused.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import shutil
@@ -234,6 +235,12 @@ def test_a_dry_run_that_would_stop_does_not_end_with_go_on(
         for command in ("prune", "guard"):
             told = run(instance.env, command, "--budget", "0", COLUMNS="200").stdout
             assert "Once what stops it (above) is mended: " in told and "Next: " not in told
+        instance.media.delete(next(iter(instance.files)))
+        words = ("repair", "--max-missing", "100%")
+        told = run(instance.env, *words, COLUMNS="200").stdout
+        assert "With the rights that are missing (above): " in told and "Next: " not in told
+        barred = json.loads(run(instance.env, *words, "--json").stdout)
+        assert '"looks-only" may not change' in barred["barred"] and "GRANT UPDATE" in barred["statements"][0]
     finally:
         instance.db.execute('DROP OWNED BY "looks-only"; DROP ROLE "looks-only"')
 

@@ -19,8 +19,8 @@ from mastomend.commands.check_report import CheckReport, KindReport
 from mastomend.commands.instance import Instance
 from mastomend.commands.losses import losses, sampled
 from mastomend.commands.names import FEW, who
+from mastomend.commands.nothing import refuse_nothing
 from mastomend.commands.scanning import Look, Scan, scanning
-from mastomend.errors import ConfigurationError
 from mastomend.inventory import known
 from mastomend.inventory.sample import Sample
 from mastomend.inventory.scan import Inventory
@@ -77,6 +77,7 @@ def check(
     )
     with scanning(instance, seen, progress, sleep, now) as made:
         inventory, report = made.inventory, _report(instance, made)
+        refuse_nothing(inventory.records, options.selection, options.kinds, options.but_kinds)
         inventory.save_findings(report.findings, seen.part)
         _sum_up(report, inventory, instance)
         report.own, report.fresh = known.own(inventory, FEW), known.fresh(inventory, FEW)
@@ -92,33 +93,10 @@ def check(
 
             report.take_public(look(instance, made, options.public, progress))
             inventory.save_findings(report.findings, seen.part)
-    if options.selection != EVERYTHING and not any(kind.records for kind in report.kinds):
-        report.findings.unlink(missing_ok=True)  # else it would be the latest, and look sound
-        kinds = (
-            f" among {', '.join((*options.kinds, *(f'all but {k}' for k in options.but_kinds)))}"
-            if options.kinds
-            else ""
-        )
-        raise ConfigurationError(
-            f"No record with a file is selected by {options.selection}{kinds}: nothing was looked at.",
-            hint=_why_nothing(options.selection),
-        )
     only_accounts = bool(options.selection.accounts) and not options.selection.statuses
     report.of_accounts = only_accounts and not (options.kinds or options.but_kinds)
     report.duration_s = time.monotonic() - clock
     return report
-
-
-def _why_nothing(selection: Selection) -> str:
-    """Why there may be no record like that."""
-    if selection.criteria > 1:
-        return "What is selected must all be true of a record: leave something out."
-    if selection.domains:
-        return "Is the server's name misspelt? No record here is of it."
-    return (
-        "Mastodon itself knows of no such picture, and shows none: there is nothing to bring back. See "
-        "docs/how-to/one-user.md."
-    )
 
 
 def _report(instance: Instance, made: Scan) -> CheckReport:

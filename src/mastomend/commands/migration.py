@@ -8,7 +8,6 @@ come from; afterwards it is the target, and where they came from is what was wri
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +16,8 @@ from pathlib import Path
 
 from mastomend.commands.instance import Instance, storage_variables
 from mastomend.commands.losses import losses, sampled
-from mastomend.commands.moves import remembered
+from mastomend.commands.moves import no_room, remembered
+from mastomend.commands.nothing import refuse_nothing
 from mastomend.commands.past import kept_ledger
 from mastomend.commands.places import resolved, same_place
 from mastomend.commands.scanning import Look, Scan, scanning
@@ -175,6 +175,7 @@ def compared(
         stack.callback(there.close)
         there.probe()
         made = stack.enter_context(scanning(at(instance, source), look, progress, *clocks))
+        refuse_nothing(made.inventory.records, look.selection, look.kinds, look.but_kinds)
         tables = [replace(table, key_prefix=target.key_prefix) for table in made.inventory.expected]
         weigh(tables, there, made.inventory.work, progress, look.connections, into=crossing.ARRIVED)
         with kept_ledger(instance) as ledger:
@@ -186,15 +187,4 @@ def compared(
             stops = sampled(made.database, made.store, made.chosen, prefix, percent)
         crossing.name(made.inventory.work, made.inventory.expected)
         sides = crossing.sides(made.inventory.work, only_missing=only_missing)
-        yield Compared(made, made.store, there, sides, stops + _no_room(target, sides), only_missing)
-
-
-def _no_room(target: Storage, sides: dict[str, crossing.Sides]) -> list[str]:
-    """Why a disk cannot take it."""
-    if not isinstance(target, FilesystemStorage):
-        return []
-    needed = sum(one.to_copy.bytes for one in sides.values())
-    free = shutil.disk_usage(target.root).free
-    if needed <= free:
-        return []
-    return [f"{target} has {free / 1e6:,.0f} MB free; {needed / 1e6:,.0f} MB are to be copied."]
+        yield Compared(made, made.store, there, sides, stops + no_room(target, sides), only_missing)

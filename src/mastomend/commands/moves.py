@@ -6,12 +6,14 @@ Of a bucket only its name: no key is ever written down.
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from mastomend.actions.actions import Place
 from mastomend.commands.instance import Instance
 from mastomend.commands.places import place_of
-from mastomend.inventory.crossing import Tally
+from mastomend.inventory.crossing import Sides, Tally
 from mastomend.inventory.taking_up import identity
 from mastomend.mastodon.storage_settings import FilesystemStorage, Storage
 from mastomend.state_files import private_folder, replace_text
@@ -61,3 +63,14 @@ def remember(instance: Instance, source: Storage, target: Storage, copied: Tally
     moves[place_of(target)] = {"from": str(source), "root": root, "variables": shown, "pace": pace}
     private_folder(instance.state)
     replace_text(_memory(instance), json.dumps(moves, indent=2), 0o600)
+
+
+def no_room(target: Storage, sides: Mapping[str, Sides]) -> list[str]:
+    """Why a disk cannot take it."""
+    if not isinstance(target, FilesystemStorage):
+        return []
+    needed = sum(one.to_copy.bytes for one in sides.values())
+    free = shutil.disk_usage(target.root).free
+    if needed <= free:
+        return []
+    return [f"{target} has {free / 1e6:,.0f} MB free; {needed / 1e6:,.0f} MB are to be copied."]

@@ -17,6 +17,7 @@ from mastomend.actions.run import Run, run
 from mastomend.commands.instance import Instance
 from mastomend.commands.letting_go import Letting, batches
 from mastomend.commands.losses import losses, sampled
+from mastomend.commands.nothing import refuse_nothing
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.commands.past import kept_ledger
 from mastomend.commands.prune_report import PruneOptions, PruneReport, over_by
@@ -81,6 +82,7 @@ def _planned(instance: Instance, options: PruneOptions, progress: Progress, cloc
     )  # fmt: skip
     with scanning(instance, look, progress, sleep, now) as made:
         barred = refuse_unwritable(made.store, made.chosen, instance.key_prefix, progress, apply=options.apply)
+        refuse_nothing(made.inventory.records, options.selection)
         work, moment = made.inventory.work, int(now().timestamp())
         progress.start("who cares for what", 0)
         cached.read_ties(work, made.database, units)

@@ -17,6 +17,7 @@ from pathlib import Path
 from mastomend.commands.costs import named_price, price
 from mastomend.commands.instance import Instance
 from mastomend.commands.names import refuse_unknown, who
+from mastomend.commands.nothing import refuse_nothing
 from mastomend.commands.scanning import Look, Scan, scanning
 from mastomend.commands.usage_report import Disk, Growth, UsageOptions, UsageReport
 from mastomend.database.rows import read_selected_ids
@@ -64,6 +65,7 @@ def count_usage(
         usage.join(made.inventory, options.selection, chosen, records)
         strays.save(made.inventory.work, made.folder, identity(storage), [kind.name for kind in made.chosen])
         report = _report(instance, options, made, chosen)
+        refuse_nothing(report.used.files + report.claimed, options.selection, options.kinds, options.but_kinds)
         if isinstance(made.store, Billed):
             progress.start("old versions, unfinished uploads", 0)
             report.versions = _amount(made.store.old_versions())

@@ -108,6 +108,11 @@ class Inventory:
     vanished: int = 0
     read: int = 0
 
+    @property
+    def records(self) -> int:
+        """Records with a file that were looked at."""
+        return sum(count.records for count in self.counts.values())
+
     def save_findings(self, path: Path, part: str) -> None:
         """The findings as Parquet; `part` says in words what was looked at, if that was not everything."""
         FINDINGS.save(self.work.connection, TABLE, path, {"part": part})
