@@ -71,7 +71,7 @@ def test_global_options_stand_anywhere(given: list[str], meant: list[str]) -> No
 def test_ids_by_their_beginning(name: str, found: str | None) -> None:
     known = ["20251125T10-cc", "20261125T10-aa", "20261125T11-bb"]
     if found is None:
-        with pytest.raises(Exception, match=r"There is no run|may be any of"):
+        with pytest.raises(Exception, match=r"There is no run|may be any of|No run is named"):
             chosen(name, known, "run", "hint")
     else:
         assert chosen(name, known, "run", "hint") == found
@@ -176,6 +176,21 @@ def test_tab_offers_kinds_scans_and_runs(make_instance: MakeInstance, network: F
     assert {done["run"], "latest"} == complete(f"{given} undo ", instance.folder)
     assert done["run"] in complete(f"{given} show {done['run'][:8]}", instance.folder)
     assert complete("mastomend --env /nonexistent undo ", instance.folder) == set()
+    behind = given.removeprefix("mastomend ")  # global options may stand there, too
+    assert {done["run"], "latest"} == complete(f"mastomend undo {behind} ", instance.folder)
+    assert done["run"] in complete(f"mastomend show -q {behind} {done['run'][:8]}", instance.folder)
+    assert complete(f"mastomend repair {behind} --exclude ava", instance.folder) == {"avatars"}
+    assert complete("mastomend show --outcome g", instance.folder) == {"gone"}
+    assert complete("mastomend show --sort d", instance.folder) == {"domain"}
+    assert "not_found" in complete("mastomend show --reason not", instance.folder)
+    asked = {
+        "_MASTOMEND_COMPLETE": "complete_zsh",
+        "_TYPER_COMPLETE_ARGS": f"mastomend history {behind} {done['run'][:8]}",
+    }
+    program = Path(sys.executable).with_name("mastomend")
+    environment = {**INHERITED, "HOME": str(instance.folder), **asked}
+    zsh = subprocess.run([program], capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert done["run"] in zsh.stdout
 
 
 def test_help_fits_80_columns_and_examples_are_lines() -> None:
@@ -386,6 +401,8 @@ def test_quiet_and_json_leave_stderr_alone_and_the_log_file_hears(
     written = log.read_text()
     assert "mastomend 0.1.0 repair" in written and "Requests are not signed" in written and "accounts: files" in written
     assert all(line[:4].isdecimal() and line[10] == "T" for line in written.splitlines())
+    run(instance.env, "check", "--nonsense", "--log-file", str(log))
+    assert "Error: No such option: --nonsense" in log.read_text().splitlines()[-1]
     told = run(instance.env, "check", "--json", "-v")
     assert "accounts: rows" in told.stderr and json.loads(told.stdout)["exit_code"] == 0
 
@@ -434,7 +451,7 @@ def test_numbers_for_prometheus(several: SimulatedInstance) -> None:
     assert 'mastomend_repair_records{domain="example.social",outcome="lost"} 1\n' in done
     run(several.env, "check", *words)
     assert (
-        'mastomend_known_records{domain="example.social",kind="accounts/avatars",outcome="lost"} 1'
+        'mastomend_known_records{domain="example.social",kind="accounts/headers",outcome="lost"} 1'
         in (folder / "mastomend_check.prom").read_text()
     )
     metric = re.compile(r'^[a-z_]+\{(?:[a-z]+="[^"]*",?)+\} [0-9.]+$')

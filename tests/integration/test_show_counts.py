@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 from broken import record
@@ -115,6 +116,37 @@ def test_files_nobody_expects_are_no_records(make_instance: MakeInstance) -> Non
     assert _rows(instance, "--by", "outcome") == [
         {"outcome": "unrecognized", "records": 0, "records_local": 0, "files": 1}
     ]
+
+
+def test_a_spreadsheet_has_its_headings_though_nothing_is_below(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    record(instance, name="alice")
+    run(instance.env, "check")
+    whole, counted = (run(instance.env, "show", "--csv", *words).stdout for words in ((), ("--by", "domain")))
+    assert whole.startswith("kind,id,who,") and whole.count("\n") == 1
+    assert counted == "domain,records,records_local,files\n"
+    both = run(instance.env, "show", "--csv", "--json")
+    assert both.returncode == 2 and json.loads(both.stdout)["error"] == "--csv and --json: one of them."
+
+
+def test_nothing_to_show_yet_says_what_to_do(make_instance: MakeInstance) -> None:
+    instance = make_instance()
+    for words, hint in (
+        (("show",), "To look now: mastomend --env"),
+        (("history", "latest"), "What is broken: mastomend --env"),
+        (("undo", ""), "See them with: mastomend --env"),
+    ):
+        done = run(instance.env, *words, COLUMNS="300")
+        assert done.returncode == 2 and hint in done.stderr, words
+
+
+def test_paths_in_json_are_absolute(make_instance: MakeInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = make_instance()
+    record(instance, name="alice", damage="missing")
+    monkeypatch.chdir(instance.folder)
+    for words, name in ((("check",), "findings"), (("repair", "--apply"), "report"), (("orphans",), "report")):
+        done = run(instance.env, *words, "--state", "relative", "--json", "--max-missing", "100%")
+        assert Path(json.loads(done.stdout)[name]).is_absolute() and Path(json.loads(done.stdout)[name]).exists()
 
 
 def test_completion_of_what_is_counted_by() -> None:

@@ -24,6 +24,7 @@ from mastomend import __version__
 from mastomend.cli import (
     check,
     cleanup,
+    completion,
     demo,
     doctor,
     guard,
@@ -38,6 +39,7 @@ from mastomend.cli import (
 )
 from mastomend.cli.context import GlobalOptions
 from mastomend.cli.help import Command, Group
+from mastomend.cli.log_file import open_log, write_log
 from mastomend.cli.output import (
     cannot_write,
     command_line,
@@ -46,10 +48,8 @@ from mastomend.cli.output import (
     flush,
     give_up_stdout,
     log,
-    open_log,
     prepare_streams,
     show_error,
-    write_log,
 )
 from mastomend.cli.words import in_order
 from mastomend.errors import MastomendError, OutputClosed, OutputError
@@ -255,6 +255,7 @@ def _unraisable(what: sys.UnraisableHookArgs) -> None:
 def main() -> None:
     """The console script."""
     listen()
+    completion.put_in_order(os.environ)
     sys.unraisablehook = _unraisable
     try:
         code = run(sys.argv[1:])

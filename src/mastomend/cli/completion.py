@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import MutableMapping
 from pathlib import Path
 
 import typer
+
+from mastomend.cli.words import in_order
 
 
 def kinds(incomplete: str) -> list[str]:
@@ -14,6 +18,46 @@ def kinds(incomplete: str) -> list[str]:
 
     offered = {name for kind in KINDS for name in names_of(kind, KINDS)}
     return sorted(name for name in offered if name.startswith(incomplete))
+
+
+def outcomes(incomplete: str) -> list[str]:
+    """Outcomes and states."""
+    from mastomend.outcomes import Outcome
+    from mastomend.vocabulary import State, Stray
+
+    return sorted(one.value for one in (*Outcome, *State, *Stray) if one.value.startswith(incomplete))
+
+
+def reasons(incomplete: str) -> list[str]:
+    """Reasons, as `show --reason` takes them."""
+    from mastomend.reasons import Reason
+
+    return sorted(one.value for one in Reason if one.value.startswith(incomplete))
+
+
+def sorts(incomplete: str) -> list[str]:
+    """What `show` sorts by."""
+    return [name for name in ("whose", "kind", "domain", "outcome") if name.startswith(incomplete)]
+
+
+def put_in_order(environment: MutableMapping[str, str]) -> None:
+    """Global options may stand behind the command: what a shell says has been typed so far is told with them in front."""
+    try:
+        if words := shlex.split(
+            environment.get("COMP_WORDS", "")
+        ):  # bash; the word at COMP_CWORD is the one to complete
+            number = int(environment.get("COMP_CWORD", "0"))
+            before = in_order(words[1:number])
+            environment["COMP_WORDS"] = shlex.join([words[0], *before, *words[number:]])
+            environment["COMP_CWORD"] = str(1 + len(before))
+        elif text := environment.get(
+            "_TYPER_COMPLETE_ARGS", ""
+        ):  # zsh and fish; the last word, if no space is behind it
+            first, *words = shlex.split(text)
+            last = [] if text.endswith(" ") else [words.pop()] if words else []
+            environment["_TYPER_COMPLETE_ARGS"] = shlex.join([first, *in_order(words), *last]) + ("" if last else " ")
+    except ValueError:  # an open quotation mark
+        return
 
 
 def groups(incomplete: str) -> list[str]:

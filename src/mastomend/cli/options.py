@@ -50,7 +50,12 @@ Local = Annotated[bool, typer.Option("--local", help="Only records of this serve
 Remote = Annotated[bool, typer.Option("--remote", help="Only cached records of other servers.")]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option("--exclude", metavar="KIND|DOMAIN", help="All but that kind, or that server. May be repeated."),
+    typer.Option(
+        "--exclude",
+        metavar="KIND|DOMAIN",
+        help="All but that kind, or that server. May be repeated.",
+        autocompletion=completion.kinds,
+    ),
 ]
 PublicShare = Annotated[
     str | None,

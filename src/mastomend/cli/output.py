@@ -18,7 +18,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -27,7 +27,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from mastomend.errors import ConfigurationError, MastomendError, OutputClosed, OutputError
+from mastomend.cli.log_file import write_log
+from mastomend.errors import MastomendError, OutputClosed, OutputError
 
 #: What means something to rich, and what stands for it meanwhile: characters of private use, which are never shown.
 _HIDDEN = {"[": "\ue000", "\\": "\ue001"}
@@ -170,30 +171,6 @@ def emit_json(document: dict[str, Any], exit_code: int) -> None:
     except OSError as error:
         raise cannot_write(error) from None
     flush()
-
-
-_log_file: TextIO | None = None
-
-
-def open_log(path: Path) -> None:
-    """From here on everything a person is told, and each step, is also written there, with the time.
-
-    Raises:
-        ConfigurationError: it cannot be written.
-    """
-    global _log_file
-    try:
-        _log_file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
-    except OSError as error:
-        raise ConfigurationError(f"The log file {path} cannot be written: {error.strerror}.") from None
-
-
-def write_log(text: str) -> None:
-    """A line in the log file, if there is one. That it cannot be written is no reason to stop."""
-    if _log_file is not None:
-        plain = " ".join(text.split())
-        with contextlib.suppress(OSError):
-            _log_file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {plain}\n")
 
 
 _GUIDE = re.compile(r"\bdocs/((?:how-to|reference)/[\w-]+\.md)")

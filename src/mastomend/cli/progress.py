@@ -17,7 +17,8 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn
 from rich.text import Text
 
-from mastomend.cli.output import escape, log, write_log
+from mastomend.cli.log_file import write_log
+from mastomend.cli.output import escape, log
 from mastomend.progress import Progress as Observer
 
 _EVERY_S = 10.0

@@ -49,10 +49,18 @@ def show_command(
     ] = None,
     outcomes: Annotated[
         list[str] | None,
-        typer.Option("--outcome", metavar="OUTCOME|STATE", help="Only gone, refused, missing, … May be repeated."),
+        typer.Option(
+            "--outcome",
+            metavar="OUTCOME|STATE",
+            help="Only gone, refused, missing, … May be repeated.",
+            autocompletion=completion.outcomes,
+        ),
     ] = None,
     reasons: Annotated[
-        list[str] | None, typer.Option("--reason", metavar="REASON", help="Only those reasons of a run.")
+        list[str] | None,
+        typer.Option(
+            "--reason", metavar="REASON", help="Only those reasons of a run.", autocompletion=completion.reasons
+        ),
     ] = None,
     domains: Domains = None,
     accounts: Accounts = None,
@@ -62,7 +70,12 @@ def show_command(
     exclude: Exclude = None,
     new: Annotated[bool, typer.Option("--new", help="Only findings of a check that no repair has tried.")] = False,
     sort: Annotated[
-        str, typer.Option(metavar="whose|kind|domain|outcome", help="In which order; your own users' first by default.")
+        str,
+        typer.Option(
+            metavar="whose|kind|domain|outcome",
+            help="In which order; your own users' first by default.",
+            autocompletion=completion.sorts,
+        ),
     ] = "whose",
     by: Annotated[
         str,
@@ -88,6 +101,8 @@ def show_command(
     most = (None if csv or json else _SHOWN) if limit is None else limit or None
     chosen = Chosen.of(kinds, domains, accounts, statuses, exclude, local=local, remote=remote)
     wanted = _wanted(chosen, outcomes or [], reasons or [], most, sort)
+    if csv and json:
+        raise ConfigurationError("--csv and --json: one of them.", hint="Leave one out.")
     instance = cli_context.instance(ctx)
     if by:
         counted = sums(instance, of, wanted, _groups(by), chosen.selection(instance), new=new)
@@ -102,7 +117,7 @@ def show_command(
             rows = [document(row) for row in found.rows]
             emit_json({**_head(found), "total": found.number, "records": found.records, "rows": rows}, 0)
         elif csv:
-            _csv(map(document, found.rows))
+            _csv(COLUMNS, map(document, found.rows))
         else:
             from mastomend.cli.show_screen import Commands, page
 
@@ -150,6 +165,12 @@ def _wanted(chosen: Chosen, outcomes: list[str], reasons: list[str], most: int |
     names = [kind.name for kind in choose_kinds(chosen.kinds, KINDS, but=chosen.but_kinds)]
     kinds = tuple(names) if chosen.kinds or chosen.but_kinds else ()
     return Wanted(kinds, words=tuple(outcomes), reasons=tuple(reasons), limit=most, sort=order)
+
+
+COLUMNS = (
+    "kind", "id", "who", "address", "is_local", "domain", "style", "key", "outcome", "reason", "detail", "tried", "known",
+    "last_tried", "next_try", "advice", "expected_bytes", "actual_bytes",
+)  # fmt: skip
 
 
 def document(row: Shown) -> dict[str, Any]:
@@ -205,7 +226,7 @@ def _emit_sums(found: Sums, most: int | None, *, json: bool) -> int:
         totals = {"total": found.all.files, "records": found.all.records}
         emit_json({**_head(found), **totals, "by": found.by, "rows": rows}, 0)
     else:
-        _csv(rows)
+        _csv([*found.by, "records", "records_local", "files"], rows)
     return 0
 
 
@@ -234,17 +255,15 @@ def _head(found: Showing | Sums) -> dict[str, Any]:
     return {"command": "show", "of": found.of, "looked_at": found.part}
 
 
-def _csv(rows: Iterable[dict[str, Any]]) -> None:
+def _csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
     import csv
 
     from mastomend.cli.output import cannot_write
 
-    writer = None
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     try:
+        writer.writeheader()
         for row in rows:
-            if writer is None:
-                writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
-                writer.writeheader()
             writer.writerow({name: _cell(value) for name, value in row.items()})
     except OSError as error:
         raise cannot_write(error) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,10 +67,8 @@ def usage_command(
     options = UsageOptions(
         chosen.kinds, chosen.but_kinds, chosen.selection(instance), top, price, list_concurrency, not fresh
     )
-    if html is not None and not html.absolute().parent.is_dir():
-        raise ConfigurationError(
-            f"{html.absolute().parent} is no directory.", hint="--html names a file to be written."
-        )
+    if html is not None:
+        _refuse_unwritable(html.absolute())
     with cli_context.watched(ctx, json=json) as observer:
         report = count_usage(instance, options, observer)
     if html is not None:
@@ -81,6 +81,25 @@ def usage_command(
         words = ("orphans", f"show {report.scan}", "prune")
         show(report, *(command_line(given.env, given.state, word) for word in words))
     return 0
+
+
+def _refuse_unwritable(html: Path) -> None:
+    """Before everything is looked at."""
+    said = ""
+    if not html.parent.is_dir():
+        said = f"{html.parent} is no directory."
+    elif html.is_dir():
+        said = f"{html} is a directory."
+    elif html.exists():
+        said = "" if os.access(html, os.W_OK) else f"This user may not write {html}."
+    else:
+        try:
+            with tempfile.TemporaryFile(dir=html.parent):
+                pass
+        except OSError as error:
+            said = f"{html} cannot be written: {error.strerror}."
+    if said:
+        raise ConfigurationError(said, hint="--html names a file to be written.")
 
 
 def amount(one: Amount) -> dict[str, int]:

@@ -55,6 +55,7 @@ def prune(
             "The policy says neither an age nor a budget.",
             hint="Say one, as in: mastomend prune --attachments 30d, or mastomend prune --budget 20GB.",
         )
+    access_log.refuse_unreadable(options.access_logs)
     barred = refuse_blind(instance, options.chosen, progress, apply=options.apply)
     if not options.apply:
         report = _planned(instance, options, progress, (sleep, now), new_id(now()))

@@ -40,6 +40,11 @@ from mastomend.storage.ports import Mounts, Store
 Resting = Callable[[str, Mapping[int, str | None]], Mapping[int, str]]
 #: So few free bytes are as good as none.
 _ROOM = 1_000_000
+#: Said before anything is changed, and behind it, if names have changed.
+NO_REDIS_YET = (
+    "Mastodon's Redis cannot be reached. A repair goes on without it, but where names change Mastodon may show the old ones "
+    "from its cache for a while: see doctor."
+)
 NO_REDIS = (
     "Names have changed, and Mastodon's Redis cannot be reached: Mastodon may show the old ones from its cache for a while "
     "(posts for ten minutes, emoji for seven days)."
@@ -93,7 +98,10 @@ def restoration(
             raise and_unwritable(unseen, said) from None
         if options.engine is Engine.SIDEKIQ:
             parts.sidekiq.waiting()  # says what is wrong
-        caches_answer = closing is not None and parts.caches.reachable()
+        answers = parts.caches.reachable()
+        if not answers:
+            progress.note(NO_REDIS_YET)
+        caches_answer = closing is not None and answers
         if barred is not None:
             if closing is not None:
                 raise and_unwritable(barred, said)

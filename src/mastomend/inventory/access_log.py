@@ -23,6 +23,20 @@ _PROXY = r"/media_proxy/([0-9]+)"
 _COMBINED = r'\[([^\]]+)\] "[A-Z]+ ([^ "]+)[^"]*" ([0-9]{3})'
 
 
+def refuse_unreadable(files: Sequence[Path]) -> None:
+    """Before a scan that takes its time.
+
+    Raises:
+        ConfigurationError: a log is not there, or this user may not read it.
+    """
+    for file in files:
+        try:
+            with file.open("rb") as log:
+                log.read(1)
+        except OSError as error:
+            raise ConfigurationError(f"{file} cannot be read: {error.strerror}.", hint="Check --access-log.") from None
+
+
 def read(work: Workspace, files: Sequence[Path]) -> int:
     """The relation `looked` (unit, id, since: seconds since 1970), the last look at each; how many lines told of one.
 
