@@ -205,7 +205,7 @@ _ADVICE = {
     Reason.PRIVATE_ADDRESS: "nothing, or ALLOWED_PRIVATE_ADDRESSES if that server is in your own network",
     Reason.BAD_ENCODING: "later; that server is set up wrongly",
     Reason.NO_URL: "a backup (--from)",
-    Reason.GAVE_UP: "nothing, or repair by hand",
+    Reason.GAVE_UP: "nothing, or repair --again",
     Reason.LOCAL: "look for a backup; else ask the user to upload it again",
     Reason.REJECT_MEDIA: "nothing, or lift the block",
     Reason.DOMAIN_SUSPENDED: "nothing, or lift the block",

@@ -59,7 +59,7 @@ def test_deferred_work_comes_due_grows_rarer_and_ends(make_instance: MakeInstanc
     assert run(instance, 5.2).outcomes == {"restored": 1, "lost": 1}
     (entry,) = [e for e in lost(opened(instance)) if e.reason == "gave_up"]
     assert (entry.tries, entry.first_seen, entry.dead_since) == (3, START, START)
-    assert "deferred 3 times since 2026-11-22" in entry.detail and "server_error" in entry.detail
+    assert "deferred 3 times since 2026-11-22" in entry.detail and "its origin has trouble of its own" in entry.detail
     assert run(instance, 1000).records == 0, "what is lost is not tried by itself"
     ledger = lost(opened(instance))
     assert [(e.is_local, e.outcome.value, e.reason) for e in ledger] == [

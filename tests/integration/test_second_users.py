@@ -351,8 +351,8 @@ def test_what_other_runs_know_is_not_forgotten(bereft: SimulatedInstance) -> Non
     for _ in range(2):
         run(bereft.env, "repair", "--apply", "--max-missing", "100%")
     told = run(bereft.env, "show", "latest", "--outcome", "gone", COLUMNS="300").stdout
-    assert "0 outcomes of run" in told and "1 more became so in other runs: " in told
-    assert " check, then\n" in told and told.splitlines()[-1].endswith(" show --outcome gone")
+    assert "0 outcomes of run" in told and "1 more became so in other runs. " in told
+    assert " check\n" in told and told.splitlines()[-1].endswith(" show --outcome gone")
     run(bereft.env, "check", "--max-missing", "100%")
     same = json.loads(run(bereft.env, "show", "--outcome", "gone", "--json").stdout)
     assert [(row["who"], row["outcome"]) for row in same["rows"]] == [("@bob@a.example", "missing")]

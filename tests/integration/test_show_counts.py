@@ -113,7 +113,11 @@ def test_files_nobody_expects_are_no_records(make_instance: MakeInstance) -> Non
     instance = make_instance()
     instance.media.write("core.4711", b"x")
     run(instance.env, "usage")
-    assert _rows(instance, "--by", "outcome") == [
+    record(instance, name="alice", damage="missing")
+    run(instance.env, "check")
+    assert len(_rows(instance, "--outcome", "unrecognized")) == 1, "of the newest look for such files"
+    (usage,) = {path.parent.name for path in instance.state.glob("scans/*/strays.parquet")}
+    assert _rows(instance, usage, "--by", "outcome") == [
         {"outcome": "unrecognized", "records": 0, "records_local": 0, "files": 1}
     ]
 

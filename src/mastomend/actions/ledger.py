@@ -89,7 +89,7 @@ class Ledger:
         tries = (old.tries if old else 0) + counts(verdict)
         since = old.first_seen if old else now
         if counts(verdict) and tries >= self._policy.tries:
-            detail = f"deferred {tries} times since {since:%Y-%m-%d}; the last time: {verdict.reason}, {verdict.detail}"
+            detail = f"deferred {tries} times since {since:%Y-%m-%d}; the last time: {verdict.reason.words}"
             verdict = Lost(Reason.GAVE_UP, detail, verdict.source, verdict.tried)
         due = None
         if isinstance(verdict, Deferred):

@@ -25,6 +25,7 @@ _ADVICE = 12
 _NAMED = 3
 #: Posts that are named in a text for their author.
 _POSTS = 5
+_MENDED = ("restored", "refreshed")
 _STYLES = {"restored": "green", "refreshed": "green", "deferred": "yellow"}
 
 
@@ -244,6 +245,6 @@ def _asked(row: Shown) -> str:
         said.append(source if reason == row.reason or not words else f"{source} ({words})")
     asked = [f"asked: {', '.join(said)}"] if said else []
     given = (
-        [f"from: {_SOURCES.get(row.source, row.source)}"] if row.source and (row.word in _STYLES or not said) else []
+        [f"from: {_SOURCES.get(row.source, row.source)}"] if row.source and (row.word in _MENDED or not said) else []
     )
     return "; then ".join([*asked, *given])

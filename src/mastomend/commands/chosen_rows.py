@@ -20,6 +20,7 @@ from mastomend.inventory.reports import about
 from mastomend.mastodon.rows_sql import must_see
 from mastomend.mastodon.selection import EVERYTHING, Selection
 from mastomend.outcomes import Outcome
+from mastomend.vocabulary import Stray
 
 #: Outcomes that are remembered of a record, and told beside what a check finds of it.
 _KEPT = {one.value for one in (Outcome.GONE, Outcome.REFUSED, Outcome.LOST, Outcome.DEFERRED)}
@@ -59,7 +60,7 @@ def chosen_rows(
     of_records = not (new or of_reasons) and bool(wanted.words) and _KEPT.issuperset(wanted.words)
     is_run = False if new else _of_runs(wanted, of_reasons)
     whole = replace(selection, without_domains=()) == EVERYTHING
-    of, path, is_run = either(instance, name, is_run=is_run, of_records=of_records, of_files=whole)
+    of, path, is_run = either(instance, name, is_run=is_run, of_records=of_records, of_files=_of_files(wanted, whole))
     if of_reasons and not is_run:
         raise ConfigurationError(f"{of} is a check: reasons are those of a run.", hint="Use --outcome, or name a run.")
     if new and is_run:
@@ -75,6 +76,12 @@ def chosen_rows(
         if not is_run and (outcomes := [word for word in wanted.words if word in _KEPT]):
             wanted = _by_outcome(wanted, outcomes, ledger)
         yield Chosen(of, path, is_run, wanted, ledger)
+
+
+def _of_files(wanted: Wanted, whole: bool) -> bool | None:
+    """Whether files nobody expects are meant as well, or (None) nothing else."""
+    only = {one.value for one in Stray}
+    return None if wanted.words and only.issuperset(wanted.words) else whole
 
 
 def _by_outcome(wanted: Wanted, outcomes: Sequence[str], ledger: Ledger | None) -> Wanted:

@@ -47,12 +47,12 @@ def refuse_empty(scan: str, path: Path, broken: int, budget: int) -> None:
 
 
 def either(
-    instance: Instance, name: str, *, is_run: bool | None = None, of_records: bool = False, of_files: bool = True
+    instance: Instance, name: str, *, is_run: bool | None = None, of_records: bool = False, of_files: bool | None = True
 ) -> tuple[str, Path, bool]:
     """The scan or the run of that name, its report, and whether it is a run. `latest` is the report written last, of scans
     only or of runs that were applied only where `is_run` says so, or of both where `of_records` does; without `of_files` none
-    of files nobody expects. A run that found nothing to do, as a timer's does most hours, is not meant, nor a look for files
-    nobody expects that found none.
+    of files nobody expects, and where that is None no other. A run that found nothing to do, as a timer's does most hours, is
+    not meant, nor a look for files nobody expects that found none.
 
     Raises:
         ConfigurationError: as above.
@@ -64,7 +64,9 @@ def either(
     both = strays | scans | runs
     if name == "latest" and not both:
         where = "To look now: mastomend check"
-    if of_records:
+    if of_files is None:
+        some = strays
+    elif of_records:
         some = scans | _applied(instance, runs)
     else:
         some = (both if of_files else scans | runs) if is_run is None else _applied(instance, runs) if is_run else scans

@@ -24,6 +24,7 @@ from mastomend.commands.names import who
 from mastomend.commands.parts import changing_parts, ground
 from mastomend.commands.past import kept_findings, kept_ledger, refuse_empty
 from mastomend.commands.repair_report import (
+    NO_REDIS,
     OUTCOMES,
     RepairOptions,
     RepairReport,
@@ -31,7 +32,7 @@ from mastomend.commands.repair_report import (
     memory_for_records,
     take_up,
 )
-from mastomend.commands.restoration import NO_REDIS, client_of, resting, restoration
+from mastomend.commands.restoration import client_of, resting, restoration
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
 from mastomend.interrupts import run_loop

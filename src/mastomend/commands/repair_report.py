@@ -22,6 +22,15 @@ from mastomend.restore.chain import Chain, Intended
 from mastomend.restore.sources.mastodon import HandOverLimits
 from mastomend.vocabulary import Done
 
+#: Said before anything is changed, and behind it, if names have changed.
+NO_REDIS_YET = (
+    "Mastodon's Redis cannot be reached. A repair goes on without it, but where names change Mastodon may show the old ones "
+    "from its cache for a while: see doctor."
+)
+NO_REDIS = (
+    "Names have changed, and Mastodon's Redis cannot be reached: Mastodon may show the old ones from its cache for a while "
+    "(posts for ten minutes, emoji for seven days)."
+)
 OUTCOMES = Report(OutcomeRow, ("kind", "id"))
 
 

@@ -12,7 +12,7 @@ from mastomend import __version__
 from mastomend.actions.ledger import Ledger
 from mastomend.commands.instance import Instance
 from mastomend.commands.parts import Parts, named_storage
-from mastomend.commands.repair_report import RepairOptions
+from mastomend.commands.repair_report import NO_REDIS_YET, RepairOptions
 from mastomend.database.instance_actor import actor_keys
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of, unchangeable
@@ -40,15 +40,6 @@ from mastomend.storage.ports import Mounts, Store
 Resting = Callable[[str, Mapping[int, str | None]], Mapping[int, str]]
 #: So few free bytes are as good as none.
 _ROOM = 1_000_000
-#: Said before anything is changed, and behind it, if names have changed.
-NO_REDIS_YET = (
-    "Mastodon's Redis cannot be reached. A repair goes on without it, but where names change Mastodon may show the old ones "
-    "from its cache for a while: see doctor."
-)
-NO_REDIS = (
-    "Names have changed, and Mastodon's Redis cannot be reached: Mastodon may show the old ones from its cache for a while "
-    "(posts for ten minutes, emoji for seven days)."
-)
 
 
 @dataclass(frozen=True, slots=True)

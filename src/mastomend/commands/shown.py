@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from mastomend.actions.deferral import UNREACHABLE
 from mastomend.actions.ledger import Entry
 from mastomend.commands.names import Called
 from mastomend.plans.orphans import SORTS
@@ -93,5 +94,6 @@ def _advice(reason: str) -> str:
 
 
 def _words(detail: str, reason: str) -> str:
-    """The sentence of the report; a mere status of HTTP is none."""
-    return Reason(reason).words if reason and (not detail or detail.startswith("HTTP ")) else detail
+    """The sentence of the report; a mere status of HTTP is none, nor is what a library says of a server that is not there."""
+    is_none = not detail or detail.startswith("HTTP ") or reason in UNREACHABLE
+    return Reason(reason).words if reason and is_none else detail
