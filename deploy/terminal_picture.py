@@ -20,7 +20,7 @@ from rich.text import Text
 from mastomend.demo.fediverse import fediverse
 from mastomend.demo.instance import simulated_instance
 from mastomend.demo.services import postgres
-from mastomend.demo.story import _break, _populate
+from mastomend.demo.story import break_media, populate
 
 COLUMNS = 92
 COMMANDS = (["check"], ["repair", "--apply"])
@@ -50,8 +50,8 @@ def main() -> None:
         socket_dir = stack.enter_context(postgres(folder / "postgres"))
         network = stack.enter_context(fediverse())
         instance = stack.enter_context(simulated_instance(folder / "live", socket_dir, "4.5"))
-        _populate(instance, network)
-        for _ in _break(instance):
+        populate(instance, network)
+        for _ in break_media(instance):
             pass
         environment = {
             **os.environ,

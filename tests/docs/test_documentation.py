@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 import subprocess
@@ -283,3 +284,23 @@ def test_the_container_can_be_built(tmp_path: Path) -> None:
     if done.returncode and re.search(r"pull|lookup|dial tcp|resolve", done.stderr):
         pytest.skip("a registry of container images")
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def _labels(lines: list[str]) -> list[str]:
+    """What stands before a colon, of lines that begin so."""
+    return [found[0] for line in lines if (found := re.match(r"[A-Z][a-z ,]+(?=:)", line))]
+
+
+def test_the_picture_shows_what_is_printed_today() -> None:
+    """`deploy/terminal_picture.py` makes it anew."""
+    texts = re.findall(
+        r'<text [^>]*x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)', (ROOT / "docs/terminal.svg").read_text("utf-8")
+    )
+    rows: dict[float, str] = {}
+    for _, y, said in sorted(texts, key=lambda one: (float(one[1]), float(one[0]))):
+        rows[float(y)] = rows.get(float(y), "") + html.unescape(said).replace("\xa0", " ")
+    screens = [(ROOT / f"tests/golden/screens/{name}-80.txt").read_text("utf-8") for name in ("check", "repair")]
+    printed = _labels([line for screen in screens for line in screen.splitlines()])
+    shown = _labels(list(rows.values()))
+    assert {"What it is", "Next", "To take this back", "What stays broken, and why"} <= set(shown)
+    assert shown == [label for label in printed if label in shown]

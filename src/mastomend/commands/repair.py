@@ -35,7 +35,6 @@ from mastomend.commands.repair_report import (
 from mastomend.commands.restoration import client_of, resting, restoration
 from mastomend.errors import ConfigurationError
 from mastomend.ids import new_id
-from mastomend.interrupts import run_loop
 from mastomend.inventory.work_list import WorkList, work_list
 from mastomend.mastodon.kinds import KIND_BY_NAME, Kind
 from mastomend.mastodon.selection import EVERYTHING
@@ -141,7 +140,7 @@ def _apply(
                     done for done in journal.outcomes(report.run) if done.verdict.reason is Reason.HANDED_OVER
                 )
             ways = (work.chain.ways(batch, closing) for batch in _batches(records, work.kinds))
-            run_loop(drive(desk, instance.settings.politeness.rate, ways, progress))
+            drive(desk, instance.settings.politeness.rate, ways, progress)
             if work.mastodon is not None:
                 work.mastodon.watch()
             report.resting = work.chain.rested

@@ -104,7 +104,7 @@ def story(folder: Path, storage: str, progress: Progress) -> Iterator[Event]:
             f"{len(simulated.files):,} files: avatars, headers, emoji and pictures from {len(network.origins)} servers, "
             "and those of three people who live here.",
         )
-        yield from _break(simulated)
+        yield from break_media(simulated)
         yield Checked(check(instance, progress=progress), simulated.env)
         yield Told(
             "repair --apply",
@@ -210,7 +210,7 @@ def _account(simulated: SimulatedInstance, origin: Origin, name: str, seed: int,
         simulated.add_image(MEDIA_FILES, data, remote_url=url, account_id=new)
 
 
-def _break(simulated: SimulatedInstance) -> Iterator[Event]:
+def break_media(simulated: SimulatedInstance) -> Iterator[Event]:
     """What the admin did: files deleted by hand, and some cut off when the disk ran full."""
     chance = random.Random(7)
     cached = sorted(k for k in simulated.files if k.startswith("cache/"))

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from mastomend.interrupts import run_loop
 from mastomend.progress import Progress
 from mastomend.reasons import Reason
 from mastomend.remote.admission import Host
@@ -19,10 +20,14 @@ _TOLD_EVERY_S = 0.5
 _TOLD, _WATCHED = 2, 16
 
 
-async def drive(desk: Desk, rate: float, batches: Iterator[list[Way]], progress: Progress) -> None:
+def drive(desk: Desk, rate: float, batches: Iterator[list[Way]], progress: Progress) -> None:
     """Take all of them to their ends; `progress` hears what came of them so far, and whom one waits for.
     `rate` is how many requests a second one host gets at most.
     """
+    run_loop(_drive(desk, rate, batches, progress))
+
+
+async def _drive(desk: Desk, rate: float, batches: Iterator[list[Way]], progress: Progress) -> None:
     so_far: Counter[str] = Counter()
     async with desk:
         telling = asyncio.create_task(_tell(desk, so_far, _Queues(rate), progress))
