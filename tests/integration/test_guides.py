@@ -6,8 +6,10 @@ line or writes down that it was called; what a guide leaves to the reader (`…`
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +25,8 @@ from mastomend.demo.services import S3Server
 from mastomend.mastodon.kinds import EMOJIS, HEADERS, MEDIA_FILES
 
 DOCS = Path(__file__).parents[2] / "docs" / "how-to"
-#: Guides about what this test does not have: an inventory of a bucket, Mastodon's own workers (each tested elsewhere).
+#: Guides about what this test does not have (an inventory of a bucket, Mastodon's own workers: each tested elsewhere), and
+#: those with a test of their own below.
 NOT_HERE = {"listing-files.md", "many-machines.md", "docker.md", "from-a-backup.md", "move-to-a-bucket.md"}
 STAND_INS = {
     "sudo": 'while [ "${1#-}" != "$1" ]; do shift; [ "$1" = mastodon ] && shift; done\nexec "$@"',
@@ -39,10 +42,16 @@ def blocks(page: Path, language: str) -> list[str]:
     return ["\n".join(line.removeprefix(indent) for line in text.splitlines()) for indent, text in found]
 
 
+#: Guides about media in a bucket.
+BUCKETS = {"s3-and-cdn.md"}
+
+
 @pytest.fixture
-def server(make_instance: MakeInstance, network: Fediverse) -> SimulatedInstance:
+def server(make_instance: MakeInstance, network: Fediverse, request: pytest.FixtureRequest) -> SimulatedInstance:
     """A server as the guides have it: `@user0@art.example` is broken, and others are."""
-    instance = shown_here(make_instance())
+    callspec = getattr(request.node, "callspec", None)
+    in_bucket = callspec is not None and callspec.params.get("name") in BUCKETS
+    instance = make_instance("4.5", "s3") if in_bucket else shown_here(make_instance())
     art = network.add("art.example")
     record(instance, origin=art, damage="missing", name="user0")
     record(instance, HEADERS, origin=art, damage="missing", name="user1")
@@ -182,6 +191,99 @@ def test_the_roles_of_the_guide_are_enough(server: SimulatedInstance, tmp_path: 
     for words in (("show", "latest"), ("undo", "latest"), ("history", "--lost")):
         assert "Without names" not in tool(*words).stderr
     server.db.execute("DROP OWNED BY mastomend; DROP ROLE mastomend")
+
+
+#: What `docker compose` does with what is said to it here: the tool with the variables of `env_file:`, in a folder where the
+#: media are mounted; everything else is written down.
+DOCKER = """
+echo "docker $*" >> "$CALLED"
+[ "$1" = compose ] || exit 0
+while [ $# -gt 0 ] && [ "$1" != mastomend ]; do
+  case "$1" in build) exit 0;; --entrypoint) exec "$2" "$SERVER/.env.production" > /dev/null;; esac
+  shift
+done
+shift
+unset MASTOMEND_ENV
+set -a
+. "$SERVER/.env.production"
+set +a
+cd "$HOME/container"
+exec "$HOME/bin/mastomend" "$@"
+"""
+
+
+def test_the_container_is_used_as_the_guide_says(server: SimulatedInstance, tmp_path: Path) -> None:
+    """Every line of it, and of cron's, and of the uninstall, word for word."""
+    environment = {**surroundings(server, tmp_path), "SERVER": str(server.folder)}
+    for name, text in {"docker": DOCKER, "cd": ""}.items():
+        (path := tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+    (tmp_path / "container").mkdir()
+    (tmp_path / "container" / "public").symlink_to(server.folder / "public")
+    said: dict[str, str] = {}
+    alias = ""
+    for block in [*blocks(DOCS / "docker.md", "sh"), *blocks(DOCS / "docker.md", "text")]:
+        for line in block.splitlines():
+            if line.startswith(("#", "MAILTO=", "PATH=")):
+                continue
+            if line.startswith("alias "):
+                alias = f"shopt -s expand_aliases\n{line}\n"
+                continue
+            if cron := re.fullmatch(r"\d+ [\d*]+ \* \* [\d*] root cd /opt/mastodon && (.+)", line):
+                line = cron[1]  # what cron would run
+            done = subprocess.run(
+                ["bash", "-c", f"{alias}{line}"], cwd=server.folder, env=environment, capture_output=True, text=True,
+                timeout=120, check=False,
+            )  # fmt: skip
+            assert done.returncode in (0, 1) and "Traceback" not in done.stderr, (line, done.stdout, done.stderr)
+            said[line] = done.stdout
+    found = list(said.values())
+    assert "5 records are broken" in said["docker compose run --rm --no-deps mastomend check"]
+    assert any("4 of 5 records mended" in text for text in found), found
+    assert said["docker compose --progress=quiet run --rm --no-deps -T mastomend check --new -q"] == "", (
+        "cron would mail it"
+    )
+    called = (tmp_path / "called").read_text()
+    assert "docker image rm mastomend" in called and "docker volume rm mastodon_mastomend" in called
+
+
+def test_exit_4_and_what_the_guide_says_then(server: SimulatedInstance, tmp_path: Path) -> None:
+    environment = surroundings(server, tmp_path)
+    shutil.rmtree(server.folder / "public" / "system")
+    (server.folder / "public" / "system").mkdir()
+    stopped = subprocess.run(
+        ["mastomend", "repair", "--apply"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert stopped.returncode == 4, stopped
+    (block,) = blocks(DOCS / "exit-4.md", "sh")
+    for line in lines(block, server, tmp_path):
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=server.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1, (line, done.stdout, done.stderr)
+    assert "records mended" in done.stdout and sum(server.media.read(key) is not None for key in server.files) > 8
+
+
+def test_what_prometheus_and_systemd_are_told(server: SimulatedInstance, tmp_path: Path) -> None:
+    """The numbers an alarm asks for are written; the lines for the unit run as they are."""
+    environment = surroundings(server, tmp_path)
+    (tmp_path / "units").mkdir()
+    page = DOCS / "nightly-check.md"
+    for block in blocks(page, "ini"):
+        settings = configparser.RawConfigParser(strict=False)
+        settings.read_string(block)
+        assert set(settings.sections()) <= {"Unit", "Service"}
+        (line,) = [one for one in lines(block, server, tmp_path) if one.startswith("ExecStart=m")] or [""]
+        command = line.removeprefix("ExecStart=")
+        if command:
+            done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 1 and "newly broken" in done.stdout, (done.stdout, done.stderr)
+    subprocess.run(
+        ["mastomend", "repair", "--apply", "--textfile", str(tmp_path / "units")], env=environment, check=False
+    )
+    written = "".join(path.read_text() for path in (tmp_path / "units").glob("*.prom"))
+    asked = {name for block in blocks(page, "yaml") for name in re.findall(r"\bmastomend_\w+", block)}
+    assert asked and {name for name in asked if f"\n{name}{{" not in written} == set()
 
 
 def test_the_container_files_are_those_of_the_guide() -> None:

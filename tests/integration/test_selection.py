@@ -10,6 +10,7 @@ from conftest import MakeInstance, opened
 from tool import run
 
 from mastomend.commands.check import CheckOptions, check
+from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.errors import ConfigurationError
 from mastomend.inventory.findings import load
@@ -156,3 +157,18 @@ def test_a_server_nobody_knows_is_no_success(
     refused = run(instance.env, *given, "--domain", "nosuch.example")
     assert refused.returncode == 2 and not refused.stdout
     assert "No record with a file is selected by" in refused.stderr and "nosuch.example" in refused.stderr
+
+
+def test_in_a_bucket_a_small_selection_is_looked_up(make_instance: MakeInstance, network: Fediverse) -> None:
+    """Not listed: the other thousands of objects are none of its business."""
+    instance = make_instance("4.5", "s3")
+    origin = network.add("good.example")
+    for number in range(3):
+        record(instance, origin=origin, name=f"u{number}", damage="missing" if number == 0 else None)
+    for number in range(1_500):
+        instance.media.write(f"cache/accounts/avatars/999/{number:03}/original/x.png", b"x")
+    few = check(opened(instance), CheckOptions(selection=Selection(domains=("good.example",))))
+    whole = check(opened(instance))
+    assert few.broken == whole.broken == 1
+    assert (few.requests.list, whole.requests.list > 15) == (1, True), "one to see that the bucket is there"
+    assert 3 <= few.requests.head <= 12

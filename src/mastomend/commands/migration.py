@@ -23,6 +23,7 @@ from mastomend.commands.places import resolved, same_place
 from mastomend.commands.scanning import Look, Scan, scanning
 from mastomend.errors import ConfigurationError
 from mastomend.inventory import crossing, known
+from mastomend.inventory.held import is_few
 from mastomend.inventory.weigh import weigh
 from mastomend.mastodon.selection import EVERYTHING
 from mastomend.mastodon.storage_settings import FilesystemStorage, Storage, storage
@@ -177,7 +178,8 @@ def compared(
         made = stack.enter_context(scanning(at(instance, source), look, progress, *clocks))
         refuse_nothing(made.inventory.records, look.selection, look.kinds, look.but_kinds)
         tables = [replace(table, key_prefix=target.key_prefix) for table in made.inventory.expected]
-        weigh(tables, there, made.inventory.work, progress, look.connections, into=crossing.ARRIVED)
+        few = look.selection != EVERYTHING and is_few(tables, made.database.estimated_rows)
+        weigh(tables, there, made.inventory.work, progress, look.connections, into=crossing.ARRIVED, few=few)
         with kept_ledger(instance) as ledger:
             known.join_ledger(made.inventory, () if ledger is None else ledger.tables())
         percent = instance.settings.max_missing_percent if max_missing is None else max_missing

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from arro3.core import RecordBatch, Table
+from arro3.core import Array, DataType, RecordBatch, Table
 
 from mastomend.inventory.expected import Expected
 from mastomend.inventory.workspace import Workspace
-from mastomend.storage.ports import Listing
+from mastomend.storage.ports import Listing, Lookup
 from mastomend.storage.ranges import KeyRange, RangedListing, cut, list_in_ranges
 
 #: A range of fewer keys is not worth a connection of its own.
 RANGE = 4_000
 PAGE = 1_000
 _TOGETHER = 16
+#: Objects that are looked up at the price of a page of a listing, and so many together.
+_LOOKUPS_A_PAGE, _LOOKED_UP = 10, 1_000
 
 
 #: Where the objects of the scan's own storage are kept.
@@ -102,6 +104,38 @@ class StorageListing:
         for whole in left:
             yield from self._store.list(whole.prefix)
             yield whole
+
+
+def is_few(tables: Sequence[Expected], rows: Callable[[str], int]) -> bool:
+    """Whether asking for each expected file is cheaper than listing what all records have, of which there are that many
+    `rows` by table as far as anybody knows: looking an object up costs a twelfth of a page, and as many are asked for at once.
+    """
+    files = sum(count.expected for table in tables for count in table.count().values())
+    pages = sum(max(len(table.prefixes()), rows(table.table) // PAGE) for table in tables)
+    return files <= _LOOKUPS_A_PAGE * pages
+
+
+def look_up(
+    store: Lookup, tables: Sequence[Expected], work: Workspace, advance: Callable[[int], None], into: str = HELD
+) -> None:
+    """Ask for each file those tables expect, and keep what is there in that table, as if it had been listed.
+
+    Raises:
+        StorageError: the storage as a whole does not answer.
+    """
+    for table in tables:
+        if work.did(step := f"looked up {into} {table.table}"):
+            continue
+        with work.step(step) as connection, work.connection.cursor() as reader:
+            keys = reader.execute(f"SELECT key FROM ({table.files()}) WHERE key IS NOT NULL")
+            while some := [key for (key,) in keys.fetchmany(_LOOKED_UP)]:
+                sizes = store.sizes(some)
+                batch = Table.from_pydict(
+                    {"key": Array(some, type=DataType.string()), "size": Array(sizes, type=DataType.int64())}
+                )
+                connection.execute(f"INSERT INTO {into} SELECT md5_number(key), size FROM batch WHERE size >= 0")
+                del batch
+                advance(len(some))
 
 
 def _without(whole: KeyRange, done: Sequence[KeyRange]) -> list[KeyRange]:

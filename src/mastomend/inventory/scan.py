@@ -157,6 +157,7 @@ class _Scan:
                 self.watch.progress,
                 self.want.connections,
                 self.watch.listing,
+                few=self._is_few(),
             )
             tell_missing(self.inventory.expected, self.inventory.work)
             return
@@ -220,12 +221,21 @@ class _Scan:
             progress.note("The listing has no sizes: only missing files can be found with it.")
 
     def _list(self) -> None:
-        listing = held.StorageListing(
-            self.of.store, self.inventory.expected, self.want.connections, everything=self.want.everything
-        )
+        tables = self.inventory.expected
+        if self._is_few():
+            self.watch.progress.start("looking files up", sum(c.expected for c in self.inventory.counts.values()))
+            held.look_up(self.of.store, tables, self.inventory.work, self.watch.progress.advance)
+            return
+        listing = held.StorageListing(self.of.store, tables, self.want.connections, everything=self.want.everything)
         self.watch.listing(listing.requests)
         self.watch.progress.start("listing the storage", listing.expected)
         listing.read(self.inventory.work, self.watch.progress.advance)
+
+    def _is_few(self) -> bool:
+        """Whether so little is selected that it is not worth a listing. What a scan listed before it was cut off counts."""
+        if self.want.selection == EVERYTHING or self.want.everything:
+            return False
+        return held.is_few(self.inventory.expected, self.of.database.estimated_rows)
 
     def _settle(self) -> None:
         wait = self.last_seen + self.want.settle_s - time.monotonic()

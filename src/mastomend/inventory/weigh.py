@@ -30,12 +30,14 @@ def weigh(
     connections: int,
     announce: Callable[[int], None] = lambda requests: None,
     into: str = WEIGHED,
+    *,
+    few: bool = False,
 ) -> None:
     """The relation of that name (kind, id, style, size): a size is -1 where the file is missing, -2 where it cannot be looked
     at. Another storage than the scan's own has another one.
 
-    On a disk every file is looked up, elsewhere what is below the kinds' folders is listed over so many connections;
-    `announce` hears how many list requests that takes.
+    On a disk every file is looked up, and elsewhere if they are `few`; else what is below the kinds' folders is listed over so
+    many connections, and `announce` hears how many list requests that takes.
 
     Raises:
         StorageError: it cannot be completed; what was seen stays in the workspace.
@@ -48,10 +50,14 @@ def weigh(
         return
     held_there = held.HELD if into == WEIGHED else f"{held.HELD}_{into}"
     held.create(work, held_there)
-    listing = held.StorageListing(store, tables, connections, into=held_there)
-    announce(listing.requests)
-    progress.start("listing the storage", listing.expected)
-    listing.read(work, progress.advance)
+    if few:
+        progress.start("looking files up", sum(c.expected for table in tables for c in table.count().values()))
+        held.look_up(store, tables, work, progress.advance, held_there)
+    else:
+        listing = held.StorageListing(store, tables, connections, into=held_there)
+        announce(listing.requests)
+        progress.start("listing the storage", listing.expected)
+        listing.read(work, progress.advance)
     for table in tables:
         if not work.did(f"{into} {table.table}"):
             with work.step(f"{into} {table.table}") as connection:
