@@ -40,11 +40,12 @@ def _holes(trees: Iterable[Tree]) -> list[str]:
     for tree in trees:
         if tree.hole is not None and _is_behind_a_hole(tree):
             behind.setdefault(tree.hole, []).append(tree)
-    return [
-        f"{hole}, but {sum(t.missing for t in here):,} files of {', '.join(dict.fromkeys(t.kind for t in here))} are "
-        "expected there."
-        for hole, here in behind.items()
-    ]
+    return [f"{hole}, but {_expected(here)} expected there." for hole, here in behind.items()]
+
+
+def _expected(trees: Sequence[Tree]) -> str:
+    number, kinds = sum(tree.missing for tree in trees), ", ".join(dict.fromkeys(tree.kind for tree in trees))
+    return f"1 file of {kinds} is" if number == 1 else f"{number:,} files of {kinds} are"
 
 
 def _is_behind_a_hole(tree: Tree) -> bool:
