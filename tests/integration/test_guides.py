@@ -7,6 +7,7 @@ line or writes down that it was called; what a guide leaves to the reader (`…`
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 import shutil
@@ -210,6 +211,16 @@ set +a
 cd "$HOME/container"
 exec "$HOME/bin/mastomend" "$@"
 """
+
+
+def test_the_policy_of_the_guide_allows_what_its_text_names() -> None:
+    page = DOCS / "least-privilege.md"
+    (policy,) = blocks(page, "json")
+    statements = json.loads(policy)["Statement"]
+    allowed = [action for one in statements for action in one["Action"]]
+    assert set(re.findall(r"`(s3:\w+)`", page.read_text("utf-8"))) == set(allowed) and len(allowed) == len(set(allowed))
+    for one in statements:  # a listing is of the bucket, everything else of its objects
+        assert one["Effect"] == "Allow" and one["Resource"].endswith("/*") is ("s3:ListBucket" not in one["Action"])
 
 
 def test_the_container_is_used_as_the_guide_says(server: SimulatedInstance, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from arro3.core import Array, DataType, Table
 
 from mastomend.actions.deferral import OURS, Deferral, counts, is_dead, rests
 from mastomend.actions.journal import Journal
+from mastomend.database.visibility import printable
 from mastomend.outcomes import Deferred, Lost, Outcome, Refreshed, Restored, Verdict
 from mastomend.reasons import Reason
 from mastomend.vocabulary import RowOf
@@ -64,7 +65,7 @@ class Entry:
 
     def is_about(self, file_name: str | None) -> bool:
         """Whether it is about that file of its record, as far as is known."""
-        return not self.file_name or not file_name or self.file_name == file_name
+        return not self.file_name or not file_name or self.file_name == printable(file_name)
 
 
 class Ledger:
@@ -118,7 +119,10 @@ class Ledger:
                     _text(dead) if dead else None,
                 ),
             ),
-            ("INSERT OR REPLACE INTO ledger_files VALUES (?, ?, ?)", (row.kind, row.id, row.file_name)),
+            (
+                "INSERT OR REPLACE INTO ledger_files VALUES (?, ?, ?)",
+                (row.kind, row.id, printable(row.file_name) if row.file_name else None),
+            ),
         )
         return verdict
 

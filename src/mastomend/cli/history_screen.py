@@ -85,9 +85,9 @@ def _show_entries(entries: Sequence[Entry], names: Mapping[tuple[str, int], str]
         of = "" if name else f"  {entry.domain or entry.remote_url or ''}".rstrip()
         result.print(f"[{style}]{escape(name or record)}[/]{escape(of)}  {escape(record if name else '')}".rstrip())
         since = entry.dead_since if entry.dead_since and entry.dead_since.date() != entry.first_seen.date() else None
-        dead = f"; gone since {since:%Y-%m-%d}" if since else ""
+        dead = f"; gone since {since.astimezone():%Y-%m-%d}" if since else ""
         words = Reason(entry.reason).words if entry.reason in {one.value for one in Reason} else entry.reason
-        result.print(f"   {escape(words)}; first seen {entry.first_seen:%Y-%m-%d}{dead}")
+        result.print(f"   {escape(words)}; first seen {entry.first_seen.astimezone():%Y-%m-%d}{dead}")
 
 
 def _show(past: PastRun) -> None:

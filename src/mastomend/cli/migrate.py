@@ -46,7 +46,7 @@ Examples:
   mastomend migrate plan --to b2.env --write-test
   mastomend migrate copy --to b2.env --apply --bwlimit 10MB
   mastomend migrate verify --to b2.env --public=100% --deep=1%
-  mastomend migrate copy avatars --local --to b2.env --apply  # a part of it first
+  mastomend migrate copy avatars --to b2.env --apply  # a part of it first
   mastomend migrate finish --to b2.env
   mastomend migrate rollback --to b2.env --apply
 """

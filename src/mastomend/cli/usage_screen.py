@@ -27,6 +27,9 @@ def show(report: UsageReport, orphans: str, which: str, prune: str) -> None:
     """What takes how much, what it costs, how it grows, what the database claims, and what one may look at next."""
     all_ = f"{count(report.total.files, 'file')}, {size(report.total.bytes)}"
     result.print(f"{escape(report.domain)}, {escape(report.storage)}: [bold]{all_}[/]\n")
+    if not report.total.files and not report.claimed:
+        result.print("Nothing is stored, and no record has a file.")
+        return
     _kinds(report)
     _most("server", [(domain, one) for domain, one in report.domains])
     _most("account", [(name, one) for name, _, one in report.accounts])

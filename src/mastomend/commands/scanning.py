@@ -166,7 +166,7 @@ def _begin(instance: Instance, look: Look, progress: Progress, now: datetime) ->
     if begun.resumed:
         progress.note(
             f"Going on with {look.command} {begun.scan}, which was cut off; what it has seen since "
-            f"{begun.started_at:%H:%M} UTC is not looked at again (--fresh begins anew)."
+            f"{begun.started_at.astimezone():%H:%M} is not looked at again (--fresh begins anew)."
         )
     return begun
 
