@@ -31,10 +31,13 @@ _heard = False
 
 
 def listen() -> None:
-    """From now on Ctrl-C and SIGTERM are `KeyboardInterrupt`, of the main thread. Called from it."""
+    """From now on Ctrl-C and SIGTERM are `KeyboardInterrupt`, of the main thread. Called from it. What was begun in the
+    background, deaf to a Ctrl-C that is meant for others, stays so.
+    """
     signal.signal(signal.SIGALRM, _once_more)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
 
 
 def stoppable(connection: _C) -> _C:

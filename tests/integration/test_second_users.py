@@ -227,6 +227,7 @@ _AT_WORK = """
 import os, signal, sys, threading, time, duckdb
 from mastomend import interrupts
 from mastomend.cli import app
+signal.signal(signal.SIGINT, BORN)
 interrupts.listen()
 def at_work(*_, **__):
     threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
@@ -239,8 +240,9 @@ _QUERY = """connection = interrupts.stoppable(duckdb.connect(":memory:", config=
     connection.execute("SELECT sum(sin(a.range)) FROM range(100000) a, range(1000000) b").fetchall()"""
 
 
-def _interrupted(work: str, begun: str = "") -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-c", f"{begun}{_AT_WORK.replace('WORK', work)}"]
+def _interrupted(work: str, begun: str = "", born: str = "signal.SIG_DFL") -> subprocess.CompletedProcess[str]:
+    """Ctrl-C after half a second. Tests in the background are born ignoring it."""
+    words = [sys.executable, "-c", f"{begun}{_AT_WORK.replace('WORK', work).replace('BORN', born)}"]
     return subprocess.run(words, capture_output=True, text=True, check=False, timeout=20)
 
 
@@ -268,6 +270,12 @@ def test_ctrl_c_is_not_lost(work: str, why: str, tmp_path: Path, monkeypatch: py
     done = _interrupted(f"{work}\n    time.sleep(9)")
     assert done.returncode == 130 and "Interrupted." in done.stderr, why
     assert (tmp_path / "read").exists() is ("slow" in work)
+
+
+def test_what_was_begun_in_the_background_does_not_hear_ctrl_c() -> None:
+    """A shell's `&`: it is meant for what stands in front."""
+    done = _interrupted("time.sleep(1.2)", born="signal.SIG_IGN")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_what_ends_what_it_began_is_not_interrupted_again() -> None:

@@ -40,7 +40,7 @@ def test_what_has_to_be_waited_for_is_waited_for(make_instance: MakeInstance, ne
     assert repair(opened(instance), APPLY).outcomes == {"deferred": 1}
     due = json.loads(run(instance.env, "show", "--outcome", "deferred", "--json").stdout)["rows"][0]["next_try"]
     asked = network.fetched()
-    for _ in range(9):
+    for _ in range(2):
         assert (repair(opened(instance), RepairOptions()).resting, repair(opened(instance), APPLY).resting) == (1, 1)
     assert network.fetched() == asked
     (row,) = json.loads(run(instance.env, "show", "--outcome", "deferred", "--json").stdout)["rows"]
