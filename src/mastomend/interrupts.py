@@ -96,6 +96,9 @@ def _once_more(number: int, frame: FrameType | None) -> None:
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return
+        if isinstance(error, GeneratorExit):  # it ends what it has begun: look again later
+            signal.setitimer(signal.ITIMER_REAL, _LATER_S)
+            return
         error = error.__context__
     _stop(number, frame)
 

@@ -25,6 +25,9 @@ with progress() as watching:
     time.sleep(1.5)
     watching.advance(1)
     time.sleep(0.5)
+    watching.start("twice", 0)
+    watching.start("twice", 0)
+    time.sleep(1.5)
 print("The result.")
 """
 
@@ -43,6 +46,7 @@ def test_a_step_is_shown_from_its_first_second_on(tmp_path: Path, columns: int) 
         "waiting for slow.example (3)" in moment and re.search(r"repair .*\b0/10", moment) for moment in seen.moments
     )
     assert re.search(r"repair .*\b1/10", shown)
+    assert any("twice" in moment for moment in seen.moments) and all(m.count("twice") < 2 for m in seen.moments)
     assert all(len(moment.splitlines()) <= 2 for moment in seen.moments)
 
 

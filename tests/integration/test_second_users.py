@@ -278,6 +278,21 @@ def test_what_was_begun_in_the_background_does_not_hear_ctrl_c() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    "work",
+    [
+        'exec(\'def f():\\n try: yield 1\\n finally:\\n  time.sleep(2.5); print("ended", file=sys.stderr)\\n'
+        "for _ in f(): time.sleep(5)')",
+        "exec('try: time.sleep(5)\\nexcept KeyboardInterrupt: interrupts.taken()\\ntime.sleep(1.5)\\n"
+        'print("ended", file=sys.stderr)\\nraise KeyboardInterrupt\')',
+    ],
+)
+def test_what_was_taken_is_not_told_again(work: str) -> None:
+    """A generator ends when nobody holds it any more; who answers Ctrl-C on purpose says so."""
+    done = _interrupted(work)
+    assert done.returncode == 130 and "ended" in done.stderr
+
+
 def test_what_ends_what_it_began_is_not_interrupted_again() -> None:
     work = "exec('try:\\n time.sleep(5)\\nfinally:\\n time.sleep(2.5)\\n print(\"ended\", file=sys.stderr)')"
     done = _interrupted(work)

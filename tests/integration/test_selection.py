@@ -148,7 +148,7 @@ def test_what_is_no_account(text: str) -> None:
     ],
 )
 def test_a_server_nobody_knows_is_no_success(
-    make_instance: MakeInstance, tmp_path: Path, words: tuple[str, ...]
+    make_instance: MakeInstance, network: Fediverse, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     instance = make_instance()
     record(instance, name="alice")
@@ -157,6 +157,19 @@ def test_a_server_nobody_knows_is_no_success(
     refused = run(instance.env, *given, "--domain", "nosuch.example")
     assert refused.returncode == 2 and not refused.stdout
     assert "No record with a file is selected by" in refused.stderr and "nosuch.example" in refused.stderr
+    assert not list(instance.state.glob("scans/*/work")), "whoever looks again looks anew"
+    origin = network.add("nosuch.example")
+    record(instance, origin=origin, name="newcomer")
+    again = run(instance.env, *given, "--domain", "nosuch.example")
+    assert again.returncode in (0, 1) and "Going on" not in again.stderr, again.stderr
+
+
+def test_a_server_of_which_all_has_gone_is_no_mistake(make_instance: MakeInstance, network: Fediverse) -> None:
+    """A timer prunes it again and again."""
+    instance = make_instance()
+    record(instance, origin=network.add("a.example"), name="u")
+    done = run(instance.env, "prune", "--domain", "a.example", "--attachments", "1d")
+    assert done.returncode == 0 and "Nothing of it would go" in done.stdout
 
 
 def test_in_a_bucket_a_small_selection_is_looked_up(make_instance: MakeInstance, network: Fediverse) -> None:

@@ -109,6 +109,14 @@ def test_what_cannot_be_counted(make_instance: MakeInstance, words: tuple[str, .
     assert refused.returncode == 2 and said in refused.stderr and refused.stdout == ""
 
 
+def test_no_command_is_printed_for_what_no_command_names(mixed: SimulatedInstance) -> None:
+    """A check's findings by state, of those a repair has come to something with."""
+    run(mixed.env, "repair", "--apply", "--max-missing", "100%")
+    run(mixed.env, "check", "--max-missing", "100%")
+    told = run(mixed.env, "show", "--outcome", "gone", "--by", "outcome").stdout
+    assert told.splitlines()[1].startswith("missing") and "record by record" not in told
+
+
 def test_files_nobody_expects_are_no_records(make_instance: MakeInstance) -> None:
     instance = make_instance()
     instance.media.write("core.4711", b"x")

@@ -23,6 +23,8 @@ OURS = frozenset(
         Reason.RESET,
     }
 )
+#: After these one may try again at once: nobody else has to be left alone.
+AT_ONCE = OURS | {Reason.QUEUE_FULL, Reason.INTERNAL_ERROR}
 #: Reasons that say an origin server does not answer at all.
 UNREACHABLE = frozenset(
     {Reason.DNS, Reason.CONNECT, Reason.TLS, Reason.TIMEOUT, Reason.BROKEN_OFF, Reason.SERVER_ERROR}

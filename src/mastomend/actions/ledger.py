@@ -18,7 +18,7 @@ from itertools import islice
 
 from arro3.core import Array, DataType, Table
 
-from mastomend.actions.deferral import OURS, Deferral, counts, is_dead, rests
+from mastomend.actions.deferral import AT_ONCE, Deferral, counts, is_dead, rests
 from mastomend.actions.journal import Journal
 from mastomend.database.visibility import printable
 from mastomend.outcomes import Deferred, Lost, Outcome, Refreshed, Restored, Verdict
@@ -37,7 +37,7 @@ _FILES = (
     "CREATE TABLE IF NOT EXISTS ledger_files (kind TEXT, id INTEGER, file_name TEXT, PRIMARY KEY (kind, id)) STRICT"
 )
 _ENTRIES = "SELECT l.*, f.file_name FROM ledger l LEFT JOIN ledger_files f ON f.kind = l.kind AND f.id = l.id"
-_DELETE = "DELETE FROM ledger WHERE kind = ? AND id = ?"
+_DELETE = tuple(f"DELETE FROM {table} WHERE kind = ? AND id = ?" for table in ("ledger", "ledger_files"))  # noqa: S608
 #: Entries that are dropped in one transaction.
 _TOGETHER = 1_000
 
@@ -81,7 +81,7 @@ class Ledger:
     def settle(self, row: RowOf, verdict: Verdict, now: datetime) -> Verdict:
         """Note what became of a record. Returns the verdict to report: one deferral too many is `lost`."""
         if isinstance(verdict, Restored | Refreshed):
-            self._write(row.kind, row.id, (_DELETE, (row.kind, row.id)))
+            self._write(row.kind, row.id, *((sql, (row.kind, row.id)) for sql in _DELETE))
             return verdict
         if verdict.reason is Reason.UNWRITABLE:  # that is this user's trouble: of the record nothing is known by it
             return verdict
@@ -171,7 +171,7 @@ class Ledger:
         of use: it has said no, or has to be waited for. What was our own affair may be tried at any time.
         """
         entries = self.entries((kind, record_id) for record_id in files).values()
-        about = (e for e in entries if e.reason not in OURS and e.is_about(files[e.id]))
+        about = (e for e in entries if e.reason not in AT_ONCE and e.is_about(files[e.id]))
         return {e.id: e.reason for e in about if e.next_try is not None and e.next_try > now}
 
     def records(self, *, handed_over: bool) -> Iterator[tuple[str, int]]:
@@ -193,7 +193,7 @@ class Ledger:
         """These are whole again, or gone from the database."""
         rest = iter(records)
         while some := list(islice(rest, _TOGETHER)):
-            self._journal.commit(*((_DELETE, record) for record in some))
+            self._journal.commit(*((sql, record) for record in some for sql in _DELETE))
 
     def _write(self, kind: str, record_id: int, *statements: tuple[str, tuple[object, ...]]) -> None:
         with self._lock:

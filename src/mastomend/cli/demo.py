@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, assert_never
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, assert_never
 import typer
 
 from mastomend.errors import ConfigurationError
+from mastomend.interrupts import taken
 
 if TYPE_CHECKING:
     from mastomend.cli.migrate_screen import Commands
@@ -51,11 +53,12 @@ def demo_command(
     started = time.monotonic()
     with progress() as observer:
         events = moving_story(folder, observer) if story == "migrate" else repairing_story(folder, storage, observer)
-        for event in events:
-            observer.put_away()
-            _show(event)
-            if isinstance(event, Running) and keep_running:
-                _stay(event)
+        with contextlib.closing(events):  # its servers are stopped before anything else is done
+            for event in events:
+                observer.put_away()
+                _show(event)
+                if isinstance(event, Running) and keep_running:
+                    _stay(event)
     result.print(f"\nDone in {time.monotonic() - started:.0f} s. The folder to explore: [bold]{escape(str(folder))}[/]")
     result.print(
         "  state/scans/*/findings.parquet   what was broken      state/runs/*/outcomes.parquet   what became of it"
@@ -114,4 +117,5 @@ def _stay(event: Running) -> None:
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:
+        taken()
         result.print("Stopping.")

@@ -104,6 +104,7 @@ class BarProgress:
         self._words, self._status, self._total, self._done, self._began, self._left_s = "", "", 0, 0, 0.0, 0.0
         self._lock = threading.RLock()
         self._waits: threading.Timer | None = None
+        self._number = 0
 
     def start(self, task: str, total: int) -> None:
         write_log(task)
@@ -111,7 +112,8 @@ class BarProgress:
             self._forget()
             self._words, self._status, self._total, self._done, self._left_s = task, "", total, 0, 0.0
             self._began = time.monotonic()
-            self._waits = threading.Timer(_WORTH_SHOWING_S, self._show, [task])
+            self._number += 1
+            self._waits = threading.Timer(_WORTH_SHOWING_S, self._show, [self._number])
             self._waits.daemon = True
             self._waits.start()
 
@@ -137,10 +139,10 @@ class BarProgress:
         rate = f"{self._done / max(took, 0.001):,.0f}/s"
         self._bars.update(self._task, completed=self._done, total=total, rate=rate, left=said)
 
-    def _show(self, task: str) -> None:
-        """That task, if it still goes on."""
+    def _show(self, number: int) -> None:
+        """The task of that number, if it still goes on."""
         with self._lock:
-            if self._waits is None or task != self._words:
+            if self._waits is None or number != self._number:
                 return
             if self._bars is None:
                 columns = (

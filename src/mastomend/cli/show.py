@@ -108,7 +108,11 @@ def show_command(
         counted = sums(instance, of, wanted, _groups(by), chosen.selection(instance), new=new)
         if csv or json:
             return _emit_sums(counted, most, json=json)
-        return _print_sums(ctx, counted, most, [*(["--new"] if new else []), *_others(chosen, wanted, counted.by)])
+        others = [*(["--new"] if new else []), *_others(chosen, wanted, counted.by)]
+        by_state = (
+            not counted.is_run and "outcome" in counted.by
+        )  # outcomes that were asked for cannot be named besides
+        return _print_sums(ctx, counted, most, others, not (by_state and wanted.words))
     with (
         cli_context.watched(ctx, json=json or csv) as observer,
         show(instance, of, wanted, chosen.selection(instance), observer, new=new) as found,
@@ -240,14 +244,14 @@ def _others(chosen: Chosen, wanted: Wanted, by: Sequence[str]) -> list[str]:
     return [*chosen.words, *(f"--{name}={one}" for name, some in filters if name not in by for one in some)]
 
 
-def _print_sums(ctx: typer.Context, found: Sums, most: int | None, words: list[str]) -> int:
-    """Counts for people."""
+def _print_sums(ctx: typer.Context, found: Sums, most: int | None, words: list[str], is_named: bool) -> int:
+    """Counts for people; `is_named`: there are words for one of the groups."""
     from mastomend.cli.output import command_line
     from mastomend.cli.show_screen import show_sums
 
     given = cli_context.options(ctx)
     line = " ".join(map(shlex.quote, ["show", found.of, *words]))
-    show_sums(found, most, command_line(given.env, given.state, line))
+    show_sums(found, most, command_line(given.env, given.state, line) if is_named else "")
     return 0
 
 

@@ -123,7 +123,7 @@ def _not_all(shown: int, number: int) -> str:
 
 
 def show_sums(found: Sums, most: int | None, same: str) -> None:
-    """How many of each; `same` is the command that shows them one by one."""
+    """How many of each; `same` is the command that shows them one by one, if there is one."""
     groups = found.groups[:most]
     headings = [{"domain": "server", "reason": "why"}.get(word, word) for word in found.by]
     amounts = ["files"] if found.is_of_strays else ["records"] if found.is_run else ["records", "files"]
@@ -143,7 +143,7 @@ def show_sums(found: Sums, most: int | None, same: str) -> None:
         result.print(f"{len(groups):,} of {len(found.groups):,} lines are shown; --limit 0 shows all.")
     if found.part:
         result.print(f"That check looked only at {escape(found.part)}.")
-    for one in groups[:1]:
+    for one in groups[:1] if same else ():
         filters = [_filter(word, value, one.own) for word, value in zip(found.by, one.values, strict=True)]
         if all(filters):
             line = " ".join([same, *filters])

@@ -8,18 +8,22 @@ from mastomend.errors import ConfigurationError
 from mastomend.mastodon.selection import EVERYTHING, Selection
 
 
+class NothingSelectedError(ConfigurationError):
+    """No record is selected: what was begun for it is of no use."""
+
+
 def refuse_nothing(
     records: int, selection: Selection, kinds: Sequence[str] = (), but_kinds: Sequence[str] = ()
 ) -> None:
     """Refuse it if so many records are selected: none.
 
     Raises:
-        ConfigurationError: no record is selected.
+        NothingSelectedError: no record is selected.
     """
     if records or selection == EVERYTHING:
         return
     among = f" among {', '.join((*kinds, *(f'all but {k}' for k in but_kinds)))}" if kinds else ""
-    raise ConfigurationError(
+    raise NothingSelectedError(
         f"No record with a file is selected by {selection}{among}: nothing was looked at.",
         hint=_why_nothing(selection),
     )

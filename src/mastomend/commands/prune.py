@@ -24,6 +24,7 @@ from mastomend.commands.prune_report import PruneOptions, PruneReport, over_by
 from mastomend.commands.prune_rights import refuse_blind, refuse_unwritable
 from mastomend.commands.repair_report import OUTCOMES
 from mastomend.commands.scanning import Look, Scan, scanning
+from mastomend.database.rows import has_accounts_of
 from mastomend.errors import ConfigurationError, SafetyStop
 from mastomend.ids import new_id
 from mastomend.inventory import access_log, cached, evictions, keeping, known
@@ -83,7 +84,8 @@ def _planned(instance: Instance, options: PruneOptions, progress: Progress, cloc
     )  # fmt: skip
     with scanning(instance, look, progress, sleep, now) as made:
         barred = refuse_unwritable(made.store, made.chosen, instance.key_prefix, progress, apply=options.apply)
-        refuse_nothing(made.inventory.records, options.selection)
+        if not made.inventory.records and not has_accounts_of(made.database, options.selection.domains):
+            refuse_nothing(0, options.selection)  # of a server one knows all may be gone already
         work, moment = made.inventory.work, int(now().timestamp())
         progress.start("who cares for what", 0)
         cached.read_ties(work, made.database, units)

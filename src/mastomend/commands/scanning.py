@@ -13,6 +13,7 @@ from mastomend.actions.quarantine import QUARANTINE_FOLDER
 from mastomend.commands.costs import Cost, announced
 from mastomend.commands.instance import Instance, refuse_ignored_prefix
 from mastomend.commands.names import refuse_unknown
+from mastomend.commands.nothing import NothingSelectedError
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of
 from mastomend.errors import ConfigurationError, SafetyStop
@@ -20,7 +21,7 @@ from mastomend.images.ffmpeg_paths import find_ffprobe
 from mastomend.inventory.sample import Sample
 from mastomend.inventory.scan import Inventory, Scanned, Want, Watch, scan
 from mastomend.inventory.taking_up import Begun, Terms, take_up
-from mastomend.inventory.workspace import workspace
+from mastomend.inventory.workspace import discard, workspace
 from mastomend.mastodon.keys import CACHE, below
 from mastomend.mastodon.kinds import Kind, choose_kinds
 from mastomend.mastodon.rows_sql import must_see
@@ -87,8 +88,20 @@ def scanning(
     Raises:
         ConfigurationError, DatabaseError, StorageError: it cannot be taken; what was seen so far is gone on with next time.
     """
-    storage, settings = instance.configuration.storage, instance.settings
     begun = _begin(instance, look, progress, now())
+    try:
+        with _scanning(instance, look, begun, progress, sleep) as made:
+            yield made
+    except NothingSelectedError:
+        discard(instance.state / "scans" / begun.scan)  # whoever looks again looks anew
+        raise
+
+
+@contextmanager
+def _scanning(
+    instance: Instance, look: Look, begun: Begun, progress: Progress, sleep: Callable[[float], None]
+) -> Iterator[Scan]:
+    storage, settings = instance.configuration.storage, instance.settings
     with ExitStack() as stack:
         database = stack.enter_context(_database(instance, look, begun, progress))
         if database.version.note:

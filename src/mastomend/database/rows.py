@@ -149,6 +149,12 @@ def read_selected_ids(database: MastodonDatabase, kind: Kind, selection: Selecti
     return [row["id"] for row in database.query(selected_ids_sql(kind, schema_of(database, kind), selection))]
 
 
+def has_accounts_of(database: MastodonDatabase, domains: Sequence[str]) -> bool:
+    """Whether an account of each of those servers, or of a subdomain, is known; of no server all are."""
+    asked = "SELECT EXISTS (SELECT 1 FROM accounts WHERE domain = %s OR domain LIKE %s) AS there"
+    return all(database.query(asked, [domain, f"%.{domain}"])[0]["there"] for domain in domains)
+
+
 def read_some_ids(database: MastodonDatabase, kind: Kind, number: int) -> list[int]:
     """Ids of so many records that name a file, from blocks taken at random; of a small table all may be among them."""
     rows = max(database.estimated_rows(kind.table), 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ class Moved:
 MoveEvent = Told | Checked | Running | Moved
 
 
-def moving_story(folder: Path, progress: Progress) -> Iterator[MoveEvent]:
+def moving_story(folder: Path, progress: Progress) -> Generator[MoveEvent]:
     """Run it in `folder`, which is made new.
 
     Raises:

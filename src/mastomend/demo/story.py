@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +83,7 @@ class Running:
 Event = Told | Checked | Repaired | Running
 
 
-def story(folder: Path, storage: str, progress: Progress) -> Iterator[Event]:
+def story(folder: Path, storage: str, progress: Progress) -> Generator[Event]:
     """Run the demo in `folder`, which is made new; `storage` is `disk` or `s3`.
 
     Raises:

@@ -13,7 +13,7 @@ from arro3.core import Array, DataType, RecordBatch, Table
 
 from mastomend.inventory.expected import Expected
 from mastomend.inventory.workspace import Workspace
-from mastomend.storage.ports import Listing, Lookup
+from mastomend.storage.ports import MISSING, Listing, Lookup
 from mastomend.storage.ranges import KeyRange, RangedListing, cut, list_in_ranges
 
 #: A range of fewer keys is not worth a connection of its own.
@@ -133,7 +133,9 @@ def look_up(
                 batch = Table.from_pydict(
                     {"key": Array(some, type=DataType.string()), "size": Array(sizes, type=DataType.int64())}
                 )
-                connection.execute(f"INSERT INTO {into} SELECT md5_number(key), size FROM batch WHERE size >= 0")
+                connection.execute(
+                    f"INSERT INTO {into} SELECT md5_number(key), size FROM batch WHERE size <> {MISSING}"
+                )
                 del batch
                 advance(len(some))
 
