@@ -10,12 +10,16 @@ from conftest import MakeInstance, opened
 from tool import run
 
 from mastomend.commands.check import CheckOptions, check
+from mastomend.commands.scanning import Look, scanning
 from mastomend.demo.fediverse import Fediverse
 from mastomend.demo.instance import SimulatedInstance
 from mastomend.errors import ConfigurationError
 from mastomend.inventory.findings import load
 from mastomend.mastodon.kinds import AVATARS, EMOJIS, MEDIA_FILES, PREVIEW_CARDS, SITE_UPLOADS
 from mastomend.mastodon.selection import Account, Selection, parse_account
+from mastomend.progress import Silent
+from mastomend.storage.objects import S3ObjectStore
+from mastomend.storage.ports import UNREADABLE
 
 DOMAINS = (None, "a.example", "sub.a.example", "xa.example", "ä.example")
 
@@ -185,3 +189,26 @@ def test_in_a_bucket_a_small_selection_is_looked_up(make_instance: MakeInstance,
     assert few.broken == whole.broken == 1
     assert (few.requests.list, whole.requests.list > 15) == (1, True), "one to see that the bucket is there"
     assert 3 <= few.requests.head <= 12
+
+
+def test_what_may_not_be_looked_at_is_not_missing(
+    make_instance: MakeInstance, network: Fediverse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket that refuses look-ups: a pruning of one server must not take all of it for lost."""
+    instance = make_instance("4.5", "s3")
+    origin = network.add("good.example")
+    for number in range(3):
+        record(instance, origin=origin, name=f"u{number}")
+    look = Look("prune", selection=Selection(domains=("good.example",)), described=True, weighed=True)
+
+    def weighed() -> tuple[set[int], int]:
+        with scanning(opened(instance), look, Silent()) as made:
+            connection = made.inventory.work.connection
+            sizes = connection.execute("SELECT size FROM weighed").fetchall()
+            ((missing,),) = connection.execute("SELECT count(*) FROM findings").fetchall()
+        return {size for (size,) in sizes}, missing
+
+    sizes, missing = weighed()
+    assert min(sizes) > 0 and missing == 0
+    monkeypatch.setattr(S3ObjectStore, "sizes", lambda self, keys: [UNREADABLE] * len(keys))
+    assert weighed() == ({UNREADABLE}, 0)
