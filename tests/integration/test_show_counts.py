@@ -81,6 +81,23 @@ def test_by_server_and_reason(mixed: SimulatedInstance) -> None:
     assert kinds.splitlines()[-1].endswith(" accounts/avatars --domain gone.example")
 
 
+def test_what_came_after_a_run_is_told(mixed: SimulatedInstance) -> None:
+    """It was taken back, or a check is newer: its counts are not how things are now."""
+    done = json.loads(run(mixed.env, "repair", "--apply", "--max-missing", "100%", "--json").stdout)["run"]
+    words = ("show", "--by", "domain,reason")
+    told = run(mixed.env, *words).stdout
+    assert f"of run {done}" in told and "taken back" not in told and "is newer" not in told
+    undone = json.loads(run(mixed.env, "undo", done, "--apply", "--json").stdout)["run"]
+    assert f"It was taken back by {undone}." in run(mixed.env, *words).stdout
+    scan = json.loads(run(mixed.env, "check", "--max-missing", "100%", "--json").stdout)["scan"]
+    for line in (words, ("show", "--outcome", "restored"), ("show", "latest", "--reason", "restored")):
+        assert (
+            f"The check {scan} is newer; only runs have what was asked for."
+            in run(mixed.env, *line, COLUMNS="200").stdout
+        )
+    assert "is newer" not in run(mixed.env, "show", done, "--by", "reason").stdout, "that run was named"
+
+
 def test_counts_for_a_spreadsheet_and_of_a_plan(mixed: SimulatedInstance) -> None:
     run(mixed.env, "repair")
     rows = list(csv.DictReader(io.StringIO(run(mixed.env, "show", "--by", "outcome,domain", "--csv").stdout)))

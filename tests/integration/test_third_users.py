@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -243,6 +244,36 @@ def test_a_dry_run_that_would_stop_does_not_end_with_go_on(
         assert '"looks-only" may not change' in barred["barred"] and "GRANT UPDATE" in barred["statements"][0]
     finally:
         instance.db.execute('DROP OWNED BY "looks-only"; DROP ROLE "looks-only"')
+
+
+def test_columns_are_enough_for_what_is_said_to_be_enough(make_instance: MakeInstance, network: Fediverse) -> None:
+    """Who grants columns is told all of them at once, by the dry run and by doctor; with those --apply works."""
+    instance = make_instance()
+    made = record(instance, AVATARS, picture(1), origin=network.add("a.example"), name="u", damage="missing")
+    record(instance, MEDIA_FILES, picture(2), origin=network.add("b.example"), account_id=made.id, damage="missing")
+    instance.db.execute('CREATE ROLE "by-columns" LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO "by-columns"')
+    tables = ("accounts", "media_attachments", "custom_emojis", "preview_cards", "statuses")
+    try:
+        for table in tables:
+            instance.db.execute(
+                f'REVOKE SELECT ON {table} FROM "by-columns"; GRANT SELECT (id) ON {table} TO "by-columns"'
+            )
+        text = instance.env.read_text(encoding="utf-8").replace("DB_USER=postgres", "DB_USER=by-columns")
+        instance.env.write_text(text, encoding="utf-8")
+        words = ("repair", "--max-missing", "100%", "--json")
+        for _ in range(3):
+            said = run(instance.env, *words[:-1]).stderr
+            if not (grants := re.findall(r"^ *(GRANT .+;)$", said, re.MULTILINE)):
+                break
+            instance.db.execute("\n".join(grants))
+        assert not grants
+        lines = json.loads(run(instance.env, "doctor", "--json").stdout)["lines"]
+        rights = {one["name"]: one["health"] for one in lines if one["name"].startswith("rights of repair")}
+        assert set(rights.values()) == {"good"}, rights
+        done = json.loads(run(instance.env, *words, "--apply").stdout)
+        assert done["outcomes"]["restored"] == 2, done
+    finally:
+        instance.db.execute('DROP OWNED BY "by-columns"; DROP ROLE "by-columns"')
 
 
 def test_a_full_disk_is_said_before_anybody_is_asked(

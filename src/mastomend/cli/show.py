@@ -81,7 +81,7 @@ def show_command(
         str,
         typer.Option(
             metavar="WORD[,WORD]",
-            help="Not each one but how many of each domain, kind, outcome or reason.",
+            help="Not each one but how many of each domain, kind, outcome or (of a run) reason.",
             autocompletion=completion.groups,
             show_default=False,
         ),

@@ -89,8 +89,7 @@ def _text(found: Showing, commands: Commands) -> Iterator[str]:
     yield f"[bold]{escape(_title(found, found.number, found.records))}.[/]{_not_all(shown, found.number)}"
     if found.part:
         yield f"That check looked only at {escape(found.part)}."
-    if found.taken_back:
-        yield f"[yellow]It was taken back[/] by {escape(found.taken_back)}."
+    yield from _since(found)
     if found.earlier:
         yield f"{found.earlier:,} more became so in other runs. A check finds them, and then they are shown:"
         yield f"   [command]{escape(commands.check)}[/]"
@@ -118,6 +117,14 @@ def _title(found: Showing | Sums, files: int, records: int) -> str:
     return f"{count(files, what)}{of} of {'run' if found.is_run else 'scan'} {found.of}"
 
 
+def _since(found: Showing | Sums) -> Iterator[str]:
+    """What came after a run."""
+    if found.taken_back:
+        yield f"[yellow]It was taken back[/] by {escape(found.taken_back)}."
+    if found.newer:
+        yield f"[yellow]The check {escape(found.newer)} is newer[/]; only runs have what was asked for."
+
+
 def _not_all(shown: int, number: int) -> str:
     return f" {shown:,} of them are shown; --limit 0 shows all." if shown < number else ""
 
@@ -141,6 +148,8 @@ def show_sums(found: Sums, most: int | None, same: str) -> None:
     result.print(f"[bold]{escape(_title(found, found.all.files, found.all.records))}.[/]")
     if len(groups) < len(found.groups):
         result.print(f"{len(groups):,} of {len(found.groups):,} lines are shown; --limit 0 shows all.")
+    for line in _since(found):
+        result.print(line)
     if found.part:
         result.print(f"That check looked only at {escape(found.part)}.")
     for one in groups[:1] if same else ():

@@ -11,7 +11,7 @@ from pathlib import Path
 from mastomend.actions.ledger import Ledger
 from mastomend.commands.instance import Instance
 from mastomend.commands.names import refuse_unknown
-from mastomend.commands.past import either, kept_ledger
+from mastomend.commands.past import either, kept_ledger, newer_check
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.rows import kinds_of, read_selected_ids
 from mastomend.errors import ConfigurationError
@@ -35,6 +35,7 @@ class Chosen:
     is_run: bool
     wanted: Wanted
     ledger: Ledger | None
+    newer: str = ""
 
     @property
     def is_of_strays(self) -> bool:
@@ -75,7 +76,9 @@ def chosen_rows(
             wanted = replace(wanted, tried=ledger.tables)
         if not is_run and (outcomes := [word for word in wanted.words if word in _KEPT]):
             wanted = _by_outcome(wanted, outcomes, ledger)
-        yield Chosen(of, path, is_run, wanted, ledger)
+        yield Chosen(
+            of, path, is_run, wanted, ledger, newer_check(instance, path) if is_run and name == "latest" else ""
+        )
 
 
 def _of_files(wanted: Wanted, whole: bool) -> bool | None:

@@ -22,13 +22,13 @@ from mastomend.commands.prune_rights import emptied_columns
 from mastomend.database.posts import barred_from_posts
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.retention import read_overdue, read_retention
-from mastomend.database.rows import barred_from, changes_anything, kinds_of, read_clock, unchangeable
+from mastomend.database.rows import barred_from, changes_anything, kinds_of, read_clock, require_to_repair, unchangeable
 from mastomend.errors import DatabaseError, MastomendError
 from mastomend.images.ffmpeg_paths import find_ffmpeg, find_ffprobe
 from mastomend.inventory.cached import UNITS, require
 from mastomend.mastodon.kinds import Kind
 from mastomend.mastodon.retention import fights, looks_dead
-from mastomend.mastodon.rows_sql import must_see, must_see_to_repair
+from mastomend.mastodon.rows_sql import must_see
 from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.progress import Progress, Silent
 
@@ -109,7 +109,7 @@ def _look_at_database(
     rights: tuple[tuple[str, str, Callable[[], object]], ...] = (
         ("check", "read what check reads", lambda: database.require(must_see(kinds))),
         ("usage", "read what usage and show read besides", lambda: _require_described(database, kinds)),
-        ("repair", "read what repair reads", lambda: database.require(must_see_to_repair(kinds, limited=limited))),
+        ("repair", "read what repair reads", lambda: require_to_repair(database, kinds, limited=limited)),
         ("repair --apply", "change what repair changes", lambda: _raised(unchangeable(database, kinds))),
         ("prune", "read who cares for what", lambda: require(database, tuple(UNITS))),
         ("guard", "read Mastodon's own retention", lambda: read_retention(database)),

@@ -83,6 +83,13 @@ def either(
     return found, both[found], found in runs
 
 
+def newer_check(instance: Instance, report: Path) -> str:
+    """The newest check, if it is newer than that report; ''."""
+    scans = _kept(instance, "scans", "findings")
+    newest = max(scans, key=lambda one: scans[one].stat().st_mtime_ns, default="")
+    return newest if newest and scans[newest].stat().st_mtime_ns > report.stat().st_mtime_ns else ""
+
+
 def _report_what_was_cut_off(instance: Instance) -> None:
     """A report of each run that was cut off before it wrote one, out of the journal: what it has decided so far."""
     if not journal_path(instance.state).exists():

@@ -15,12 +15,11 @@ from mastomend.commands.parts import Parts, named_storage
 from mastomend.commands.repair_report import NO_REDIS_YET, RepairOptions
 from mastomend.database.instance_actor import actor_keys
 from mastomend.database.reader import MastodonDatabase
-from mastomend.database.rows import kinds_of, unchangeable
+from mastomend.database.rows import kinds_of, require_to_repair, unchangeable
 from mastomend.errors import ConfigurationError, MastomendError
 from mastomend.mastodon.configuration import http_proxy
 from mastomend.mastodon.keys import CACHE, below
 from mastomend.mastodon.kinds import Kind, choose_kinds
-from mastomend.mastodon.rows_sql import must_see_to_repair
 from mastomend.mastodon.storage_settings import FilesystemStorage
 from mastomend.outcomes import Engine
 from mastomend.progress import Progress
@@ -82,7 +81,7 @@ def restoration(
         kinds = choose_kinds(options.kinds, kinds_of(parts.database), but=options.but_kinds)
         barred, said = unchangeable(parts.database, kinds), unwritable(parts.store, kinds, instance.key_prefix)
         try:
-            parts.database.require(must_see_to_repair(kinds, options.selection, limited=limited_federation))
+            require_to_repair(parts.database, kinds, options.selection, limited=limited_federation)
         except MastomendError as unseen:  # whoever lacks one right is told all of them at once
             if barred is not None and unseen.statements and closing is not None:
                 unseen.statements += barred.statements

@@ -28,6 +28,7 @@ class Showing:
     `is_of_strays`: they are files no record expects. `own` is what this server's own users miss; `earlier` records are known to
     have come to what is asked for in other runs; `records` is how many records the rows are of. `taken_back` is the undo of
     that run, if there is one. `part` says in words what a scan looked at, '' if that was everything; None: it is not known.
+    `newer` is a check after the run, which `latest` has passed over, as only runs have what is asked for.
     """
 
     of: str
@@ -40,12 +41,13 @@ class Showing:
     taken_back: str = ""
     records: int = 0
     part: str | None = None
+    newer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
     """How many there are of each sort: the scan or run, whether it is a run or a look for files nobody expects, what is
-    counted by, all of them together, the groups, the largest first, and what was looked at as in `Showing`.
+    counted by, all of them together, and the groups, the largest first. The rest is as in `Showing`.
     """
 
     of: str
@@ -55,6 +57,8 @@ class Sums:
     all: Group
     groups: Sequence[Group]
     part: str | None
+    taken_back: str = ""
+    newer: str = ""
 
 
 def sums(
@@ -76,7 +80,8 @@ def sums(
         budget = instance.settings.memory_bytes // 4
         counted = groups(found.path, found.wanted, by, budget)
         (all_,) = groups(found.path, found.wanted, (), budget)
-    return Sums(found.of, found.is_run, found.is_of_strays, by, all_, counted, found.part)
+        back = taken_back(instance, found.of) if found.is_run else ""
+    return Sums(found.of, found.is_run, found.is_of_strays, by, all_, counted, found.part, back, found.newer)
 
 
 @contextlib.contextmanager
@@ -109,7 +114,17 @@ def show(
         earlier = of_other_runs(found.ledger, found.wanted, number) if asked_for_all else 0
         back = taken_back(instance, found.of) if found.is_run else ""
         yield Showing(
-            found.of, found.is_run, number, rows, found.is_of_strays, own, earlier, back, all_.records, found.part
+            found.of,
+            found.is_run,
+            number,
+            rows,
+            found.is_of_strays,
+            own,
+            earlier,
+            back,
+            all_.records,
+            found.part,
+            found.newer,
         )
 
 

@@ -15,11 +15,11 @@ from mastomend.commands.prune_rights import emptied_columns
 from mastomend.commands.state_place import SHARED, owners_of
 from mastomend.database.reader import MastodonDatabase
 from mastomend.database.retention import read_retention
-from mastomend.database.rows import barred_from, kinds_of, unchangeable
+from mastomend.database.rows import barred_from, kinds_of, require_to_repair, unchangeable
 from mastomend.errors import ConfigurationError, DatabaseError, MastomendError
 from mastomend.inventory import cached
 from mastomend.inventory.cached import UNITS
-from mastomend.mastodon.rows_sql import must_see, must_see_to_repair
+from mastomend.mastodon.rows_sql import must_see
 from mastomend.mastodon.storage_settings import FilesystemStorage
 
 
@@ -65,7 +65,7 @@ def _needs(instance: Instance, database: MastodonDatabase) -> dict[str, tuple[Ca
     return {
         "check": (lambda: database.require(must_see(kinds)),),
         "repair": (
-            lambda: database.require(must_see_to_repair(kinds, limited=limited)),
+            lambda: require_to_repair(database, kinds, limited=limited),
             lambda: _raised(unchangeable(database, kinds)),
         ),
         "guard": (

@@ -20,11 +20,12 @@ from mastomend.mastodon.rows_sql import (
     detail_sql,
     emptied_sql,
     literal,
+    must_see_to_repair,
     names_sql,
     near_sql,
     selected_ids_sql,
 )
-from mastomend.mastodon.selection import OwnPost, Selection, unknown_sql
+from mastomend.mastodon.selection import EVERYTHING, OwnPost, Selection, unknown_sql
 from mastomend.vocabulary import Addresses, Place, Row
 
 
@@ -57,6 +58,21 @@ def unchangeable(database: MastodonDatabase, kinds: Sequence[Kind]) -> DatabaseE
             for column in changed_by_repair(kind)
         ],
     )
+
+
+def require_to_repair(
+    database: MastodonDatabase, kinds: Sequence[Kind], selection: Selection = EVERYTHING, *, limited: bool
+) -> None:
+    """May this user read all that a repair reads, what may change included: it is read right before?
+
+    Raises:
+        DatabaseError: it may not.
+    """
+    needs = must_see_to_repair(kinds, selection, limited=limited)
+    for kind in kinds:
+        there = schema_of(database, kind).columns
+        needs.setdefault(kind.table, set()).update(one for one in changed_by_repair(kind) if one in there)
+    database.require(needs)
 
 
 def changes_anything(database: MastodonDatabase, kinds: Sequence[Kind]) -> bool:
