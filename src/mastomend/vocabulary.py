@@ -15,8 +15,8 @@ from mastomend.outcomes import OutcomeRow, Verdict
 Content = bytes | Path
 
 
-#: What findings and outcomes can be counted by.
-COUNTED_BY = ("domain", "kind", "outcome", "reason")
+#: What findings and outcomes can be counted by; `known` is what repairs have made of a finding.
+COUNTED_BY = ("domain", "kind", "outcome", "reason", "known")
 
 
 @dataclass(frozen=True, slots=True)

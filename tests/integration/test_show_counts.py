@@ -81,6 +81,19 @@ def test_by_server_and_reason(mixed: SimulatedInstance) -> None:
     assert kinds.splitlines()[-1].endswith(" accounts/avatars --domain gone.example")
 
 
+def test_by_server_and_what_repairs_have_made_of_it(mixed: SimulatedInstance) -> None:
+    """Of a check, after several repairs: no single run has all of it."""
+    run(mixed.env, "repair", "--apply", "--max-missing", "100%", "--domain", "gone.example")
+    run(mixed.env, "check", "--max-missing", "100%")
+    counted = [(row["domain"], row["known"], row["records"]) for row in _rows(mixed, "--by", "domain,known")]
+    assert counted == [("gone.example", "gone", 3), ("there.example", "new", 2), (None, "new", 1)]
+    told = run(mixed.env, "show", "--by", "domain,known", COLUMNS="200").stdout.splitlines()
+    words = told[-1].split(" show ")[1].split()
+    assert words[1:] == ["--domain", "gone.example", "--outcome", "gone"] and len(_rows(mixed, *words)) == 3
+    done = run(mixed.env, "show", "latest", "--outcome", "refreshed", "--by", "known")
+    assert done.returncode == 2
+
+
 def test_what_came_after_a_run_is_told(mixed: SimulatedInstance) -> None:
     """It was taken back, or a check is newer: its counts are not how things are now."""
     done = json.loads(run(mixed.env, "repair", "--apply", "--max-missing", "100%", "--json").stdout)["run"]
@@ -113,7 +126,7 @@ def test_counts_for_a_spreadsheet_and_of_a_plan(mixed: SimulatedInstance) -> Non
     [
         (("--by", "server"), "Several have commas"),
         (("--by", "domian"), "Did you mean domain?"),
-        (("--by", "domain,"), "is none of domain, kind, outcome, reason"),
+        (("--by", "domain,"), "is none of domain, kind, outcome, reason, known"),
         (("--by", "reason"), "reasons are those of a run"),
     ],
 )
@@ -180,7 +193,7 @@ def test_paths_in_json_are_absolute(make_instance: MakeInstance, monkeypatch: py
 
 def test_completion_of_what_is_counted_by() -> None:
     assert completion.groups("d") == ["domain"]
-    assert completion.groups("domain,") == ["domain,kind", "domain,outcome", "domain,reason"]
+    assert completion.groups("domain,") == ["domain,kind", "domain,outcome", "domain,reason", "domain,known"]
 
 
 def test_a_check_of_a_part_is_not_taken_for_one_of_everything(mixed: SimulatedInstance) -> None:

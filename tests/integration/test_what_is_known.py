@@ -45,10 +45,11 @@ def test_what_has_to_be_waited_for_is_waited_for(make_instance: MakeInstance, ne
     assert network.fetched() == asked
     (row,) = json.loads(run(instance.env, "show", "--outcome", "deferred", "--json").stdout)["rows"]
     assert row["next_try"] == due, "a run that did not try moves nothing"
+    assert repair(opened(instance), replace(APPLY, deferred=True)).records == 0, "it is not due"
     told = run(instance.env, "repair", COLUMNS="200").stdout
     assert "1 record is not asked for again yet" in told and "--again" in told and "Next:" not in told
     origin.statuses.clear()
-    assert repair(opened(instance), replace(APPLY, again=True)).outcomes == {"restored": 1}
+    assert repair(opened(instance), replace(APPLY, again=True, deferred=True)).outcomes == {"restored": 1}
 
 
 def test_due_times_are_those_of_what_is_selected(make_instance: MakeInstance, network: Fediverse) -> None:

@@ -123,7 +123,9 @@ class TakingBack:
                 if there == MISSING:
                     raise Conflict(f"{action.key} is there no more")
                 if action.size is not None and there != action.size:
-                    raise Conflict(f"{action.key} is no longer the file that was brought back")
+                    raise Conflict(
+                        f"{action.key} is another file than the one that was brought back: it may have been mended since"
+                    )
         self._look(actions)
         return [self._measured(action) for action in actions]
 

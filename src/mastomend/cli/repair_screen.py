@@ -139,7 +139,7 @@ def _show_resting(report: RepairReport, commands: Commands) -> None:
         )
         again = commands.without_limit if report.mass_loss else commands.again
         which = " ".join(f"--outcome {one}" for one in ("gone", "refused", "deferred", "lost"))
-        result.print(f"   Which: [command]{escape(f'{commands.findings} {which}')}[/]")
+        result.print(f"   Among these: [command]{escape(f'{commands.findings} {which}')}[/]")
         result.print(f"   To ask all the same: [command]{escape(f'{again} --again')}[/]")
     if report.not_taken:
         result.print(f"{count(report.not_taken, 'more broken record')} are left for the next run (--limit).")

@@ -30,7 +30,7 @@ Examples:
   mastomend show avatars --domain a.example --limit 0
   mastomend show --account @user@a.example
   mastomend show --new                # what no repair has tried yet
-  mastomend show --by domain,outcome  # how many of each server
+  mastomend show --by domain,known    # how many of each server, and what became of them
   mastomend show --csv > broken.csv
 """
 _SHOWN = 100
@@ -81,7 +81,7 @@ def show_command(
         str,
         typer.Option(
             metavar="WORD[,WORD]",
-            help="Not each one but how many of each domain, kind, outcome or (of a run) reason.",
+            help="Not each one but how many of each domain, kind, outcome, reason (of a run) or what is known (of a check).",
             autocompletion=completion.groups,
             show_default=False,
         ),
@@ -109,8 +109,8 @@ def show_command(
         if csv or json:
             return _emit_sums(counted, most, json=json)
         others = [*(["--new"] if new else []), *_others(chosen, wanted, counted.by)]
-        by_state = (
-            not counted.is_run and "outcome" in counted.by
+        by_state = not counted.is_run and bool(
+            {"outcome", "known"} & set(counted.by)
         )  # outcomes that were asked for cannot be named besides
         return _print_sums(ctx, counted, most, others, not (by_state and wanted.words))
     with (

@@ -132,7 +132,7 @@ def _not_all(shown: int, number: int) -> str:
 def show_sums(found: Sums, most: int | None, same: str) -> None:
     """How many of each; `same` is the command that shows them one by one, if there is one."""
     groups = found.groups[:most]
-    headings = [{"domain": "server", "reason": "why"}.get(word, word) for word in found.by]
+    headings = [{"domain": "server", "reason": "why", "known": "known as"}.get(word, word) for word in found.by]
     amounts = ["files"] if found.is_of_strays else ["records"] if found.is_run else ["records", "files"]
     if any(one.own for one in groups):
         amounts.append("your own")
@@ -154,7 +154,7 @@ def show_sums(found: Sums, most: int | None, same: str) -> None:
         result.print(f"That check looked only at {escape(found.part)}.")
     for one in groups[:1] if same else ():
         filters = [_filter(word, value, one.own) for word, value in zip(found.by, one.values, strict=True)]
-        if all(filters):
+        if all(filters) and not {"outcome", "known"} <= set(found.by):  # states and outcomes of a check cannot be mixed
             line = " ".join([same, *filters])
             result.print(f"The first of these, record by record: [command]{escape(line)}[/]")
 
@@ -163,6 +163,8 @@ def _filter(word: str, value: str | None, own: int) -> str:
     """The words of `show` that choose that group; '' if there are none."""
     if word == "domain" and value is None:
         return "--local" if own else ""
+    if word == "known":
+        return "--new" if value == "new" else f"--outcome {value}"
     if not value or value.startswith("would "):
         return ""
     return shlex.quote(value) if word == "kind" else f"--{word} {shlex.quote(value)}"

@@ -49,7 +49,7 @@ class Chosen:
 
 @contextlib.contextmanager
 def chosen_rows(
-    instance: Instance, name: str, wanted: Wanted, selection: Selection, *, by_reason: bool = False, new: bool = False
+    instance: Instance, name: str, wanted: Wanted, selection: Selection, *, by: Sequence[str] = (), new: bool = False
 ) -> Iterator[Chosen]:
     """That report, and its rows as the ledger and the database as it is now choose them.
 
@@ -57,13 +57,17 @@ def chosen_rows(
         ConfigurationError: there is none of that name, or it has not what is asked for.
         DatabaseError: accounts or posts are selected, and the database cannot be asked.
     """
-    of_reasons = bool(wanted.reasons) or by_reason
+    of_reasons = bool(wanted.reasons) or "reason" in by
     of_records = not (new or of_reasons) and bool(wanted.words) and _KEPT.issuperset(wanted.words)
-    is_run = False if new else _of_runs(wanted, of_reasons)
+    is_run = False if new or "known" in by else _of_runs(wanted, of_reasons)
     whole = replace(selection, without_domains=()) == EVERYTHING
     of, path, is_run = either(instance, name, is_run=is_run, of_records=of_records, of_files=_of_files(wanted, whole))
     if of_reasons and not is_run:
         raise ConfigurationError(f"{of} is a check: reasons are those of a run.", hint="Use --outcome, or name a run.")
+    if "known" in by and is_run:
+        raise ConfigurationError(
+            f"{of} is a run: what is known is of a check.", hint="Use --by outcome, or name a scan."
+        )
     if new and is_run:
         raise ConfigurationError(f"{of} is a run: what it did is not new.", hint="Name a scan, or none.")
     wanted = replace(
@@ -72,8 +76,8 @@ def chosen_rows(
     if selection.accounts or selection.statuses:
         wanted = replace(wanted, records=_records(instance, replace(selection, domains=(), without_domains=())))
     with kept_ledger(instance) as ledger:
-        if new and ledger is not None:
-            wanted = replace(wanted, tried=ledger.tables)
+        if ledger is not None:
+            wanted = replace(wanted, tried=ledger.tables if new else None, entries=ledger.tables)
         if not is_run and (outcomes := [word for word in wanted.words if word in _KEPT]):
             wanted = _by_outcome(wanted, outcomes, ledger)
         yield Chosen(

@@ -161,7 +161,7 @@ def take_up(
 ) -> None:
     """Leave in the list what is to be tried now: never tried ones first where there is a limit; `decided` count as taken."""
     if options.deferred:
-        records.keep(() if ledger is None else ledger.due(now))
+        records.keep(() if ledger is None else ledger.due(datetime.max.replace(tzinfo=UTC) if options.again else now))
     if options.limit is not None:
         tried = () if ledger is None else ledger.records(handed_over=False)
         report.not_taken = records.limit(max(0, options.limit - decided), tried)

@@ -76,7 +76,7 @@ def sums(
         ConfigurationError: as `show` does, or they are counted by the reasons of a check.
         DatabaseError: as `show` does.
     """
-    with chosen_rows(instance, name, wanted, selection, by_reason="reason" in by, new=new) as found:
+    with chosen_rows(instance, name, wanted, selection, by=by, new=new) as found:
         budget = instance.settings.memory_bytes // 4
         counted = groups(found.path, found.wanted, by, budget)
         (all_,) = groups(found.path, found.wanted, (), budget)

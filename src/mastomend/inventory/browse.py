@@ -60,6 +60,7 @@ class Wanted:
     sort: str = "whose"
     tried: Callable[[], Iterable[Table]] | None = None
     known: Callable[[], Iterable[Table]] | None = None
+    entries: Callable[[], Iterable[Table]] | None = None
 
 
 def browse(path: Path, wanted: Wanted, budget: int) -> Iterator[list[dict[str, Any]]]:
@@ -84,6 +85,12 @@ def groups(path: Path, wanted: Wanted, by: Sequence[str], budget: int) -> list[G
     """The rows counted by some of `COUNTED_BY`, whatever the limit: the largest groups first."""
     with _asked(path, wanted, budget) as (connection, sql, values, columns):
         has_records = "why" not in columns
+        if "known" in by:
+            _take(connection, "entries", wanted.entries or (lambda: ()))
+            sql = (
+                f"SELECT found.*, coalesce(l.outcome, 'new') AS known FROM ({sql}) found "
+                f"LEFT JOIN entries l ON {_same(columns)}"
+            )
         same = "".join(f"{'word' if one == 'outcome' else one}, " for one in by)
         each = f"SELECT {same}is_local, count(*) AS files FROM ({sql}) GROUP BY {same}is_local, kind, id"
         # what has no server is this one's, or nobody's
@@ -121,20 +128,33 @@ def _take_tried(connection: Any, wanted: Wanted) -> None:
     """What is left out, or alone let in, where the question finds it."""
     for name, tables in (("tried", wanted.tried), ("known", wanted.known)):
         if tables is not None:
-            connection.execute(f"CREATE TEMP TABLE {name} (kind VARCHAR, id BIGINT, file_name VARCHAR)")
-            for batch in tables():
-                connection.execute(f"INSERT INTO {name} SELECT kind, id, file_name FROM batch")
-                del batch
+            _take(connection, name, tables)
+
+
+def _take(connection: Any, name: str, tables: Callable[[], Iterable[Table]]) -> None:
+    """Entries of the ledger as a table of that name."""
+    connection.execute(f"CREATE TEMP TABLE {name} (kind VARCHAR, id BIGINT, file_name VARCHAR, outcome VARCHAR)")
+    for batch in tables():
+        connection.execute(f"INSERT INTO {name} SELECT kind, id, file_name, outcome FROM batch")
+        del batch
 
 
 def _columns(connection: Any, path: Path) -> set[str]:
     return {row[0] for row in connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()}
 
 
-def _by_ledger(wanted: Wanted, columns: set[str]) -> Iterator[str]:
+def _same(columns: set[str]) -> str:
+    """Whether an entry `l` of the ledger is about a row `found`: what is known of another file of the record says nothing."""
     same = "l.kind = found.kind AND l.id = found.id"
-    if "file_name" in columns:  # what is known of another file of the record says nothing of this one
-        same += " AND (coalesce(l.file_name, '') = '' OR l.file_name = found.file_name)"
+    return (
+        f"{same} AND (coalesce(l.file_name, '') = '' OR l.file_name = found.file_name)"
+        if "file_name" in columns
+        else same
+    )
+
+
+def _by_ledger(wanted: Wanted, columns: set[str]) -> Iterator[str]:
+    same = _same(columns)
     if wanted.tried is not None:
         yield f"NOT EXISTS (SELECT 1 FROM tried l WHERE {same})"
     if wanted.known is not None:
