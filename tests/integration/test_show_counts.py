@@ -90,8 +90,9 @@ def test_by_server_and_what_repairs_have_made_of_it(mixed: SimulatedInstance) ->
     told = run(mixed.env, "show", "--by", "domain,known", COLUMNS="200").stdout.splitlines()
     words = told[-1].split(" show ")[1].split()
     assert words[1:] == ["--domain", "gone.example", "--outcome", "gone"] and len(_rows(mixed, *words)) == 3
-    done = run(mixed.env, "show", "latest", "--outcome", "refreshed", "--by", "known")
-    assert done.returncode == 2
+    (repaired,) = (path.parent.name for path in mixed.state.glob("runs/*/outcomes.parquet"))
+    refused = run(mixed.env, "show", repaired, "--by", "known")
+    assert refused.returncode == 2 and "what is known is of a check" in refused.stderr
 
 
 def test_what_came_after_a_run_is_told(mixed: SimulatedInstance) -> None:

@@ -30,7 +30,7 @@ Examples:
   mastomend show avatars --domain a.example --limit 0
   mastomend show --account @user@a.example
   mastomend show --new                # what no repair has tried yet
-  mastomend show --by domain,known    # how many of each server, and what became of them
+  mastomend show --by domain,known    # how many of each server, and known as
   mastomend show --csv > broken.csv
 """
 _SHOWN = 100
