@@ -16,7 +16,7 @@ demo: $(STAMP)
 	$(BIN)/mastomend demo
 
 test: $(STAMP)
-	$(BIN)/pytest --numprocesses=3 --dist worksteal
+	$(BIN)/pytest --numprocesses=4 --dist worksteal
 	@$(BIN)/python tests/skipped.py
 
 check: $(STAMP)
