@@ -113,9 +113,10 @@ def test_a_file_that_came_back_and_was_changed_since_is_not_moved(
     instance.media.write(key, b"by somebody's hand")
     before = instance.media.keys()
     again = undo(opened(instance), undone.run, apply=True)
-    assert (again.reverted, again.conflicts) == (0, 1) and "another file than the one that was brought back" in again.details[
-        0
-    ]
+    assert (again.reverted, again.conflicts) == (
+        0,
+        1,
+    ) and "another file than the one that was brought back" in again.details[0]
     assert instance.media.read(key) == b"by somebody's hand" and instance.media.keys() == before
 
 
